@@ -1,0 +1,143 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let house: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"), .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"), .unsafeFlags(["-warnings-as-errors"]),
+]
+/// Without `_GNU_SOURCE`, glibc hides the Linux calls CKernel exists for.
+let gnu: [CSetting] = [.define("_GNU_SOURCE"), .unsafeFlags(["-Wall", "-Wextra", "-Werror", "-std=gnu23"])]
+
+func module(_ name: String, _ needs: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: needs, swiftSettings: house)
+}
+func program(_ name: String, _ needs: [Target.Dependency] = []) -> Target {
+    .executableTarget(name: name, dependencies: needs, swiftSettings: house)
+}
+func tests(_ name: String, _ needs: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: needs, swiftSettings: house)
+}
+
+let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioWebSocket: Target.Dependency = .product(name: "NIOWebSocket", package: "swift-nio")
+let nioHTTP2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
+let nioHPACK: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
+let yams: Target.Dependency = .product(name: "Yams", package: "Yams")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let ordered: Target.Dependency = .product(name: "OrderedCollections", package: "swift-collections")
+let deque: Target.Dependency = .product(name: "DequeModule", package: "swift-collections")
+
+let package = Package(
+    name: "weft",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-http2", from: "1.46.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+    ],
+    targets: [
+        // System libraries.
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
+        .systemLibrary(name: "CNftables", pkgConfig: "libnftables", providers: [.apt(["libnftables-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+
+        // Pure: codecs, types, models.
+        module("Wire"),
+        .target(name: "CSchemas", cSettings: gnu),
+        module("KubeTypes", ["Wire", "CSchemas"]),
+        module("MeshModel", ["Wire", "KubeTypes"]),
+
+        // The machine.
+        .target(name: "CKernel", cSettings: gnu),
+        module("Kernel", ["CKernel"]),
+        module("TLS", ["COpenSSL"]),
+        module("Loop", ["Kernel", "CKernel"]),
+
+        // The data plane.
+        module("Proxy", ["Loop", "Wire", "TLS", "COpenSSL", "Kernel", "CKernel", "MeshModel"]),
+
+        // The control plane.
+        module("Store", ["Wire", "CSQLite", logging]),
+        module("Transport", ["TLS", "COpenSSL", "Wire", nioCore, nioPosix, nioHTTP1, nioWebSocket, logging]),
+        module("KubeClient", ["KubeTypes", "Wire", "Transport", "TLS", nioCore, nioPosix, nioHTTP1, yams, logging, deque]),
+        module(
+            "APIServer",
+            [
+                "KubeTypes", "KubeClient", "Wire", "Store", "Transport", "TLS", nioCore, nioPosix, nioHTTP1, nioWebSocket,
+                yams, logging, deque,
+            ]),
+        module("Controllers", ["KubeClient", "KubeTypes", "Wire", logging]),
+        module("Scheduler", ["KubeClient", "KubeTypes", "Wire", logging]),
+        module(
+            "MeshControl",
+            [
+                "MeshModel", "KubeClient", "KubeTypes", "Wire", "TLS", "COpenSSL", nioCore, nioPosix, nioHTTP1, nioHTTP2,
+                nioHPACK, yams, logging,
+            ]),
+
+        // The node.
+        module("ContainerRuntime", ["Kernel", "CKernel", "Wire", "CZlib", "COpenSSL", logging]),
+        module("ServiceNetwork", ["Kernel", "CKernel", "KubeClient", "KubeTypes", "Wire", "CNftables", logging]),
+        module(
+            "NodeAgent",
+            ["ContainerRuntime", "ServiceNetwork", "KubeClient", "KubeTypes", "Wire", "Kernel", "CKernel", logging]),
+
+        // Programs.
+        program("mesh-init", ["Kernel", "CKernel"]),
+        program("meshproxy", ["Proxy", "Loop", "MeshModel", "Wire", "Kernel"]),
+        program(
+            "meshd",
+            [
+                "APIServer", "Controllers", "Scheduler", "MeshControl", "NodeAgent", "ContainerRuntime", "ServiceNetwork",
+                "KubeClient", "KubeTypes", "Kernel", "CKernel", "Store", "Transport", "TLS", "Wire", "MeshModel", arguments,
+                logging, yams, nioCore, nioPosix,
+            ]),
+        program(
+            "meshctl",
+            [
+                "KubeClient", "KubeTypes", "Transport", "Wire", "Kernel", "CKernel", "ContainerRuntime", arguments, yams, logging,
+                nioCore, nioPosix,
+            ]),
+        program("demo-service", ["Kernel", "CKernel", "Wire"]),
+
+        // Tests.
+        tests("WireTests", ["Wire"]),
+        tests("KubeTypesTests", ["KubeTypes", "Wire", yams]),
+        tests("MeshModelTests", ["MeshModel", "KubeTypes", "Wire"]),
+        tests("KernelTests", ["Kernel", "CKernel"]),
+        tests("TLSTests", ["TLS", "COpenSSL"]),
+        tests("ProxyTests", ["Proxy", "Loop", "Wire", "TLS", "MeshModel", "Kernel", "CKernel"]),
+        tests("StoreTests", ["Store", "Wire"]),
+        tests("TransportTests", ["Transport", "TLS", nioCore, nioPosix, nioHTTP1]),
+        tests("KubeClientTests", ["KubeClient", "KubeTypes", "Wire"]),
+        tests("APIServerTests", ["APIServer", "KubeClient", "KubeTypes", "Store", "Transport", "TLS", "Wire", nioCore, nioPosix]),
+        tests("ControllersTests", ["Controllers", "KubeClient", "KubeTypes", "Wire"]),
+        tests("SchedulerTests", ["Scheduler", "KubeClient", "KubeTypes", "Wire"]),
+        tests("MeshControlTests", ["MeshControl", "MeshModel", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore, nioPosix]),
+        tests("ContainerRuntimeTests", ["ContainerRuntime", "Kernel", "CKernel", "Wire"]),
+        tests("ServiceNetworkTests", ["ServiceNetwork", "Kernel", "CKernel", "KubeClient", "KubeTypes", "Wire"]),
+        tests(
+            "NodeAgentTests",
+            ["NodeAgent", "ContainerRuntime", "ServiceNetwork", "KubeClient", "KubeTypes", "Wire", "Kernel"]),
+    ],
+    swiftLanguageModes: [.v6]
+)
+
+// `WEFT_ONLY=Wire,KubeTypesTests swift build --build-tests` builds these targets and what they need: a short edit-and-test loop.
+if let only = Context.environment["WEFT_ONLY"] {
+    var kept = Set(only.split(separator: ",").map(String.init))
+    var grown = 0
+    while grown != kept.count {
+        grown = kept.count
+        for target in package.targets where kept.contains(target.name) {
+            for case .byNameItem(let name, _) in target.dependencies { kept.insert(name) }
+        }
+    }
+    package.targets.removeAll { !kept.contains($0.name) }
+}

@@ -1,0 +1,35 @@
+#include "CSchemas.h"
+
+static const unsigned char kubernetes_api[] = {
+#embed "kubernetes-api.json"
+};
+static const unsigned char kubernetes_defaults[] = {
+#embed "kubernetes-defaults.json"
+};
+static const unsigned char kubernetes_resources[] = {
+#embed "kubernetes-resources.json"
+};
+static const unsigned char kubernetes_columns[] = {
+#embed "kubernetes-columns.json"
+};
+static const unsigned char kubernetes_protobuf[] = {
+#embed "kubernetes-protobuf.json"
+};
+static const unsigned char istio[] = {
+#embed "istio.json"
+};
+static const unsigned char gateway_api[] = {
+#embed "gateway-api.json"
+};
+
+#define FILE_ENTRY(name, data) { name, data, sizeof data }
+const struct weft_schema_file weft_schema_files[] = {
+    FILE_ENTRY("kubernetes-api", kubernetes_api),
+    FILE_ENTRY("kubernetes-defaults", kubernetes_defaults),
+    FILE_ENTRY("kubernetes-resources", kubernetes_resources),
+    FILE_ENTRY("kubernetes-columns", kubernetes_columns),
+    FILE_ENTRY("kubernetes-protobuf", kubernetes_protobuf),
+    FILE_ENTRY("istio", istio),
+    FILE_ENTRY("gateway-api", gateway_api),
+};
+const size_t weft_schema_file_count = sizeof weft_schema_files / sizeof *weft_schema_files;

@@ -1,0 +1,1 @@
+// The machine's side: descriptors, namespaces, mounts, cgroups, netlink.

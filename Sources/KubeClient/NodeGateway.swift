@@ -1,0 +1,47 @@
+package import KubeTypes
+
+/// How the API server reaches the node a pod runs on, for what cannot go through the store.
+package protocol NodeGateway: Sendable {
+    /// The bytes of a container's log, as they are (and, with `follow`, as they come).
+    func logs(pod: KubeObject, container: String, _ options: LogOptions) async throws(APIFailure)
+        -> AsyncThrowingStream<[UInt8], any Error>
+    /// Starts a command in a running container.
+    func exec(pod: KubeObject, container: String, _ request: ExecRequest) async throws(APIFailure) -> any ExecSession
+}
+
+package struct LogOptions: Sendable {
+    package var follow = false
+    package var previous = false
+    package var timestamps = false
+    package var tailLines: Int?
+    package var sinceSeconds: Int?
+    package var sinceTime: String?  // RFC 3339
+    package var limitBytes: Int?
+    package init() {}
+}
+
+package struct ExecRequest: Sendable {
+    package var command: [String]
+    package var stdin = false
+    package var stdout = true
+    package var stderr = true
+    package var tty = false
+    package init(command: [String]) { self.command = command }
+}
+
+/// A running command with its streams.
+package protocol ExecSession: Sendable {
+    var output: AsyncThrowingStream<ExecOutput, any Error> { get }
+    func write(_ bytes: [UInt8]) async throws
+    func closeInput() async
+    func resize(width: Int, height: Int) async
+    /// Ends the command if it still runs.
+    func cancel() async
+}
+
+package enum ExecOutput: Sendable, Hashable {
+    case stdout([UInt8])
+    case stderr([UInt8])
+    /// The last element: the command's exit code, 128 + signal if a signal ended it.
+    case exited(Int)
+}
