@@ -51,7 +51,8 @@ let package = Package(
         module("Wire"),
         .target(name: "CSchemas", cSettings: gnu),
         module("KubeTypes", ["Wire", "CSchemas"]),
-        module("MeshModel", ["Wire", "KubeTypes"]),
+        module("ProxyResources", ["Wire"]),
+        module("MeshModel", ["Wire", "KubeTypes", "ProxyResources"]),
 
         // The machine.
         .target(name: "CKernel", cSettings: gnu),
@@ -60,7 +61,7 @@ let package = Package(
         module("Loop", ["Kernel", "CKernel"]),
 
         // The data plane.
-        module("Proxy", ["Loop", "Wire", "TLS", "COpenSSL", "Kernel", "CKernel", "MeshModel"]),
+        module("Proxy", ["Loop", "Wire", "TLS", "COpenSSL", "Kernel", "CKernel", "ProxyResources"]),
 
         // The control plane.
         module("Store", ["Wire", "CSQLite", logging]),
@@ -77,7 +78,7 @@ let package = Package(
         module(
             "MeshControl",
             [
-                "MeshModel", "KubeClient", "KubeTypes", "Wire", "TLS", "COpenSSL", nioCore, nioPosix, nioHTTP1, nioHTTP2,
+                "MeshModel", "ProxyResources", "KubeClient", "KubeTypes", "Wire", "TLS", "COpenSSL", nioCore, nioPosix, nioHTTP1, nioHTTP2,
                 nioHPACK, yams, logging,
             ]),
 
@@ -90,7 +91,7 @@ let package = Package(
 
         // Programs.
         program("mesh-init", ["Kernel", "CKernel"]),
-        program("meshproxy", ["Proxy", "Loop", "MeshModel", "Wire", "Kernel"]),
+        program("meshproxy", ["Proxy", "Loop", "ProxyResources", "Wire", "Kernel", "CKernel"]),
         program(
             "meshd",
             [
@@ -109,17 +110,17 @@ let package = Package(
         // Tests.
         tests("WireTests", ["Wire"]),
         tests("KubeTypesTests", ["KubeTypes", "Wire", yams]),
-        tests("MeshModelTests", ["MeshModel", "KubeTypes", "Wire"]),
+        tests("MeshModelTests", ["MeshModel", "ProxyResources", "KubeTypes", "Wire", yams]),
         tests("KernelTests", ["Kernel", "CKernel"]),
         tests("TLSTests", ["TLS", "COpenSSL"]),
-        tests("ProxyTests", ["Proxy", "Loop", "Wire", "TLS", "MeshModel", "Kernel", "CKernel"]),
+        tests("ProxyTests", ["Proxy", "Loop", "Wire", "TLS", "COpenSSL", "ProxyResources", "Kernel", "CKernel"]),
         tests("StoreTests", ["Store", "Wire"]),
         tests("TransportTests", ["Transport", "TLS", nioCore, nioPosix, nioHTTP1]),
         tests("KubeClientTests", ["KubeClient", "KubeTypes", "Wire"]),
         tests("APIServerTests", ["APIServer", "KubeClient", "KubeTypes", "Store", "Transport", "TLS", "Wire", nioCore, nioPosix]),
         tests("ControllersTests", ["Controllers", "KubeClient", "KubeTypes", "Wire"]),
         tests("SchedulerTests", ["Scheduler", "KubeClient", "KubeTypes", "Wire"]),
-        tests("MeshControlTests", ["MeshControl", "MeshModel", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore, nioPosix]),
+        tests("MeshControlTests", ["MeshControl", "MeshModel", "ProxyResources", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore, nioPosix]),
         tests("ContainerRuntimeTests", ["ContainerRuntime", "Kernel", "CKernel", "Wire"]),
         tests("ServiceNetworkTests", ["ServiceNetwork", "Kernel", "CKernel", "KubeClient", "KubeTypes", "Wire"]),
         tests(

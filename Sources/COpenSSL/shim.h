@@ -1,4 +1,5 @@
 // OpenSSL's macros as functions, since Swift imports no function-like macros.
+#pragma once
 #include <openssl/bio.h>
 #include <openssl/ec.h>
 #include <openssl/err.h>

@@ -1,0 +1,3 @@
+// Macros and constants the data plane needs.
+#pragma once
+#include <openssl/ssl.h>

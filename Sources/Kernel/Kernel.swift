@@ -1,1 +1,0 @@
-// The machine's side: descriptors, namespaces, mounts, cgroups, netlink.
