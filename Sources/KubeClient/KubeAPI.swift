@@ -13,6 +13,9 @@ package protocol KubeAPI: Sendable {
         _ type: ResourceType, _ key: ObjectKey, _ kind: PatchKind, _ body: JSON, subresource: String?
     ) async throws(APIFailure) -> KubeObject
     func delete(_ type: ResourceType, _ key: ObjectKey, _ options: DeleteOptions) async throws(APIFailure)
+    /// Assigns a pod to a node, once: writes `spec.nodeName` and the condition `PodScheduled` through `pods/binding`.
+    /// A conflict when the pod has a node already or is another pod than `uid` says.
+    func bind(_ pod: ObjectKey, uid: String, node: String) async throws(APIFailure)
     /// Changes after `resourceVersion`, in order and without a gap. Ends by throwing `APIFailure` (410 when that version
     /// is compacted), or by finishing when the server goes away.
     func watch(
