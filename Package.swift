@@ -54,6 +54,8 @@ let package = Package(
         module("ProxyResources", ["Wire"]),
         module("MeshModel", ["Wire", "KubeTypes", "ProxyResources"]),
 
+        module("ClusterLayout"),
+
         // The machine.
         .target(name: "CKernel", cSettings: gnu),
         module("Kernel", ["CKernel"]),
@@ -95,15 +97,15 @@ let package = Package(
         program(
             "meshd",
             [
-                "APIServer", "Controllers", "Scheduler", "MeshControl", "NodeAgent", "ContainerRuntime", "ServiceNetwork",
+                "ClusterLayout", "APIServer", "Controllers", "Scheduler", "MeshControl", "NodeAgent", "ContainerRuntime", "ServiceNetwork",
                 "KubeClient", "KubeTypes", "Kernel", "CKernel", "Store", "Transport", "TLS", "Wire", "MeshModel", arguments,
                 logging, yams, nioCore, nioPosix,
             ]),
         program(
             "meshctl",
             [
-                "KubeClient", "KubeTypes", "Transport", "Wire", "Kernel", "CKernel", "ContainerRuntime", arguments, yams, logging,
-                nioCore, nioPosix,
+                "ClusterLayout", "KubeClient", "KubeTypes", "Transport", "Wire", "Kernel", "CKernel", "ContainerRuntime", arguments,
+                yams, logging, nioCore, nioPosix,
             ]),
         program("demo-service", ["Kernel", "CKernel", "Wire"]),
 
