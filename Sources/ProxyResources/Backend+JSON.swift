@@ -1,0 +1,45 @@
+package import Wire
+
+extension Backend {
+    package init(json: JSON) throws(ResourceFault) {
+        try self.init(try ResourceFields(json, of: "Backend \(json["name"]?.string ?? "")"))
+    }
+
+    init(_ fields: ResourceFields) throws(ResourceFault) {
+        var endpoints: [Endpoint] = []
+        for endpoint in try fields.objects("endpoints") { endpoints.append(try Endpoint(endpoint)) }
+        self.init(
+            name: try fields.requiredString("name"), service: try fields.string("service"),
+            namespace: try fields.string("namespace"), endpoints: endpoints)
+    }
+
+    package var json: JSON {
+        var out = ResourceWriter()
+        out.write("name", name)
+        out.write("service", service)
+        out.write("namespace", namespace)
+        out.write("endpoints", endpoints.map(\.json))
+        return out.json
+    }
+}
+
+extension Endpoint {
+    init(_ fields: ResourceFields) throws(ResourceFault) {
+        let principal = try fields.string("principal")
+        self.init(
+            address: try fields.requiredString("address"), port: try fields.port("port"),
+            principal: principal.isEmpty ? nil : principal, workload: try fields.string("workload"),
+            version: try fields.string("version"), app: try fields.string("app"))
+    }
+
+    package var json: JSON {
+        var out = ResourceWriter()
+        out.write("address", address)
+        out.write("port", port)
+        out.write("principal", principal ?? "")
+        out.write("workload", workload)
+        out.write("version", version)
+        out.write("app", app)
+        return out.json
+    }
+}

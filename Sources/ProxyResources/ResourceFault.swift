@@ -1,0 +1,129 @@
+internal import Wire
+
+/// Why a resource cannot be used: which one, which field, what is wrong with it.
+package struct ResourceFault: Error, Sendable, Hashable, CustomStringConvertible {
+    package var resource: String  // `ServicePort demo/catalog:8080`
+    package var field: String  // `routes[0].backends[1].weight`; empty for the whole
+    package var message: String
+
+    package init(resource: String, field: String, message: String) {
+        self.resource = resource
+        self.field = field
+        self.message = message
+    }
+
+    package var description: String {
+        field.isEmpty ? "\(resource): \(message)" : "\(resource): \(field): \(message)"
+    }
+}
+
+/// One JSON object of a resource, and where it stands, so that a fault can name the field.
+struct ResourceFields {
+    let resource: String
+    let path: String
+    let json: JSON
+
+    init(_ json: JSON, of resource: String, path: String = "") throws(ResourceFault) {
+        self.resource = resource
+        self.path = path
+        self.json = json
+        guard json.object != nil else { throw fault("", "must be an object") }
+    }
+
+    func place(_ field: String) -> String {
+        if path.isEmpty { return field }
+        return field.isEmpty ? path : "\(path).\(field)"
+    }
+
+    func fault(_ field: String, _ message: String) -> ResourceFault {
+        ResourceFault(resource: resource, field: place(field), message: message)
+    }
+
+    /// An absent string is empty, since empty strings are not written.
+    func string(_ field: String) throws(ResourceFault) -> String {
+        guard let value = json[field], !value.isNull else { return "" }
+        guard let string = value.string else { throw fault(field, "must be a string") }
+        return string
+    }
+
+    func requiredString(_ field: String) throws(ResourceFault) -> String {
+        let value = try string(field)
+        if value.isEmpty { throw fault(field, "is required") }
+        return value
+    }
+
+    func strings(_ field: String) throws(ResourceFault) -> [String] {
+        var found: [String] = []
+        for (index, element) in try array(field).enumerated() {
+            guard let string = element.string else { throw fault("\(field)[\(index)]", "must be a string") }
+            found.append(string)
+        }
+        return found
+    }
+
+    func integer(_ field: String, in range: ClosedRange<Int>) throws(ResourceFault) -> Int? {
+        guard let value = json[field], !value.isNull else { return nil }
+        guard let number = value.int else { throw fault(field, "must be an integer") }
+        guard range.contains(number) else {
+            throw fault(field, "is \(number), must be from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return number
+    }
+
+    func requiredInteger(_ field: String, in range: ClosedRange<Int>) throws(ResourceFault) -> Int {
+        guard let number = try integer(field, in: range) else { throw fault(field, "is required") }
+        return number
+    }
+
+    func port(_ field: String) throws(ResourceFault) -> Int { try requiredInteger(field, in: 1...65535) }
+
+    /// One of a set of words; an absent one is the word for "".
+    func word<Word: RawRepresentable>(_ field: String, or missing: Word) throws(ResourceFault) -> Word
+    where Word.RawValue == String {
+        guard let value = json[field], !value.isNull else { return missing }
+        guard let string = value.string, let word = Word(rawValue: string) else {
+            throw fault(field, "has the unknown value \(value.text)")
+        }
+        return word
+    }
+
+    func array(_ field: String) throws(ResourceFault) -> [JSON] {
+        guard let value = json[field], !value.isNull else { return [] }
+        guard let array = value.array else { throw fault(field, "must be an array") }
+        return array
+    }
+
+    func objects(_ field: String) throws(ResourceFault) -> [ResourceFields] {
+        var found: [ResourceFields] = []
+        for (index, element) in try array(field).enumerated() {
+            found.append(try ResourceFields(element, of: resource, path: place("\(field)[\(index)]")))
+        }
+        return found
+    }
+
+    func object(_ field: String) throws(ResourceFault) -> ResourceFields? {
+        guard let value = json[field], !value.isNull else { return nil }
+        return try ResourceFields(value, of: resource, path: place(field))
+    }
+}
+
+/// Builds a JSON object without the members that say nothing.
+struct ResourceWriter {
+    private(set) var object = JSONObject()
+
+    mutating func write(_ key: String, _ value: String) {
+        if !value.isEmpty { object.members.append(.init(key, .string(value))) }
+    }
+    mutating func write(_ key: String, _ value: Int?) {
+        if let value { object.members.append(.init(key, .int(Int64(value)))) }
+    }
+    mutating func write(_ key: String, _ values: [String]) {
+        if !values.isEmpty { object.members.append(.init(key, .array(values.map(JSON.string)))) }
+    }
+    mutating func write(_ key: String, _ values: [JSON]) {
+        if !values.isEmpty { object.members.append(.init(key, .array(values))) }
+    }
+    mutating func write(_ key: String, _ value: JSON) { object.members.append(.init(key, value)) }
+
+    var json: JSON { .object(object) }
+}

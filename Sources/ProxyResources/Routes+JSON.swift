@@ -1,0 +1,128 @@
+package import Wire
+
+extension VirtualHost {
+    init(_ fields: ResourceFields) throws(ResourceFault) {
+        var rules: [RouteRule] = []
+        for rule in try fields.objects("rules") { rules.append(try RouteRule(rule)) }
+        self.init(hosts: try fields.strings("hosts"), rules: rules)
+        if hosts.isEmpty { throw fields.fault("hosts", "is required") }
+    }
+
+    package var json: JSON {
+        var out = ResourceWriter()
+        out.write("hosts", hosts)
+        out.write("rules", rules.map(\.json))
+        return out.json
+    }
+}
+
+extension RouteRule {
+    init(_ fields: ResourceFields) throws(ResourceFault) {
+        var matches: [RouteMatch] = []
+        for match in try fields.objects("matches") { matches.append(try RouteMatch(match)) }
+        var backends: [WeightedBackend] = []
+        for backend in try fields.objects("backends") { backends.append(try WeightedBackend(backend)) }
+        var headers: [HeaderValue] = []
+        for header in try fields.objects("setRequestHeaders") { headers.append(try HeaderValue(header)) }
+        self.init(
+            name: try fields.string("name"), matches: matches, backends: backends,
+            timeoutMilliseconds: try fields.integer("timeoutMilliseconds", in: 0...Int(Int32.max)),
+            setRequestHeaders: headers, removeRequestHeaders: try fields.strings("removeRequestHeaders"),
+            directStatus: try fields.integer("directStatus", in: 200...599))
+        if backends.isEmpty, directStatus == nil {
+            throw fields.fault("backends", "is required when directStatus is not set")
+        }
+    }
+
+    package var json: JSON {
+        var out = ResourceWriter()
+        out.write("name", name)
+        out.write("matches", matches.map(\.json))
+        out.write("backends", backends.map(\.json))
+        out.write("timeoutMilliseconds", timeoutMilliseconds)
+        out.write("setRequestHeaders", setRequestHeaders.map(\.json))
+        out.write("removeRequestHeaders", removeRequestHeaders)
+        out.write("directStatus", directStatus)
+        return out.json
+    }
+}
+
+extension RouteMatch {
+    init(_ fields: ResourceFields) throws(ResourceFault) {
+        var path = PathMatch.any
+        if let place = try fields.object("path") {
+            let words = place.json.object?.keys ?? []
+            guard words.count == 1, let word = words.first else {
+                throw place.fault("", "must have one member: exact, prefix or textPrefix")
+            }
+            let value = try place.requiredString(word)
+            switch word {
+            case "exact": path = .exact(value)
+            case "prefix": path = .prefix(value)
+            case "textPrefix": path = .textPrefix(value)
+            default: throw place.fault(word, "is not a way to match a path this proxy knows")
+            }
+        }
+        var headers: [HeaderMatch] = []
+        for header in try fields.objects("headers") { headers.append(try HeaderMatch(header)) }
+        let method = try fields.string("method")
+        self.init(path: path, method: method.isEmpty ? nil : method, headers: headers)
+    }
+
+    package var json: JSON {
+        var out = ResourceWriter()
+        switch path {
+        case .any: break
+        case .exact(let value): out.write("path", ["exact": .string(value)])
+        case .prefix(let value): out.write("path", ["prefix": .string(value)])
+        case .textPrefix(let value): out.write("path", ["textPrefix": .string(value)])
+        }
+        out.write("method", method ?? "")
+        out.write("headers", headers.map(\.json))
+        return out.json
+    }
+}
+
+extension HeaderMatch {
+    init(_ fields: ResourceFields) throws(ResourceFault) {
+        self.init(
+            name: try fields.requiredString("name"), kind: try fields.word("kind", or: .exact),
+            value: try fields.string("value"))
+    }
+
+    package var json: JSON {
+        var out = ResourceWriter()
+        out.write("name", name)
+        out.write("kind", kind.rawValue)
+        out.write("value", value)
+        return out.json
+    }
+}
+
+extension HeaderValue {
+    init(_ fields: ResourceFields) throws(ResourceFault) {
+        self.init(name: try fields.requiredString("name"), value: try fields.string("value"))
+    }
+
+    package var json: JSON {
+        var out = ResourceWriter()
+        out.write("name", name)
+        out.write("value", value)
+        return out.json
+    }
+}
+
+extension WeightedBackend {
+    init(_ fields: ResourceFields) throws(ResourceFault) {
+        self.init(
+            backend: try fields.string("backend"),
+            weight: try fields.requiredInteger("weight", in: 0...1_000_000))
+    }
+
+    package var json: JSON {
+        var out = ResourceWriter()
+        out.write("backend", backend)
+        out.write("weight", weight)
+        return out.json
+    }
+}

@@ -1,0 +1,90 @@
+package import Wire
+
+extension Workload {
+    package init(json: JSON) throws(ResourceFault) {
+        try self.init(try ResourceFields(json, of: "Workload self"))
+    }
+
+    init(_ fields: ResourceFields) throws(ResourceFault) {
+        var ports: [Int: MutualTLS] = [:]
+        if let modes = try fields.object("portMutualTLS") {
+            for member in modes.json.object ?? JSONObject() {
+                guard let port = Int(member.key), (1...65535).contains(port) else {
+                    throw modes.fault(member.key, "is not a port number")
+                }
+                ports[port] = try modes.word(member.key, or: MutualTLS.permissive)
+            }
+        }
+        var inbound: [InboundPort] = []
+        for port in try fields.objects("inboundPorts") { inbound.append(try InboundPort(port)) }
+        var listeners: [GatewayListener] = []
+        for listener in try fields.objects("gatewayListeners") { listeners.append(try GatewayListener(listener)) }
+        self.init(
+            namespace: try fields.requiredString("namespace"), pod: try fields.requiredString("pod"),
+            name: try fields.string("name"), app: try fields.string("app"), version: try fields.string("version"),
+            node: try fields.string("node"), trustDomain: try fields.requiredString("trustDomain"),
+            principal: try fields.requiredString("principal"),
+            mutualTLS: try fields.word("mutualTLS", or: .permissive), portMutualTLS: ports, inboundPorts: inbound,
+            gatewayListeners: listeners, clusterDomain: try fields.requiredString("clusterDomain"),
+            dnsUpstream: try fields.string("dnsUpstream"))
+    }
+
+    package var json: JSON {
+        var out = ResourceWriter()
+        out.write("namespace", namespace)
+        out.write("pod", pod)
+        out.write("name", name)
+        out.write("app", app)
+        out.write("version", version)
+        out.write("node", node)
+        out.write("trustDomain", trustDomain)
+        out.write("principal", principal)
+        out.write("mutualTLS", mutualTLS.rawValue)
+        if !portMutualTLS.isEmpty {
+            let modes = portMutualTLS.sorted { $0.key < $1.key }
+            out.write(
+                "portMutualTLS",
+                .object(JSONObject(modes.map { .init(String($0.key), .string($0.value.rawValue)) })))
+        }
+        out.write("inboundPorts", inboundPorts.map(\.json))
+        out.write("gatewayListeners", gatewayListeners.map(\.json))
+        out.write("clusterDomain", clusterDomain)
+        out.write("dnsUpstream", dnsUpstream)
+        return out.json
+    }
+}
+
+extension InboundPort {
+    init(_ fields: ResourceFields) throws(ResourceFault) {
+        self.init(
+            port: try fields.port("port"), appProtocol: try fields.word("protocol", or: .unknown),
+            service: try fields.string("service"))
+    }
+
+    package var json: JSON {
+        var out = ResourceWriter()
+        out.write("port", port)
+        out.write("protocol", appProtocol.rawValue)
+        out.write("service", service)
+        return out.json
+    }
+}
+
+extension GatewayListener {
+    init(_ fields: ResourceFields) throws(ResourceFault) {
+        var routes: [VirtualHost] = []
+        for host in try fields.objects("routes") { routes.append(try VirtualHost(host)) }
+        self.init(
+            name: try fields.string("name"), port: try fields.port("port"), inherited: try fields.string("inherited"),
+            routes: routes)
+    }
+
+    package var json: JSON {
+        var out = ResourceWriter()
+        out.write("name", name)
+        out.write("port", port)
+        out.write("inherited", inherited)
+        out.write("routes", routes.map(\.json))
+        return out.json
+    }
+}

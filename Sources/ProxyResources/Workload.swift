@@ -1,0 +1,66 @@
+/// Who a proxy is and what it listens on.
+package struct Workload: Sendable, Hashable {
+    package var namespace: String
+    package var pod: String
+    package var name: String  // of the workload (Deployment …), for metrics
+    package var app: String  // label `app` / `app.kubernetes.io/name`
+    package var version: String
+    package var node: String
+    package var trustDomain: String
+    package var principal: String  // spiffe://cluster.local/ns/demo/sa/catalog
+    package var mutualTLS: MutualTLS
+    package var portMutualTLS: [Int: MutualTLS]
+    package var inboundPorts: [InboundPort]  // ports the pod declares; others are detected
+    package var gatewayListeners: [GatewayListener]  // gateways only
+    package var clusterDomain: String
+    package var dnsUpstream: String  // `10.96.0.10:53`
+
+    package init(
+        namespace: String, pod: String, name: String = "", app: String = "", version: String = "", node: String = "",
+        trustDomain: String = "cluster.local", principal: String = "", mutualTLS: MutualTLS = .permissive,
+        portMutualTLS: [Int: MutualTLS] = [:], inboundPorts: [InboundPort] = [],
+        gatewayListeners: [GatewayListener] = [], clusterDomain: String = "cluster.local", dnsUpstream: String = ""
+    ) {
+        self.namespace = namespace
+        self.pod = pod
+        self.name = name
+        self.app = app
+        self.version = version
+        self.node = node
+        self.trustDomain = trustDomain
+        self.principal = principal
+        self.mutualTLS = mutualTLS
+        self.portMutualTLS = portMutualTLS
+        self.inboundPorts = inboundPorts
+        self.gatewayListeners = gatewayListeners
+        self.clusterDomain = clusterDomain
+        self.dnsUpstream = dnsUpstream
+    }
+}
+
+package struct InboundPort: Sendable, Hashable {
+    package var port: Int
+    package var appProtocol: AppProtocol
+    package var service: String  // `catalog.demo.svc.cluster.local`, for metrics; empty if no service selects it
+
+    package init(port: Int, appProtocol: AppProtocol = .unknown, service: String = "") {
+        self.port = port
+        self.appProtocol = appProtocol
+        self.service = service
+    }
+}
+
+/// A port a gateway listens on, and its routes. `inherited` names a descriptor passed in (`LISTEN_FDNAMES`).
+package struct GatewayListener: Sendable, Hashable {
+    package var name: String
+    package var port: Int
+    package var inherited: String
+    package var routes: [VirtualHost]
+
+    package init(name: String, port: Int, inherited: String = "", routes: [VirtualHost] = []) {
+        self.name = name
+        self.port = port
+        self.inherited = inherited
+        self.routes = routes
+    }
+}
