@@ -1,0 +1,103 @@
+import CSQLite
+
+/// One SQLite connection, used by one thread at a time.
+final class Database {
+    private let handle: OpaquePointer
+    let path: String
+
+    init(path: String) throws(StoreFailure) {
+        var opened: OpaquePointer?
+        let code = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nil)
+        guard code == SQLITE_OK, let opened else {
+            let why = opened.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
+            sqlite3_close(opened)
+            throw .unusable("store \(path) cannot be opened: \(why)")
+        }
+        handle = opened
+        self.path = path
+        sqlite3_busy_timeout(handle, 5000)
+    }
+
+    deinit { sqlite3_close(handle) }
+
+    func execute(_ text: String) throws(StoreFailure) {
+        if sqlite3_exec(handle, text, nil, nil, nil) != SQLITE_OK { throw failure() }
+    }
+
+    func prepare(_ text: String) throws(StoreFailure) -> Statement {
+        var prepared: OpaquePointer?
+        let code = sqlite3_prepare_v3(handle, text, -1, UInt32(SQLITE_PREPARE_PERSISTENT), &prepared, nil)
+        guard code == SQLITE_OK, let prepared else { throw failure() }
+        return Statement(prepared, of: self)
+    }
+
+    func failure() -> StoreFailure {
+        let code = sqlite3_errcode(handle) & 0xFF
+        if code == SQLITE_FULL { return .diskFull(path: path) }
+        return .unusable("store \(path): \(String(cString: sqlite3_errmsg(handle)))")
+    }
+}
+
+/// A prepared statement. Ended before its database.
+final class Statement {
+    private let handle: OpaquePointer
+    private let database: Database
+
+    init(_ handle: OpaquePointer, of database: Database) {
+        self.handle = handle
+        self.database = database
+    }
+
+    deinit { sqlite3_finalize(handle) }
+
+    /// Makes SQLite copy what is bound.
+    private static let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)
+
+    func bind(_ place: CInt, _ value: Int64) { sqlite3_bind_int64(handle, place, value) }
+    func bind(_ place: CInt, _ text: String) {
+        _ = Array(text.utf8).withUnsafeBytes {
+            sqlite3_bind_text64(
+                handle, place, $0.baseAddress?.assumingMemoryBound(to: CChar.self), UInt64($0.count), Self.transient,
+                UInt8(SQLITE_UTF8))
+        }
+    }
+    /// `nil` binds NULL; no bytes bind an empty blob.
+    func bind(_ place: CInt, _ bytes: [UInt8]?) {
+        guard let bytes else {
+            sqlite3_bind_null(handle, place)
+            return
+        }
+        if bytes.isEmpty {
+            sqlite3_bind_zeroblob(handle, place, 0)
+            return
+        }
+        _ = bytes.withUnsafeBytes { sqlite3_bind_blob64(handle, place, $0.baseAddress, UInt64($0.count), Self.transient) }
+    }
+
+    /// Moves to the next row; `false` after the last.
+    func step() throws(StoreFailure) -> Bool {
+        switch sqlite3_step(handle) {
+        case SQLITE_ROW: return true
+        case SQLITE_DONE: return false
+        default:
+            let failure = database.failure()
+            sqlite3_reset(handle)
+            throw failure
+        }
+    }
+
+    /// Runs to the end and makes the statement ready again.
+    func run() throws(StoreFailure) {
+        while try step() {}
+        sqlite3_reset(handle)
+    }
+
+    func integer(_ column: CInt) -> Int64 { sqlite3_column_int64(handle, column) }
+    func text(_ column: CInt) -> String { sqlite3_column_text(handle, column).map { String(cString: $0) } ?? "" }
+    func bytes(_ column: CInt) -> [UInt8]? {
+        if sqlite3_column_type(handle, column) == SQLITE_NULL { return nil }
+        let count = Int(sqlite3_column_bytes(handle, column))
+        guard count > 0, let start = sqlite3_column_blob(handle, column) else { return [] }
+        return Array(UnsafeRawBufferPointer(start: start, count: count))
+    }
+}

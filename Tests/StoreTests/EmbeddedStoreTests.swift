@@ -1,0 +1,173 @@
+import Glibc
+import Store
+import Testing
+
+/// A directory that goes away with the value.
+final class TemporaryDirectory {
+    let path: String
+    init() throws {
+        var template = Array("/tmp/weft-store-XXXXXX".utf8CString)
+        try #require(mkdtemp(&template) != nil)
+        path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+    deinit {
+        for name in ["store.db", "store.db-wal", "store.db-shm", "store.lock", "acknowledged"] { unlink("\(path)/\(name)") }
+        rmdir(path)
+    }
+}
+
+func text(_ record: Record?) -> String? { record.map { String(decoding: $0.value, as: UTF8.self) } }
+
+@Suite("Embedded store")
+struct EmbeddedStoreTests {
+    let directory: TemporaryDirectory
+    init() throws { directory = try TemporaryDirectory() }
+
+    @Test("writes are guarded by what the writer saw")
+    func compareAndSwap() async throws {
+        let store = try EmbeddedStore(directory: directory.path)
+        let first = try await store.create("/registry/pods/a/x", Array("1".utf8))
+        await #expect(throws: StoreFailure.exists(key: "/registry/pods/a/x")) {
+            try await store.create("/registry/pods/a/x", [])
+        }
+        let second = try await store.update(first.key, Array("2".utf8), .revision(first.revision))
+        #expect(second.revision == first.revision + 1)
+        #expect(second.created == first.revision)
+        await #expect(throws: StoreFailure.changed(key: first.key, revision: second.revision)) {
+            try await store.update(first.key, [], .revision(first.revision))
+        }
+        await #expect(throws: StoreFailure.changed(key: first.key, revision: second.revision)) {
+            try await store.delete(first.key, .revision(first.revision))
+        }
+        #expect(text(store.get(first.key)) == "2")
+        let gone = try await store.delete(first.key, .present)
+        #expect(gone.revision == second.revision + 1 && text(gone) == "2")
+        #expect(store.get(first.key) == nil)
+        await #expect(throws: StoreFailure.missing(key: first.key)) { try await store.update(first.key, [], .present) }
+    }
+
+    @Test("a snapshot does not see later writes, and a prefix visits its keys in order")
+    func snapshots() async throws {
+        let store = try EmbeddedStore(directory: directory.path)
+        var keys: [String] = []
+        for number in 0..<700 { keys.append("/registry/pods/a/p\(number)") }
+        for key in keys.shuffled() { _ = try await store.create(key, Array(key.utf8)) }
+        _ = try await store.create("/registry/podsother/a/x", [])
+        let snapshot = store.snapshot()
+        _ = try await store.delete(keys[3], .present)
+        var seen: [String] = []
+        snapshot.index.visit(under: "/registry/pods/") { seen.append($0.key); return true }
+        #expect(seen == keys.sorted())
+        seen = []
+        snapshot.index.visit(under: "/registry/pods/", after: keys.sorted()[99]) { seen.append($0.key); return seen.count < 5 }
+        #expect(seen == Array(keys.sorted()[100..<105]))
+        #expect(store.snapshot().index.count == 700)
+    }
+
+    @Test("a watch gives every event of its scope once and in order, while many write")
+    func watchWithoutGap() async throws {
+        let store = try EmbeddedStore(directory: directory.path)
+        let watch = store.watch("/registry/pods/")
+        let start = store.revision
+        async let seen = { () async throws -> [Int64] in
+            var revisions: [Int64] = []
+            var position = start
+            while revisions.count < 400 {
+                if case .events(let events) = try await watch.next(after: &position) { revisions += events.map(\.revision) }
+            }
+            return revisions
+        }()
+        let written = try await withThrowingTaskGroup(of: [Int64].self) { group in
+            for writer in 0..<8 {
+                group.addTask {
+                    var revisions: [Int64] = []
+                    for number in 0..<50 {
+                        revisions.append(try await store.create("/registry/pods/n/\(writer)-\(number)", []).revision)
+                        _ = try await store.create("/registry/nodes/\(writer)-\(number)", [])
+                    }
+                    return revisions
+                }
+            }
+            return try await group.reduce(into: []) { $0 += $1 }
+        }
+        #expect(try await seen == written.sorted())
+    }
+
+    @Test("a watch from a compacted revision expires; a nudged one says how far it is")
+    func expiry() async throws {
+        let store = try EmbeddedStore(directory: directory.path, historyEvents: 8)
+        for number in 0..<40 { _ = try await store.create("/registry/pods/a/\(number)", []) }
+        let watch = store.watch("/registry/pods/")
+        var early: Int64 = 1
+        await #expect(throws: StoreFailure.expired(asked: 1, oldest: store.horizon)) { try await watch.next(after: &early) }
+        let now = store.revision
+        let waiting = Task { () -> Int64? in
+            var position = now
+            guard case .idle(let revision) = try await watch.next(after: &position) else { return nil }
+            return revision
+        }
+        _ = try await store.create("/registry/nodes/x", [])
+        let nudger = Task { while !Task.isCancelled { watch.nudge(); await Task.yield() } }
+        let idle = try await waiting.value
+        nudger.cancel()
+        #expect(idle == now || idle == now + 1)
+    }
+
+    @Test("cancelling a waiting watch ends it")
+    func cancellation() async throws {
+        let store = try EmbeddedStore(directory: directory.path)
+        for _ in 0..<200 {
+            let waiting = Task {
+                var position: Int64 = store.revision
+                return try await store.watch("/registry/").next(after: &position)
+            }
+            waiting.cancel()
+            await #expect(throws: CancellationError.self) { _ = try await waiting.value }
+        }
+    }
+
+    @Test("reopening finds everything, and a watch resumes across it")
+    func reopen() async throws {
+        var store: EmbeddedStore? = try EmbeddedStore(directory: directory.path)
+        let first = try await store?.create("/registry/pods/a/x", Array("1".utf8))
+        let second = try await store?.update("/registry/pods/a/x", Array("2".utf8), .present)
+        _ = try await store?.create("/registry/pods/a/y", Array("y".utf8))
+        _ = try await store?.delete("/registry/pods/a/y", .present)
+        #expect(throws: StoreFailure.unusable("store \(directory.path) is in use by another process")) {
+            try EmbeddedStore(directory: directory.path)
+        }
+        store?.close()
+        store = nil
+        let reopened = try EmbeddedStore(directory: directory.path)
+        #expect(text(reopened.get("/registry/pods/a/x")) == "2")
+        #expect(reopened.get("/registry/pods/a/x")?.created == first?.revision)
+        #expect(reopened.get("/registry/pods/a/y") == nil)
+        var position = try #require(second?.revision)
+        guard case .events(let events) = try await reopened.watch("/registry/pods/").next(after: &position) else {
+            Issue.record("expected events")
+            return
+        }
+        #expect(events.map(\.kind) == [.created, .deleted])
+        #expect(text(events.last?.record) == "y")
+    }
+
+    @Test("old revisions are compacted, and the store stays right after reopening")
+    func compaction() async throws {
+        do {
+            let store = try EmbeddedStore(directory: directory.path, historyEvents: 16)
+            _ = try await store.create("/registry/pods/a/x", Array("0".utf8))
+            for number in 1..<500 { _ = try await store.update("/registry/pods/a/x", Array("\(number)".utf8), .present) }
+            for number in 0..<20 {
+                _ = try await store.create("/registry/pods/a/y\(number)", [])
+                _ = try await store.delete("/registry/pods/a/y\(number)", .present)
+            }
+            store.close()
+        }
+        let store = try EmbeddedStore(directory: directory.path, historyEvents: 16)
+        #expect(text(store.get("/registry/pods/a/x")) == "499")
+        #expect(store.count == 1)
+        #expect(store.revision == 540)
+        let next = try await store.create("/registry/pods/a/z", [])
+        #expect(next.revision == 541)
+    }
+}
