@@ -24,10 +24,13 @@ extension RouteRule {
         for backend in try fields.objects("backends") { backends.append(try WeightedBackend(backend)) }
         var headers: [HeaderValue] = []
         for header in try fields.objects("setRequestHeaders") { headers.append(try HeaderValue(header)) }
+        var added: [HeaderValue] = []
+        for header in try fields.objects("addRequestHeaders") { added.append(try HeaderValue(header)) }
         self.init(
             name: try fields.string("name"), matches: matches, backends: backends,
             timeoutMilliseconds: try fields.integer("timeoutMilliseconds", in: 0...Int(Int32.max)),
-            setRequestHeaders: headers, removeRequestHeaders: try fields.strings("removeRequestHeaders"),
+            setRequestHeaders: headers, addRequestHeaders: added,
+            removeRequestHeaders: try fields.strings("removeRequestHeaders"),
             directStatus: try fields.integer("directStatus", in: 200...599))
         if backends.isEmpty, directStatus == nil {
             throw fields.fault("backends", "is required when directStatus is not set")
@@ -41,6 +44,7 @@ extension RouteRule {
         out.write("backends", backends.map(\.json))
         out.write("timeoutMilliseconds", timeoutMilliseconds)
         out.write("setRequestHeaders", setRequestHeaders.map(\.json))
+        out.write("addRequestHeaders", addRequestHeaders.map(\.json))
         out.write("removeRequestHeaders", removeRequestHeaders)
         out.write("directStatus", directStatus)
         return out.json

@@ -13,20 +13,24 @@ package struct RouteRule: Sendable, Hashable {
     package var matches: [RouteMatch]  // any of them; empty matches all
     package var backends: [WeightedBackend]
     package var timeoutMilliseconds: Int?
+    /// Order of the changes: remove, set, add.
     package var setRequestHeaders: [HeaderValue]
+    package var addRequestHeaders: [HeaderValue]
     package var removeRequestHeaders: [String]
     /// Answers without a backend: an invalid reference gives 500, as Gateway API asks.
     package var directStatus: Int?
 
     package init(
         name: String, matches: [RouteMatch] = [], backends: [WeightedBackend] = [], timeoutMilliseconds: Int? = nil,
-        setRequestHeaders: [HeaderValue] = [], removeRequestHeaders: [String] = [], directStatus: Int? = nil
+        setRequestHeaders: [HeaderValue] = [], addRequestHeaders: [HeaderValue] = [], removeRequestHeaders: [String] = [],
+        directStatus: Int? = nil
     ) {
         self.name = name
         self.matches = matches
         self.backends = backends
         self.timeoutMilliseconds = timeoutMilliseconds
         self.setRequestHeaders = setRequestHeaders
+        self.addRequestHeaders = addRequestHeaders
         self.removeRequestHeaders = removeRequestHeaders
         self.directStatus = directStatus
     }

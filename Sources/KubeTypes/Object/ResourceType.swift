@@ -61,3 +61,8 @@ extension ResourceType {
     package static let peerAuthentications = ResourceType(
         group: "security.istio.io", version: "v1", resource: "peerauthentications", kind: "PeerAuthentication")
 }
+
+extension ResourceType {
+    package static let referenceGrants = ResourceType(
+        group: "gateway.networking.k8s.io", version: "v1", resource: "referencegrants", kind: "ReferenceGrant")
+}

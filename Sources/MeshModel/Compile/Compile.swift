@@ -1,0 +1,98 @@
+import KubeTypes
+import ProxyResources
+
+/// Makes the model from the state. Pure: the same state gives the same model.
+package func compile(_ state: MeshState) -> MeshModel {
+    var model = MeshModel()
+    let requirements = PeerRequirements(state)
+    let subsets = SubsetRules(state)
+    let endpoints = EndpointTable(state, requirements)
+    let references = References(state, subsets)
+
+    for service in state.services.values where !service.isExternalName {
+        let host = state.settings.host(service.key.name, service.key.namespace)
+        let rule = subsets.rule(for: service.key)
+        for port in service.ports {
+            let name = backendName(service.key, port.port)
+            let found = endpoints.endpoints(of: service.key, port: port, plain: rule?.disablesTLS ?? false)
+            model.backends[name] = Backend(
+                name: name, service: host, namespace: service.key.namespace, endpoints: found.map(\.endpoint))
+            for subset in rule?.subsets ?? [] {
+                let members = found.filter { found in found.labels.map { subset.admits($0) } ?? false }
+                let subsetName = backendName(service.key, port.port, subset: subset.name)
+                model.backends[subsetName] = Backend(
+                    name: subsetName, service: host, namespace: service.key.namespace, endpoints: members.map(\.endpoint))
+            }
+        }
+    }
+
+    var routes = MeshRoutes(state, references)
+    routes.compile(into: &model)
+    var gateways = GatewayRoutes(state, references)
+    gateways.compile()
+    model.gateways = gateways.statuses
+    model.gatewayClasses = state.gatewayClasses.values.filter(\.isOurs).sorted { $0.name < $1.name }.map {
+        GatewayClassStatus(name: $0.name, generation: $0.generation)
+    }
+    model.httpRoutes = routeStatuses(state, mesh: routes.parents, gateways: gateways.parents)
+
+    let inbound = InboundPorts(state)
+    for pod in state.pods.values where pod.hasProxy && !pod.isFinished {
+        model.workloads[pod.key] = workload(
+            pod, state.settings, requirements.requirement(for: pod), inbound.ports(of: pod), gateways.listeners(of: pod))
+    }
+    var findings = state.ownFindings
+    findings += requirements.findings
+    findings += subsets.findings
+    findings += routes.findings
+    findings += gateways.findings
+    model.findings = Set(findings).sorted { ($0.object, $0.field, $0.message) < ($1.object, $1.field, $1.message) }
+    return model
+}
+
+/// `demo/catalog:8080`, or `demo/catalog:8080/v1` for a subset.
+func backendName(_ service: ObjectKey, _ port: Int, subset: String? = nil) -> String {
+    let name = "\(service.namespace)/\(service.name):\(port)"
+    return subset.map { "\(name)/\($0)" } ?? name
+}
+
+private func workload(
+    _ pod: MeshPod, _ settings: MeshSettings, _ requirement: PeerRequirement, _ ports: [InboundPort],
+    _ listeners: [GatewayListener]
+) -> Workload {
+    Workload(
+        namespace: pod.key.namespace, pod: pod.key.name, name: pod.workload, app: pod.app, version: pod.version,
+        node: pod.node, trustDomain: settings.trustDomain,
+        principal: settings.principal(namespace: pod.key.namespace, account: pod.account),
+        mutualTLS: requirement.mode, portMutualTLS: requirement.ports, inboundPorts: pod.isGateway ? [] : ports,
+        gatewayListeners: listeners, clusterDomain: settings.clusterDomain, dnsUpstream: settings.dnsUpstream)
+}
+
+extension DestinationRule.Subset {
+    func admits(_ podLabels: [String: String]) -> Bool { labels.allSatisfy { podLabels[$0.key] == $0.value } }
+}
+
+extension MeshState {
+    /// What the objects say about themselves, whatever else there is.
+    var ownFindings: [PolicyFinding] {
+        var all = httpRoutes.values.flatMap(\.findings)
+        all += gateways.values.flatMap(\.findings)
+        all += virtualServices.values.flatMap(\.findings)
+        all += destinationRules.values.flatMap(\.findings)
+        all += istioGateways.values.flatMap(\.findings)
+        all += peerAuthentications.values.flatMap(\.findings)
+        return all
+    }
+}
+
+/// Routes with a status: those with a parent we answer for, with their parents in the order written.
+private func routeStatuses(
+    _ state: MeshState, mesh: [ObjectKey: [HTTPRouteStatus.Parent]], gateways: [ObjectKey: [HTTPRouteStatus.Parent]]
+) -> [HTTPRouteStatus] {
+    state.httpRoutes.values.sorted { $0.key < $1.key }.compactMap { route in
+        let parents = (mesh[route.key] ?? []) + (gateways[route.key] ?? [])
+        if parents.isEmpty { return nil }
+        return HTTPRouteStatus(
+            key: route.key, generation: route.generation, parents: parents.sorted { $0.parent.index < $1.parent.index })
+    }
+}

@@ -1,0 +1,240 @@
+import KubeTypes
+import ProxyResources
+
+/// The routes gateways take: HTTPRoutes with a Gateway as parent, and VirtualServices that name an Istio Gateway.
+struct GatewayRoutes {
+    private let state: MeshState
+    private let references: References
+    private(set) var findings: [PolicyFinding] = []
+    private(set) var parents: [ObjectKey: [HTTPRouteStatus.Parent]] = [:]
+    private(set) var statuses: [GatewayStatus] = []
+    private var gateways: [(gateway: Gateway, listeners: [OpenListener])] = []
+    private var istio: [(gateway: IstioGateway, listeners: [OpenListener])] = []
+
+    /// A listener with the routes attached to it, by host.
+    struct OpenListener {
+        var name: String
+        var port: Int
+        var routes: [String: [RankedRoute]] = [:]
+        var rules: [String: [RouteRule]] = [:]  // VirtualServices', in their own order
+        var attached: Set<ObjectKey> = []
+    }
+
+    init(_ state: MeshState, _ references: References) {
+        self.state = state
+        self.references = references
+    }
+
+    mutating func compile() {
+        for gateway in state.gateways.values.oldestFirst() where state.isOurs(gateway) {
+            let listeners = gateway.listeners.filter { $0.protocolName == "HTTP" }
+            gateways.append((gateway, listeners.map { OpenListener(name: $0.name, port: $0.port) }))
+        }
+        for route in state.httpRoutes.values.oldestFirst() { attach(route) }
+        for gateway in state.istioGateways.values.oldestFirst() { open(gateway) }
+        findings = Array(Set(findings))
+        statuses = gateways.map { status(of: $0.gateway, $0.listeners) }.sorted { $0.key < $1.key }
+    }
+
+    // MARK: HTTPRoutes
+
+    private mutating func attach(_ route: HTTPRoute) {
+        var compiled: (routes: [RankedRoute], failures: [(HTTPRoute.BackendReference, References.Resolved)])?
+        for parent in route.parents where parent.kind == "Gateway" && parent.group == "gateway.networking.k8s.io" {
+            let field = "spec.parentRefs[\(parent.index)]"
+            guard let place = gateways.firstIndex(where: { $0.gateway.key == parent.key }) else {
+                if state.gateways[parent.key] == nil {
+                    findings.append(
+                        PolicyFinding(route.reference, field, .notFound, "Gateway \(parent.key) does not exist"))
+                }
+                continue  // not ours to answer for
+            }
+            let made = compiled ?? references.ranked(route)
+            compiled = made
+            findings += made.failures.compactMap { route.finding($0, $1) }
+            let accepted = attach(route, made.routes, parent, place)
+            if !accepted.isTrue { findings.append(PolicyFinding(route.reference, field, .noEffect, accepted.message)) }
+            parents[route.key, default: []].append(
+                .init(parent: parent, accepted: accepted, resolvedReferences: ConditionState(resolving: made.failures)))
+        }
+    }
+
+    private mutating func attach(
+        _ route: HTTPRoute, _ routes: [RankedRoute], _ parent: HTTPRoute.Parent, _ place: Int
+    ) -> ConditionState {
+        let gateway = gateways[place].gateway
+        let named = gateway.listeners.filter {
+            $0.protocolName == "HTTP" && parent.sectionName ?? $0.name == $0.name && parent.port ?? $0.port == $0.port
+        }
+        if named.isEmpty {
+            return ConditionState(false, "NoMatchingParent", "Gateway \(gateway.key) has no HTTP listener that parentRefs names")
+        }
+        let permitted = named.filter { $0.admitsHTTPRoutes && admits($0.admission, route.key.namespace, gateway.key.namespace) }
+        if permitted.isEmpty {
+            return ConditionState(
+                false, "NotAllowedByListeners",
+                "the listeners of Gateway \(gateway.key) do not allow HTTPRoutes of namespace \(route.key.namespace)")
+        }
+        var isAttached = false
+        for listener in permitted {
+            let hosts = sharedHosts(route.hostnames, listener.hostname)
+            guard !hosts.isEmpty, let open = gateways[place].listeners.firstIndex(where: { $0.name == listener.name })
+            else { continue }
+            isAttached = true
+            gateways[place].listeners[open].attached.insert(route.key)
+            for host in hosts { gateways[place].listeners[open].routes[host, default: []] += routes }
+        }
+        return isAttached
+            ? ConditionState(true, "Accepted")
+            : ConditionState(
+                false, "NoMatchingListenerHostname",
+                "no hostname of the route is one of the listeners' of Gateway \(gateway.key)")
+    }
+
+    private func admits(_ admission: Gateway.Admission, _ namespace: String, _ own: String) -> Bool {
+        switch admission {
+        case .same: namespace == own
+        case .all: true
+        case .labelled(let selector):
+            state.namespaces[ObjectKey(name: namespace)].map { selector.admits($0.labels) } ?? false
+        }
+    }
+
+    // MARK: Istio
+
+    private mutating func open(_ gateway: IstioGateway) {
+        let policies = state.virtualServices.values.oldestFirst().filter { $0.gatewayKeys.contains(gateway.key) }
+        var listeners: [OpenListener] = []
+        for server in gateway.servers where server.isHTTP {
+            var listener = OpenListener(name: server.name, port: server.port)
+            for policy in policies {
+                for host in policy.hosts {
+                    let full = references.hosts.full(host, from: policy.key.namespace)
+                    for allowed in server.hosts {
+                        for shared in sharedHosts([full], allowed) {
+                            let rules = references.rules(policy, gateway: gateway.key, port: server.port, &findings)
+                            listener.rules[shared, default: []] += rules
+                            listener.attached.insert(policy.key)
+                        }
+                    }
+                }
+            }
+            listeners.append(listener)
+        }
+        istio.append((gateway, listeners))
+        for policy in policies where !listeners.contains(where: { $0.attached.contains(policy.key) }) {
+            findings.append(
+                PolicyFinding(
+                    policy.reference, "spec.hosts", .noEffect, "no host is one of the servers' of Gateway \(gateway.key)"))
+        }
+        if !state.pods.values.contains(where: { $0.isGateway && $0.isSelected(by: gateway.selector) }) {
+            findings.append(PolicyFinding(gateway.reference, "spec.selector", .notFound, "no gateway pod has these labels"))
+        }
+    }
+
+    // MARK: What a pod serves
+
+    /// The listeners of a gateway's pod: those of all Gateways it serves, joined by port.
+    func listeners(of pod: MeshPod) -> [GatewayListener] {
+        guard pod.isGateway else { return [] }
+        var open: [OpenListener] = []
+        for (gateway, listeners) in gateways where gateway.isServed(by: pod) { open += listeners }
+        for (gateway, listeners) in istio where pod.isSelected(by: gateway.selector) { open += listeners }
+        return Dictionary(grouping: open, by: \.port).sorted { $0.key < $1.key }.map { port, members in
+            let names = members.map(\.name)
+            let inherited = pod.machineListeners.first { names.contains($0) }
+            return GatewayListener(
+                name: names.first ?? "", port: port, inherited: inherited ?? "", routes: virtualHosts(members))
+        }
+    }
+
+    /// Each host with its own rules first and then those of the wider hosts that cover it, since a request that no rule of
+    /// the narrow host takes may still match the wide one's.
+    private func virtualHosts(_ listeners: [OpenListener]) -> [VirtualHost] {
+        var routes: [String: [RankedRoute]] = [:]
+        var rules: [String: [RouteRule]] = [:]
+        for listener in listeners {
+            routes.merge(listener.routes, uniquingKeysWith: +)
+            rules.merge(listener.rules, uniquingKeysWith: +)
+        }
+        let own = Set(routes.keys).union(rules.keys).sorted(by: isNarrower)
+        return own.map { host in
+            var all: [RouteRule] = []
+            for wider in own where covers(wider, host) {
+                all += ordered(routes[wider] ?? []) + (rules[wider] ?? [])
+            }
+            return VirtualHost(hosts: [host], rules: all + [.notFound])
+        }
+    }
+
+    private func status(of gateway: Gateway, _ open: [OpenListener]) -> GatewayStatus {
+        let pods = state.pods.values.filter { gateway.isServed(by: $0) && !$0.isFinished }
+        let programmed =
+            pods.isEmpty
+            ? ConditionState(false, "NoResources", "no pod with the label \(MeshWords.gateway)=\(gateway.servedBy) exists")
+            : ConditionState(true, "Programmed")
+        var addresses: Set<String> = []
+        for service in state.services.values where !service.selector.isEmpty {
+            if pods.contains(where: { $0.key.namespace == service.key.namespace && $0.isSelected(by: service.selector) }) {
+                addresses.formUnion(service.addresses)
+            }
+        }
+        let listeners = gateway.listeners.map { listener in
+            let isOpen = listener.protocolName == "HTTP"
+            let refusal = ConditionState(false, "UnsupportedProtocol", "\(listener.protocolName) is not supported")
+            return GatewayStatus.Listener(
+                name: listener.name, attachedRoutes: open.first { $0.name == listener.name }?.attached.count ?? 0,
+                accepted: isOpen ? ConditionState(true, "Accepted") : refusal,
+                programmed: isOpen ? programmed : ConditionState(false, "Invalid", refusal.message),
+                resolvedReferences: listener.admitsHTTPRoutes
+                    ? ConditionState(true, "ResolvedRefs")
+                    : ConditionState(false, "InvalidRouteKinds", "allowedRoutes.kinds: only HTTPRoute is supported"))
+        }
+        return GatewayStatus(
+            key: gateway.key, generation: gateway.generation,
+            accepted: listeners.contains { $0.accepted.isTrue }
+                ? ConditionState(true, "Accepted")
+                : ConditionState(false, "ListenersNotValid", "no listener can be opened"),
+            programmed: programmed, addresses: addresses.sorted(), listeners: listeners)
+    }
+}
+
+extension Gateway {
+
+    func isServed(by pod: MeshPod) -> Bool { pod.isGateway && pod.labels[MeshWords.gateway] == servedBy }
+}
+
+extension MeshState {
+    func isOurs(_ gateway: Gateway) -> Bool { gatewayClasses[ObjectKey(name: gateway.className)]?.isOurs ?? false }
+}
+
+// MARK: Hosts
+
+/// The hosts a route serves at a listener: where both name hosts, the narrower of each pair that overlaps.
+func sharedHosts(_ hosts: [String], _ listener: String?) -> [String] {
+    let limit = listener.flatMap { $0.isEmpty ? nil : $0 } ?? "*"
+    if hosts.isEmpty { return [limit] }
+    var shared: [String] = []
+    for host in hosts {
+        if covers(limit, host) {
+            shared.append(host)
+        } else if covers(host, limit) {
+            shared.append(limit)
+        }
+    }
+    return Array(Set(shared)).sorted()
+}
+
+/// Whether every name of `host` is one of `pattern`.
+private func covers(_ pattern: String, _ host: String) -> Bool {
+    if pattern == "*" || pattern == host { return true }
+    guard pattern.hasPrefix("*.") else { return false }
+    let suffix = pattern.dropFirst()
+    return host.hasSuffix(suffix) && host.utf8.count > suffix.utf8.count
+}
+
+private func isNarrower(_ one: String, _ other: String) -> Bool {
+    func rank(_ host: String) -> (Int, Int) { (host == "*" ? 0 : host.hasPrefix("*.") ? 1 : 2, host.utf8.count) }
+    let (a, b) = (rank(one), rank(other))
+    return a != b ? a > b : one < other
+}

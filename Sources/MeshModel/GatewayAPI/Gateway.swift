@@ -1,0 +1,153 @@
+package import KubeTypes
+import Wire
+
+package struct GatewayClass: Sendable, Hashable {
+    package var name: String
+    package var generation: Int
+    package var controller: String
+
+    package init(_ object: KubeObject) {
+        name = object.name
+        generation = object.generation
+        controller = object.spec["controllerName"]?.string ?? ""
+    }
+
+    package var isOurs: Bool { controller == MeshWords.controller }
+}
+
+/// A `gateway.networking.k8s.io` Gateway.
+package struct Gateway: Sendable, Hashable, AgedPolicy {
+    package enum Admission: Sendable, Hashable {
+        case same, all
+        case labelled(LabelSelector)
+    }
+
+    package struct Listener: Sendable, Hashable {
+        package var index: Int
+        package var name: String
+        package var port: Int
+        package var protocolName: String
+        package var hostname: String?
+        package var admission: Admission
+        package var admitsHTTPRoutes: Bool
+    }
+
+    package var key: ObjectKey
+    package var created: String
+    package var generation: Int
+    package var className: String
+    package var listeners: [Listener]
+    /// The value of the label `weft.dev/gateway` on the pods that serve this Gateway.
+    package var servedBy: String
+    package var findings: [PolicyFinding]
+
+    package static let defaultDeployment = "weft-ingress"
+
+    package var reference: PolicyReference { PolicyReference(.gateways, key) }
+
+    package init(_ object: KubeObject) {
+        key = object.key
+        created = object.creationTimestamp ?? ""
+        generation = object.generation
+        className = object.spec["gatewayClassName"]?.string ?? ""
+        servedBy =
+            object.spec["infrastructure"]?["labels"]?[MeshWords.gateway]?.string ?? object.labels[MeshWords.gateway]
+            ?? Self.defaultDeployment
+        let spec = PolicyFields(object.spec, at: "spec", of: PolicyReference(.gateways, object.key))
+        var findings: [PolicyFinding] = []
+        spec.reportOthers(
+            than: ["gatewayClassName", "listeners", "infrastructure"], as: "it has no effect", to: &findings)
+        listeners = spec.each("listeners").enumerated().map { Self.listener($0.element, index: $0.offset, &findings) }
+        self.findings = findings
+    }
+
+    private static func listener(_ fields: PolicyFields, index: Int, _ findings: inout [PolicyFinding]) -> Listener {
+        let name = fields.string("protocol") ?? ""
+        if name != "HTTP" {
+            findings.append(fields.finding("protocol", .unsupported, "\(name) is not supported: the listener is not opened"))
+        }
+        let allowed = fields.json["allowedRoutes"]
+        let kinds = allowed?["kinds"]?.array ?? []
+        let admission: Admission
+        switch allowed?["namespaces"]?["from"]?.string ?? "Same" {
+        case "All": admission = .all
+        case "Selector": admission = .labelled(LabelSelector(allowed?["namespaces"]?["selector"]))
+        default: admission = .same
+        }
+        return Listener(
+            index: index, name: fields.string("name") ?? "", port: fields.int("port") ?? 0, protocolName: name,
+            hostname: fields.string("hostname")?.lowercased(), admission: admission,
+            admitsHTTPRoutes: kinds.isEmpty || kinds.contains { $0["kind"]?.string == "HTTPRoute" })
+    }
+}
+
+/// A Kubernetes label selector: `matchLabels` and `matchExpressions`, all of which must hold.
+package struct LabelSelector: Sendable, Hashable {
+    struct Requirement: Sendable, Hashable {
+        var key: String
+        var word: String
+        var values: [String]
+    }
+    var requirements: [Requirement] = []
+
+    init(_ json: JSON?) {
+        for label in json?["matchLabels"]?.stringMap ?? [:] {
+            requirements.append(Requirement(key: label.key, word: "In", values: [label.value]))
+        }
+        for expression in json?["matchExpressions"]?.array ?? [] {
+            requirements.append(
+                Requirement(
+                    key: expression["key"]?.string ?? "", word: expression["operator"]?.string ?? "",
+                    values: expression["values"]?.array?.compactMap(\.string) ?? []))
+        }
+        requirements.sort { $0.key < $1.key }
+    }
+
+    func admits(_ labels: [String: String]) -> Bool {
+        requirements.allSatisfy { requirement in
+            let value = labels[requirement.key]
+            switch requirement.word {
+            case "In": return value.map(requirement.values.contains) ?? false
+            case "NotIn": return value.map { !requirement.values.contains($0) } ?? true
+            case "Exists": return value != nil
+            case "DoesNotExist": return value == nil
+            default: return false
+            }
+        }
+    }
+}
+
+/// Which references may cross into a namespace.
+package struct ReferenceGrant: Sendable, Hashable {
+    struct Source: Sendable, Hashable {
+        var group: String
+        var kind: String
+        var namespace: String
+    }
+    struct Target: Sendable, Hashable {
+        var group: String
+        var kind: String
+        var name: String?
+    }
+
+    package var key: ObjectKey
+    var sources: [Source]
+    var targets: [Target]
+
+    package init(_ object: KubeObject) {
+        key = object.key
+        sources = (object.spec["from"]?.array ?? []).map {
+            Source(
+                group: $0["group"]?.string ?? "", kind: $0["kind"]?.string ?? "",
+                namespace: $0["namespace"]?.string ?? "")
+        }
+        targets = (object.spec["to"]?.array ?? []).map {
+            Target(group: $0["group"]?.string ?? "", kind: $0["kind"]?.string ?? "", name: $0["name"]?.string)
+        }
+    }
+
+    func permits(routeIn namespace: String, toService name: String) -> Bool {
+        sources.contains(Source(group: "gateway.networking.k8s.io", kind: "HTTPRoute", namespace: namespace))
+            && targets.contains { $0.group.isEmpty && $0.kind == "Service" && ($0.name ?? name) == name }
+    }
+}

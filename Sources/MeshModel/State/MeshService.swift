@@ -1,0 +1,113 @@
+package import KubeTypes
+package import ProxyResources
+import Wire
+
+package struct MeshNamespace: Sendable, Hashable {
+    package var name: String
+    package var labels: [String: String]
+
+    package init(_ object: KubeObject) {
+        name = object.name
+        labels = object.labels
+    }
+}
+
+package struct MeshService: Sendable, Hashable {
+    package struct Port: Sendable, Hashable {
+        package var name: String
+        package var port: Int
+        package var target: Target
+        package var appProtocol: AppProtocol
+    }
+    package enum Target: Sendable, Hashable {
+        case number(Int)
+        case name(String)
+    }
+
+    package var key: ObjectKey
+    package var addresses: [String]  // ClusterIPs; empty for a headless service
+    package var selector: [String: String]
+    package var ports: [Port]  // TCP only
+    package var isExternalName: Bool
+
+    package init(_ object: KubeObject) {
+        key = object.key
+        let spec = object.spec
+        let listed = spec["clusterIPs"]?.array?.compactMap(\.string) ?? []
+        let all = listed.isEmpty ? [spec["clusterIP"]?.string ?? ""] : listed
+        addresses = all.filter { !$0.isEmpty && $0 != "None" }
+        selector = spec["selector"]?.stringMap ?? [:]
+        isExternalName = spec["type"]?.string == "ExternalName"
+        ports = (spec["ports"]?.array ?? []).compactMap(Self.port)
+    }
+
+    private static func port(_ json: JSON) -> Port? {
+        guard json["protocol"]?.string ?? "TCP" == "TCP", let number = json["port"]?.int else { return nil }
+        let name = json["name"]?.string ?? ""
+        let target: Target
+        if let word = json["targetPort"]?.string {
+            target = Int(word).map(Target.number) ?? .name(word)
+        } else {
+            target = .number(json["targetPort"]?.int ?? number)
+        }
+        return Port(
+            name: name, port: number, target: target,
+            appProtocol: AppProtocol(declared: json["appProtocol"]?.string, portName: name))
+    }
+}
+
+extension AppProtocol {
+    /// What a Service port declares: `appProtocol` first, else the part of its name before the first `-`, as Istio does.
+    package init(declared: String?, portName: String) {
+        let word = declared ?? String(portName.prefix { $0 != "-" })
+        switch word.lowercased() {
+        case "http", "http2", "grpc", "h2c", "kubernetes.io/h2c", "kubernetes.io/ws": self = .http
+        case "tcp", "tls", "https", "mongo", "mysql", "redis", "kubernetes.io/wss": self = .tcp
+        default: self = .unknown
+        }
+    }
+}
+
+package struct MeshEndpointSlice: Sendable, Hashable {
+    package struct Port: Sendable, Hashable {
+        package var name: String
+        package var port: Int
+    }
+    package struct Address: Sendable, Hashable {
+        package var address: String
+        package var isReady: Bool
+        package var isServing: Bool
+        package var isTerminating: Bool
+        package var pod: ObjectKey?
+    }
+
+    package var service: ObjectKey?
+    package var ports: [Port]
+    package var addresses: [Address]
+
+    package init(_ object: KubeObject) {
+        let serviceName = object.labels["kubernetes.io/service-name"]
+        service = serviceName.map { ObjectKey(namespace: object.namespace, name: $0) }
+        ports = (object.json["ports"]?.array ?? []).compactMap { port in
+            guard port["protocol"]?.string ?? "TCP" == "TCP", let number = port["port"]?.int else { return nil }
+            return Port(name: port["name"]?.string ?? "", port: number)
+        }
+        var found: [Address] = []
+        for endpoint in object.json["endpoints"]?.array ?? [] {
+            let conditions = endpoint["conditions"]
+            let isReady = conditions?["ready"]?.bool ?? true
+            let target = endpoint["targetRef"]
+            var pod: ObjectKey?
+            if target?["kind"]?.string == "Pod", let name = target?["name"]?.string {
+                pod = ObjectKey(namespace: target?["namespace"]?.string ?? object.namespace, name: name)
+            }
+            // The addresses of one endpoint are the same backend; the first is enough, as kube-proxy holds too.
+            guard let address = endpoint["addresses"]?[0]?.string else { continue }
+            found.append(
+                Address(
+                    address: address, isReady: isReady, isServing: conditions?["serving"]?.bool ?? isReady,
+                    isTerminating: conditions?["terminating"]?.bool ?? false, pod: pod))
+        }
+        addresses = found
+    }
+}

@@ -1,0 +1,72 @@
+package import KubeTypes
+
+/// All the mesh is made from: the cluster's objects that matter to it, reduced to what matters.
+///
+/// Reducing early means that a change which does not matter (a heartbeat, a status we wrote ourselves) is no change here.
+package struct MeshState: Sendable, Hashable {
+    package var settings: MeshSettings
+    package internal(set) var namespaces: [ObjectKey: MeshNamespace] = [:]
+    package internal(set) var services: [ObjectKey: MeshService] = [:]
+    package internal(set) var slices: [ObjectKey: MeshEndpointSlice] = [:]
+    package internal(set) var pods: [ObjectKey: MeshPod] = [:]
+    package internal(set) var httpRoutes: [ObjectKey: HTTPRoute] = [:]
+    package internal(set) var gateways: [ObjectKey: Gateway] = [:]
+    package internal(set) var gatewayClasses: [ObjectKey: GatewayClass] = [:]
+    package internal(set) var referenceGrants: [ObjectKey: ReferenceGrant] = [:]
+    package internal(set) var virtualServices: [ObjectKey: VirtualService] = [:]
+    package internal(set) var destinationRules: [ObjectKey: DestinationRule] = [:]
+    package internal(set) var istioGateways: [ObjectKey: IstioGateway] = [:]
+    package internal(set) var peerAuthentications: [ObjectKey: PeerAuthentication] = [:]
+
+    package init(settings: MeshSettings = MeshSettings()) { self.settings = settings }
+
+    /// The kinds the state is made from, in an order in which references mostly come after what they name.
+    package static let watched: [ResourceType] = [
+        .namespaces, .services, .endpointSlices, .pods, .gatewayClasses, .gateways, .istioGateways, .referenceGrants,
+        .destinationRules, .virtualServices, .httpRoutes, .peerAuthentications,
+    ]
+
+    /// Takes an object in its present form.
+    /// - Returns: whether anything the mesh looks at has changed.
+    package mutating func apply(_ type: ResourceType, _ object: KubeObject) -> Bool {
+        set(type, object.key, to: object)
+    }
+
+    /// - Returns: whether the mesh knew the object.
+    package mutating func remove(_ type: ResourceType, _ key: ObjectKey) -> Bool { set(type, key, to: nil) }
+
+    private mutating func set(_ type: ResourceType, _ key: ObjectKey, to object: KubeObject?) -> Bool {
+        switch type.qualifiedName {
+        case ResourceType.namespaces.qualifiedName: replace(&namespaces[key], object.map(MeshNamespace.init))
+        case ResourceType.services.qualifiedName: replace(&services[key], object.map(MeshService.init))
+        case ResourceType.endpointSlices.qualifiedName: replace(&slices[key], object.map(MeshEndpointSlice.init))
+        case ResourceType.pods.qualifiedName: replace(&pods[key], object.map(MeshPod.init))
+        case ResourceType.httpRoutes.qualifiedName: replace(&httpRoutes[key], object.map(HTTPRoute.init))
+        case ResourceType.gateways.qualifiedName: replace(&gateways[key], object.map(Gateway.init))
+        case ResourceType.gatewayClasses.qualifiedName: replace(&gatewayClasses[key], object.map(GatewayClass.init))
+        case ResourceType.referenceGrants.qualifiedName: replace(&referenceGrants[key], object.map(ReferenceGrant.init))
+        case ResourceType.virtualServices.qualifiedName: replace(&virtualServices[key], object.map(VirtualService.init))
+        case ResourceType.destinationRules.qualifiedName: replace(&destinationRules[key], object.map(DestinationRule.init))
+        case ResourceType.istioGateways.qualifiedName: replace(&istioGateways[key], object.map(IstioGateway.init))
+        case ResourceType.peerAuthentications.qualifiedName:
+            replace(&peerAuthentications[key], object.map(PeerAuthentication.init))
+        default: false
+        }
+    }
+
+    private func replace<Value: Hashable>(_ place: inout Value?, _ value: Value?) -> Bool {
+        if place == value { return false }
+        place = value
+        return true
+    }
+}
+
+/// Policies of one age and name order: the oldest first, then by name, as Gateway API and Istio both ask.
+protocol AgedPolicy {
+    var key: ObjectKey { get }
+    var created: String { get }  // RFC 3339
+}
+
+extension Sequence where Element: AgedPolicy {
+    func oldestFirst() -> [Element] { sorted { ($0.created, $0.key) < ($1.created, $1.key) } }
+}
