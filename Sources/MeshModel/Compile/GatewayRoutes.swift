@@ -140,12 +140,26 @@ struct GatewayRoutes {
         var open: [OpenListener] = []
         for (gateway, listeners) in gateways where gateway.isServed(by: pod) { open += listeners }
         for (gateway, listeners) in istio where pod.isSelected(by: gateway.selector) { open += listeners }
-        return Dictionary(grouping: open, by: \.port).sorted { $0.key < $1.key }.map { port, members in
+        return Dictionary(grouping: open) { targetPort(of: pod, $0.port) }.sorted { $0.key < $1.key }.map { port, members in
             let names = members.map(\.name)
             let inherited = pod.machineListeners.first { names.contains($0) }
             return GatewayListener(
                 name: names.first ?? "", port: port, inherited: inherited ?? "", routes: virtualHosts(members))
         }
+    }
+
+    /// The port a pod listens on for a port of a Gateway: a Service before the pod may map it (80 to 8080), as it must where
+    /// the proxy may not open low ports.
+    private func targetPort(of pod: MeshPod, _ port: Int) -> Int {
+        for service in state.services.values.sorted(by: { $0.key < $1.key })
+        where service.key.namespace == pod.key.namespace && !service.selector.isEmpty && pod.isSelected(by: service.selector) {
+            guard let mapped = service.ports.first(where: { $0.port == port }) else { continue }
+            switch mapped.target {
+            case .number(let number): return number
+            case .name(let name): return pod.ports.first { $0.name == name }?.port ?? port
+            }
+        }
+        return port
     }
 
     /// Each host with its own rules first and then those of the wider hosts that cover it, since a request that no rule of
@@ -200,7 +214,6 @@ struct GatewayRoutes {
 }
 
 extension Gateway {
-
     func isServed(by pod: MeshPod) -> Bool { pod.isGateway && pod.labels[MeshWords.gateway] == servedBy }
 }
 
