@@ -1,4 +1,5 @@
 #include "CSchemas.h"
+#include <string.h>
 
 static const unsigned char kubernetes_api[] = {
 #embed "kubernetes-api.json"
@@ -23,7 +24,7 @@ static const unsigned char gateway_api[] = {
 };
 
 #define FILE_ENTRY(name, data) { name, data, sizeof data }
-const struct weft_schema_file weft_schema_files[] = {
+static const struct weft_schema_file files[] = {
     FILE_ENTRY("kubernetes-api", kubernetes_api),
     FILE_ENTRY("kubernetes-defaults", kubernetes_defaults),
     FILE_ENTRY("kubernetes-resources", kubernetes_resources),
@@ -32,4 +33,9 @@ const struct weft_schema_file weft_schema_files[] = {
     FILE_ENTRY("istio", istio),
     FILE_ENTRY("gateway-api", gateway_api),
 };
-const size_t weft_schema_file_count = sizeof weft_schema_files / sizeof *weft_schema_files;
+
+const struct weft_schema_file *weft_schema_file(const char *name) {
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (strcmp(files[i].name, name) == 0) return &files[i];
+    return NULL;
+}

@@ -8,5 +8,5 @@ struct weft_schema_file {
     size_t count;
 };
 
-extern const struct weft_schema_file weft_schema_files[];
-extern const size_t weft_schema_file_count;
+/// The file of that name (without `.json`), or NULL.
+const struct weft_schema_file *weft_schema_file(const char *name);

@@ -178,3 +178,11 @@ extension KubeObject {
         set { json[path: field.path] = newValue?.json }
     }
 }
+
+extension JSON {
+    /// A typed field of a part of an object, such as one container: `container[Container.image]`.
+    package subscript<Value>(field: Field<Value>) -> Value? {
+        get { self[path: field.path].flatMap(Value.init(json:)) }
+        set { self[path: field.path] = newValue?.json }
+    }
+}
