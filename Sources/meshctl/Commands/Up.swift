@@ -1,0 +1,109 @@
+import ArgumentParser
+import ClusterLayout
+import Glibc
+import Kernel
+
+struct ClusterOption: ParsableArguments {
+    @Option(name: .long, help: "The cluster's name, so that several can run on one machine.")
+    var cluster = "weft"
+
+    func layout() throws -> ClusterLayout { try ClusterLayout(name: cluster) }
+}
+
+struct Up: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Start a cluster on this machine.",
+        discussion: """
+            Each node is a network namespace of its own on an isolated bridge; the machine's network sees only listeners on
+            loopback: the API on 127.0.0.1:6443 and the ingress gateway on 127.0.0.1:8080. Run again after a crash, it adopts
+            what still runs and restarts nothing.
+
+            EXAMPLES
+              meshctl up                        one node
+              meshctl up --nodes 2 --demo       two nodes, and the canary demo with 1,000 requests
+              meshctl up --cluster test --api-port 7443 --gateway-port 9080
+            """)
+
+    @OptionGroup var cluster: ClusterOption
+    @Option(help: "How many nodes.")
+    var nodes = 1
+    @Option(help: "The port of the API server on 127.0.0.1.")
+    var apiPort = 6443
+    @Option(help: "The port of the ingress gateway on 127.0.0.1.")
+    var gatewayPort = 8080
+    @Flag(help: "Also build the demo's images, apply its canary and send requests through it.")
+    var demo = false
+    @Option(help: "Which language the demo's route is written in: gateway-api or istio.")
+    var demoRoute = DemoRoute.gatewayAPI
+
+    func validate() throws {
+        guard (1...ClusterLayout.mostNodes).contains(nodes) else {
+            throw ValidationError("--nodes must be 1 to \(ClusterLayout.mostNodes), not \(nodes)")
+        }
+        for (name, port) in [("--api-port", apiPort), ("--gateway-port", gatewayPort)] where !(1...65535).contains(port) {
+            throw ValidationError("\(name) must be 1 to 65535, not \(port)")
+        }
+    }
+
+    func run() async throws {
+        let layout = try cluster.layout()
+        if let failure = MachineCheck.firstFailure() { throw CommandFailure(failure) }
+        let report = StepReport()
+        let daemon = Daemon(layout: layout)
+        if let process = daemon.runningProcess() {
+            print("cluster \(layout.name) is already up (meshd is process \(process))")
+        } else {
+            print(Terminal.bold("Starting cluster \(layout.name) with \(nodes) node\(nodes == 1 ? "" : "s")"))
+            try daemon.start(
+                arguments: ["--nodes", "\(nodes)", "--api-port", "\(apiPort)", "--gateway-port", "\(gatewayPort)"]
+            ) { step, took, remark in report.done(step, took: took, remark) }
+        }
+        if demo {
+            try await Demo(layout: layout, route: demoRoute, gatewayPort: gatewayPort, report: report).run()
+        } else {
+            print(
+                """
+
+                The cluster is up after \(report.elapsed.seconds). To use it:
+                  export KUBECONFIG=\(layout.kubeconfig)
+                  kubectl get nodes
+                  meshctl check
+                """)
+        }
+    }
+}
+
+struct Down: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "End a cluster on this machine and leave nothing behind.",
+        discussion: """
+            Stops the daemon, every container and proxy; removes mounts, namespaces, rules and cgroups, and the cluster's data
+            unless --keep-data is given. It also cleans up after a daemon that crashed.
+
+            EXAMPLES
+              meshctl down
+              meshctl down --keep-data      the next 'meshctl up' finds all objects again
+            """)
+
+    @OptionGroup var cluster: ClusterOption
+    @Flag(help: "Keep the stored objects, keys and images.")
+    var keepData = false
+
+    func run() async throws {
+        let layout = try cluster.layout()
+        if geteuid() != 0 { throw CommandFailure("meshctl down needs root, as meshctl up did: run it with sudo") }
+        let report = StepReport()
+        let daemon = Daemon(layout: layout)
+        let existed = daemon.runningProcess() != nil || access(layout.runDirectory, F_OK) == 0
+            || access(layout.stateDirectory, F_OK) == 0
+        guard existed else {
+            print("there is no cluster \(layout.name) on this machine")
+            return
+        }
+        try await report.step("stop meshd") { try daemon.stop() }
+        try await report.step("remove containers, networks, rules\(keepData ? "" : ", data")") {
+            try daemon.tearDown(keepingData: keepData)
+        }
+        print("cluster \(layout.name) is gone after \(report.elapsed.seconds)")
+    }
+}

@@ -1,0 +1,30 @@
+import ArgumentParser
+import ClusterLayout
+
+@main
+struct MeshCtl: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "meshctl",
+        abstract: "Start a Weft cluster, give it policies, and look at its traffic.",
+        discussion: """
+            EXAMPLES
+              meshctl up --nodes 2                       start a cluster on this machine
+              meshctl up --nodes 2 --demo                the same, with the canary demo on it
+              meshctl apply -f policies/examples/canary  apply manifests and policies
+              meshctl get pods -A                        list objects
+              meshctl edges -n demo                      who talks to whom, and as which identity
+              meshctl stat -n demo                       requests, success rate and latency by workload
+              meshctl down                               end the cluster and leave nothing behind
+            """,
+        version: weftVersion,
+        subcommands: [
+            Up.self, Down.self, Status.self, Check.self, Kubeconfig.self, Apply.self, Get.self, Stat.self, Edges.self,
+            ProxyStatus.self, Version.self, Completion.self,
+        ])
+}
+
+/// A command that failed, in words for its user. The text names the object and the likely cause.
+struct CommandFailure: Error, CustomStringConvertible {
+    let description: String
+    init(_ description: String) { self.description = description }
+}
