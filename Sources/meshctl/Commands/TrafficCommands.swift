@@ -1,0 +1,133 @@
+import ArgumentParser
+import ClusterLayout
+import KubeTypes
+import Wire
+
+struct Stat: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Requests, success rate and latency by workload, as the proxies in front of them count.",
+        discussion: """
+            REQUESTS and SUCCESS count since each proxy started; RPS is measured over --window seconds.
+
+            EXAMPLES
+              meshctl stat -n demo
+              meshctl stat --window 5 -o json
+            """)
+
+    @OptionGroup var target: TargetOptions
+    @OptionGroup var format: OutputOptions
+    @Option(help: "Seconds over which the rate is measured; 0 leaves it out.")
+    var window = 1.0
+
+    func run() async throws {
+        let api = try target.connect()
+        if format.output == .json || format.output == .yaml {
+            try printStructured(try await api.traffic(by: "stat", namespace: target.namespaceOrAll, window: window), format.output)
+            return
+        }
+        var table = TextTable(
+            ["NAMESPACE", "WORKLOAD", "SERVICE", "REQUESTS", "SUCCESS", "RPS", "P50", "P95", "P99", "MTLS"], numeric: [3, 4, 5, 6, 7, 8])
+        for row in try await api.workloadTraffic(namespace: target.namespaceOrAll, window: window) {
+            table.rows.append([
+                row.namespace, row.destination, row.service, "\(row.requests)", "\(decimal(row.successRate, places: 2))%",
+                decimal(row.perSecond, places: 1), "\(decimal(row.p50, places: 1))ms", "\(decimal(row.p95, places: 1))ms",
+                "\(decimal(row.p99, places: 1))ms", row.isMutualTLS ? "yes" : "no",
+            ])
+        }
+        print(table.rows.isEmpty ? "no requests seen\(target.namespace.map { " in namespace \($0)" } ?? "")" : table.text)
+    }
+}
+
+struct Edges: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Who talks to whom, and as which identity.",
+        discussion: """
+            EXAMPLES
+              meshctl edges -n demo
+              meshctl edges -o json
+            """)
+
+    @OptionGroup var target: TargetOptions
+    @OptionGroup var format: OutputOptions
+
+    func run() async throws {
+        let api = try target.connect()
+        if format.output == .json || format.output == .yaml {
+            try printStructured(try await api.traffic(by: "edges", namespace: target.namespaceOrAll), format.output)
+            return
+        }
+        var table = TextTable(["SOURCE", "DESTINATION", "SECURED", "REQUESTS", "SOURCE IDENTITY", "DESTINATION IDENTITY"], numeric: [3])
+        for edge in try await api.edges(namespace: target.namespaceOrAll) {
+            table.rows.append([
+                edge.source, edge.destination, edge.isMutualTLS ? "mTLS" : "no", "\(edge.requests)",
+                edge.sourcePrincipal.isEmpty ? "-" : edge.sourcePrincipal,
+                edge.destinationPrincipal.isEmpty ? "-" : edge.destinationPrincipal,
+            ])
+        }
+        print(table.rows.isEmpty ? "no requests seen\(target.namespace.map { " in namespace \($0)" } ?? "")" : table.text)
+    }
+}
+
+struct ProxyStatus: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "proxy-status",
+        abstract: "Which proxies are connected and whether they run the newest configuration.",
+        discussion: """
+            SYNCED: the proxy has acknowledged all it was sent. PENDING: an answer is outstanding. REFUSED: it rejected a resource
+            and keeps the last good one; the reason follows.
+
+            EXAMPLES
+              meshctl proxy-status
+              meshctl proxy-status -o json
+            """)
+
+    @OptionGroup var target: TargetOptions
+    @OptionGroup var format: OutputOptions
+
+    func run() async throws {
+        let answer = try await target.connect().proxies()
+        if format.output == .json || format.output == .yaml {
+            try printStructured(answer, format.output)
+            return
+        }
+        var table = TextTable(["PROXY", "NODE", "STATE", "GENERATION", "RESOURCES", "CONNECTED", "LAST REFUSAL"], numeric: [3, 4])
+        for proxy in answer["items"]?.array ?? [] {
+            table.rows.append([
+                "\(proxy["namespace"]?.string ?? "")/\(proxy["pod"]?.string ?? "")", proxy["node"]?.string ?? "",
+                proxy["state"]?.string ?? "", "\(proxy["generation"]?.int ?? 0)", "\(proxy["resources"]?.int ?? 0)",
+                proxy["connected"]?.string ?? "", proxy["refusal"]?.string ?? "",
+            ])
+        }
+        print(table.rows.isEmpty ? "no proxies are connected" : table.text)
+        print("model generation \(answer["generation"]?.int ?? 0)")
+    }
+}
+
+struct Version: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Print the versions of meshctl and of the cluster.",
+        discussion: """
+            EXAMPLES
+              meshctl version
+              meshctl version --client
+            """)
+
+    @OptionGroup var target: TargetOptions
+    @OptionGroup var format: OutputOptions
+    @Flag(help: "Only this program's version; do not ask the cluster.")
+    var client = false
+
+    func run() async throws {
+        var answer: JSON = ["client": .string(weftVersion)]
+        if !client {
+            let server = try await target.connect().json("GET", "/version")
+            answer["server"] = server
+        }
+        switch format.output {
+        case .json, .yaml: try printStructured(answer, format.output)
+        default:
+            print("meshctl  \(weftVersion)")
+            if let server = answer["server"]?["gitVersion"]?.string { print("cluster  \(server)") }
+        }
+    }
+}

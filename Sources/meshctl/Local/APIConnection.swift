@@ -1,0 +1,106 @@
+import ArgumentParser
+import ClusterLayout
+import Glibc
+import KubeClient
+import KubeTypes
+import Wire
+
+/// Which cluster and which namespace a command is about.
+struct TargetOptions: ParsableArguments {
+    @OptionGroup var cluster: ClusterOption
+    @Option(help: "A kubeconfig to use instead of the one of the cluster on this machine.")
+    var kubeconfig: String?
+    @Option(name: .shortAndLong, help: "The namespace (default: default).")
+    var namespace: String?
+    @Flag(name: [.customShort("A"), .long], help: "All namespaces.")
+    var allNamespaces = false
+
+    var namespaceOrDefault: String { namespace ?? "default" }
+    /// For commands that look at traffic: all namespaces unless one is named.
+    var namespaceOrAll: String { namespace ?? "" }
+
+    func connect() throws -> APIConnection {
+        if let kubeconfig { return try APIConnection(kubeconfig: kubeconfig) }
+        return try APIConnection(layout: cluster.layout())
+    }
+}
+
+/// The API server, asked as a user's tool asks it.
+struct APIConnection: Sendable {
+    private let api: HTTPAPI
+
+    init(layout: ClusterLayout) throws {
+        guard access(layout.kubeconfig, R_OK) == 0 else {
+            throw CommandFailure(
+                "cluster \(layout.name) has no readable kubeconfig at \(layout.kubeconfig): start it with 'meshctl up', or give --kubeconfig")
+        }
+        try self.init(kubeconfig: layout.kubeconfig)
+    }
+
+    init(kubeconfig: String) throws {
+        api = try HTTPAPI(KubeconfigFile.load(kubeconfig))
+    }
+
+    func resources() async throws(APIFailure) -> ResourceIndex { try await api.resourceIndex() }
+
+    func get(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject { try await api.get(type, key) }
+
+    func find(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject? {
+        do throws(APIFailure) { return try await api.get(type, key) } catch {
+            if error.isNotFound { return nil }
+            throw error
+        }
+    }
+
+    func exists(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> Bool { try await find(type, key) != nil }
+
+    func list(_ type: ResourceType, namespace: String = "", selector: String = "") async throws(APIFailure) -> [KubeObject] {
+        try await api.list(type, namespace: namespace, Selection(labels: selector)).items
+    }
+
+    /// Server-side apply as the field manager `meshctl`. Every field must be known; conflicts with other managers are taken over.
+    func apply(_ type: ResourceType, _ object: KubeObject, dryRun: Bool) async throws(APIFailure) -> KubeObject {
+        let path = type.path(namespace: object.namespace, name: object.name)
+            + "?fieldManager=meshctl&fieldValidation=Strict&force=true" + (dryRun ? "&dryRun=All" : "")
+        return KubeObject(try await json("PATCH", path, body: object.json, contentType: PatchKind.apply.rawValue))
+    }
+
+    /// A list as the server's Table, or the one-row Table of a name.
+    func table(_ type: ResourceType, namespace: String, name: String?, selector: String) async throws(APIFailure) -> JSON {
+        var path = type.path(namespace: namespace, name: name)
+        if !selector.isEmpty { path += "?labelSelector=\(percentEncoded(selector))" }
+        return try await json("GET", path, accept: "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")
+    }
+
+    func json(
+        _ method: String, _ path: String, body: JSON? = nil, contentType: String = "application/json",
+        accept: String = "application/json"
+    ) async throws(APIFailure) -> JSON {
+        var headers = [("accept", accept)]
+        if body != nil { headers.append(("content-type", contentType)) }
+        let answer = try await api.raw(method, path, headers: headers, body: body?.bytes ?? [])
+        let json: JSON
+        do { json = try JSON(parsing: answer.body) } catch {
+            throw APIFailure(
+                code: answer.status, reason: "Unknown",
+                message: "\(method) \(path) answered \(answer.status): \(String(decoding: answer.body.prefix(300), as: UTF8.self))")
+        }
+        guard (200..<300).contains(answer.status) else { throw APIFailure(status: json) }
+        return json
+    }
+}
+
+/// Percent-encodes all but unreserved characters (RFC 3986 §2.3), for a query parameter's value.
+func percentEncoded(_ text: String) -> String {
+    let hex = Array("0123456789ABCDEF".utf8)
+    var out: [UInt8] = []
+    for byte in text.utf8 {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+            UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+            out.append(byte)
+        default: out += [UInt8(ascii: "%"), hex[Int(byte >> 4)], hex[Int(byte & 15)]]
+        }
+    }
+    return String(decoding: out, as: UTF8.self)
+}
