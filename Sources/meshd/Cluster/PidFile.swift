@@ -1,0 +1,29 @@
+import Glibc
+import Kernel
+
+/// The lock that makes a cluster's daemon the only one. The kernel lets go of it when the process ends, however it ends.
+struct PidFile: ~Copyable {
+    private let file: OwnedDescriptor
+
+    struct Taken: Error, CustomStringConvertible {
+        let path: String
+        let process: pid_t
+        var description: String { "another meshd (process \(process)) already runs this cluster: it holds \(path)" }
+    }
+
+    init(_ path: String) throws {
+        file = try OwnedDescriptor.open(path, flags: O_RDWR | O_CREAT, mode: 0o644)
+        var lock = flock()
+        lock.l_type = Int16(F_WRLCK)
+        if fcntl(file.number, F_SETLK, &lock) != 0 {
+            var holder = flock()
+            holder.l_type = Int16(F_WRLCK)
+            _ = fcntl(file.number, F_GETLK, &holder)
+            throw Taken(path: path, process: holder.l_pid)
+        }
+        let text = Array("\(getpid())\n".utf8)
+        guard ftruncate(file.number, 0) == 0, write(file.number, text, text.count) == text.count else {
+            throw SystemCallFailed("write", code: errno, on: path)
+        }
+    }
+}
