@@ -28,7 +28,7 @@ package enum Container {
 }
 
 /// Fields of one entry of `status.containerStatuses`.
-package enum ContainerStatus {
+package enum ContainerStatusFields {
     package static let name = Field<String>("name")
     package static let image = Field<String>("image")
     package static let imageID = Field<String>("imageID")

@@ -8,7 +8,7 @@ package enum EndpointSlice {
 }
 
 /// Fields of one entry of a slice's `endpoints`.
-package enum Endpoint {
+package enum SliceEndpoint {
     package static let addresses = Field<[String]>("addresses")
     package static let ready = Field<Bool>("conditions", "ready")
     package static let serving = Field<Bool>("conditions", "serving")
@@ -22,7 +22,7 @@ package enum Endpoint {
 }
 
 /// Fields of one entry of a slice's `ports`.
-package enum EndpointPort {
+package enum SlicePort {
     package static let name = Field<String>("name")
     package static let port = Field<Int>("port")
     package static let `protocol` = Field<String>("protocol")

@@ -21,7 +21,7 @@ package enum Service {
 }
 
 /// Fields of one entry of a service's `spec.ports`.
-package enum ServicePort {
+package enum ServicePortSpec {
     package static let name = Field<String>("name")
     package static let port = Field<Int>("port")
     package static let targetPort = Field<JSON>("targetPort")  // a number or the name of a container port
