@@ -61,7 +61,7 @@ func apply(
     for (manifest, type) in resolved {
         var object = manifest.object
         if missing.contains(object.namespace) { object.namespace = "default" }
-        do { _ = try await api.apply(type, object, dryRun: true) } catch {
+        do throws(APIFailure) { _ = try await api.apply(type, object, dryRun: true) } catch {
             throw CommandFailure("\(manifest.place): \(error.message); nothing was applied")
         }
     }
@@ -69,14 +69,14 @@ func apply(
 
     var results: [ApplyResult] = []
     for (manifest, type) in resolved {
-        do {
+        do throws(APIFailure) {
             let before = try await api.find(type, manifest.object.key)
             let after = try await api.apply(type, manifest.object, dryRun: false)
             let outcome = before.map { $0.resourceVersion == after.resourceVersion ? "unchanged" : "configured" } ?? "created"
             results.append(ApplyResult(name: displayName(type, manifest.object.name), outcome: outcome))
-        } catch let failure as APIFailure {
+        } catch {
             let done = results.isEmpty ? "nothing was applied" : "\(results.count) object(s) before it were applied"
-            throw CommandFailure("\(manifest.place): \(failure.message); \(done)")
+            throw CommandFailure("\(manifest.place): \(error.message); \(done)")
         }
     }
     return results

@@ -35,10 +35,17 @@ struct Completion: ParsableCommand {
               meshctl completion zsh > ~/.zfunc/_meshctl
             """)
 
+    enum Shell: String, ExpressibleByArgument, CaseIterable { case bash, zsh, fish }
+
     @Argument(help: "bash, zsh or fish.")
-    var shell: CompletionShell
+    var shell: Shell
 
     func run() throws {
-        print(MeshCtl.completionScript(for: shell))
+        let kind: CompletionShell = switch shell {
+        case .bash: .bash
+        case .zsh: .zsh
+        case .fish: .fish
+        }
+        print(MeshCtl.completionScript(for: kind))
     }
 }

@@ -1,3 +1,4 @@
+import CKernel
 import ClusterLayout
 import Glibc
 import Kernel
@@ -24,7 +25,8 @@ struct Daemon {
         try SmallFile.makeDirectories(layout.stateDirectory)
         let log = try OwnedDescriptor.open(layout.daemonLog, flags: O_WRONLY | O_CREAT | O_APPEND, mode: 0o600)
         var ends: [CInt] = [0, 0]
-        guard pipe2(&ends, O_CLOEXEC) == 0 else { throw SystemCallFailed("pipe2", code: errno, on: "the daemon's progress") }
+        let code = weft_pipe(&ends)
+        guard code == 0 else { throw SystemCallFailed("pipe2", code: code, on: "the daemon's progress") }
         let reading = OwnedDescriptor(taking: ends[0])
         let writing = OwnedDescriptor(taking: ends[1])
 
@@ -38,14 +40,14 @@ struct Daemon {
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)
         defer { posix_spawnattr_destroy(&attributes) }
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSID))
+        posix_spawnattr_setflags(&attributes, weft_spawn_setsid())
 
         let words = [program, "cluster", "--name", layout.name, "--progress-descriptor", "3"] + arguments
         var argv: [UnsafeMutablePointer<CChar>?] = words.map { strdup($0) } + [nil]
         defer { argv.forEach { free($0) } }
         var child: pid_t = 0
-        let code = posix_spawn(&child, program, &actions, &attributes, &argv, environ)
-        guard code == 0 else { throw SystemCallFailed("posix_spawn", code: code, on: program) }
+        let spawned = posix_spawn(&child, program, &actions, &attributes, &argv, environ)
+        guard spawned == 0 else { throw SystemCallFailed("posix_spawn", code: spawned, on: program) }
         _ = close(writing.release())
         try follow(reading, onStep)
     }

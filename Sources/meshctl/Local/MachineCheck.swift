@@ -15,7 +15,7 @@ enum MachineCheck {
             geteuid() == 0 ? nil : "meshctl needs root to make namespaces, mounts and cgroups: run it with sudo"
         },
         Requirement(name: "network and mount namespaces") {
-            inChild { unshare(CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) == 0 }
+            weft_try_namespaces() == 0
                 ? nil : "the kernel refuses new namespaces (a container without CAP_SYS_ADMIN?): run on the machine itself"
         },
         Requirement(name: "overlay filesystem") {
@@ -41,26 +41,5 @@ enum MachineCheck {
         return String(decoding: bytes, as: UTF8.self).split(separator: "\n").contains { line in
             end.isEmpty ? line.contains(part) : line.hasSuffix(end)
         }
-    }
-
-    /// Whether a call succeeds, tried on a thread's own copy of the process state.
-    private static func inChild(_ body: @escaping @Sendable () -> Bool) -> Bool {
-        final class Answer: @unchecked Sendable { var value = false }  // written by the thread, read after it is joined
-        let answer = Answer()
-        let box = Unmanaged.passRetained(Work { answer.value = unshare(CLONE_FS) == 0 && body() })
-        var thread = pthread_t()
-        let code = pthread_create(&thread, nil, { argument in
-            guard let argument else { return nil }
-            Unmanaged<Work>.fromOpaque(argument).takeRetainedValue().body()
-            return nil
-        }, box.toOpaque())
-        guard code == 0 else { return false }
-        pthread_join(thread, nil)
-        return answer.value
-    }
-
-    private final class Work {
-        let body: () -> Void
-        init(_ body: @escaping () -> Void) { self.body = body }
     }
 }

@@ -34,9 +34,7 @@ struct SplitProbe: Sendable {
             for index in 0..<connections {
                 let share = requests / connections + (index < requests % connections ? 1 : 0)
                 group.addTask {
-                    await withCheckedContinuation { continuation in
-                        Self.onThread { continuation.resume(returning: self.oneConnection(share)) }
-                    }
+                    await onThread { self.oneConnection(share) }
                 }
             }
             for await result in group {
@@ -47,20 +45,6 @@ struct SplitProbe: Sendable {
         }
         total.took = ContinuousClock.now - begin
         return total
-    }
-
-    private static func onThread(_ body: @escaping @Sendable () -> Void) {
-        final class Work: Sendable {
-            let body: @Sendable () -> Void
-            init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-        }
-        var thread = pthread_t()
-        let code = pthread_create(&thread, nil, { argument in
-            if let argument { Unmanaged<Work>.fromOpaque(argument).takeRetainedValue().body() }
-            return nil
-        }, Unmanaged.passRetained(Work(body)).toOpaque())
-        precondition(code == 0, "no thread for a connection")
-        pthread_detach(thread)
     }
 
     private func oneConnection(_ share: Int) -> SplitResult {
@@ -122,7 +106,7 @@ final class LoopbackHTTP {
 
     func get(_ path: String, host: String) throws -> Answer {
         let request = Array("GET \(path) HTTP/1.1\r\nhost: \(host)\r\nuser-agent: meshctl\r\naccept: */*\r\n\r\n".utf8)
-        let sent = request.withUnsafeBytes { send(socket.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue)) }
+        let sent = request.withUnsafeBytes { send(socket.number, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
         guard sent == request.count else { throw SystemCallFailed("send", code: errno, on: "127.0.0.1:\(port)") }
         var headEnd = endOfHead()
         while headEnd == nil {

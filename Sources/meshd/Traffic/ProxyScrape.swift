@@ -13,7 +13,7 @@ struct ProxyScrape: Sendable {
     struct Failed: Error, CustomStringConvertible { let description: String }
 
     func body() async throws -> [UInt8] {
-        try await onThread { try read() }
+        try await onThread { Result { try read() } }.get()
     }
 
     private func read() throws -> [UInt8] {
@@ -21,7 +21,7 @@ struct ProxyScrape: Sendable {
         let deadline = ContinuousClock.now + timeout
         try wait(socket, Int16(POLLOUT), deadline)
         let request = Array("GET \(path) HTTP/1.1\r\nhost: \(address):\(port)\r\nconnection: close\r\n\r\n".utf8)
-        let sent = request.withUnsafeBytes { send(socket.number, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL.rawValue)) }
+        let sent = request.withUnsafeBytes { send(socket.number, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
         guard sent == request.count else { throw SystemCallFailed("send", code: errno, on: "\(address):\(port)") }
         var received: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 65_536)
@@ -82,26 +82,4 @@ extension String {
     }
 
     fileprivate func prefix(_ bytes: Int) -> Substring { self[..<utf8.index(startIndex, offsetBy: bytes)] }
-}
-
-/// Runs blocking work on a thread of its own, so that it never holds up the tasks.
-func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-    try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Value, any Error>) in
-        let work = ThreadWork { continuation.resume(with: Result { try body() }) }
-        var thread = pthread_t()
-        let code = pthread_create(&thread, nil, { argument in
-            if let argument { Unmanaged<ThreadWork>.fromOpaque(argument).takeRetainedValue().body() }
-            return nil
-        }, Unmanaged.passRetained(work).toOpaque())
-        guard code == 0 else {
-            continuation.resume(throwing: SystemCallFailed("pthread_create", code: code, on: "blocking work"))
-            return
-        }
-        pthread_detach(thread)
-    }
-}
-
-private final class ThreadWork: Sendable {
-    let body: @Sendable () -> Void
-    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
 }
