@@ -23,6 +23,10 @@ static const unsigned char gateway_api[] = {
 #embed "gateway-api.json"
 };
 
+static const unsigned char kubernetes_zeros[] = {
+#embed "kubernetes-zeros.json"
+};
+
 #define FILE_ENTRY(name, data) { name, data, sizeof data }
 static const struct weft_schema_file files[] = {
     FILE_ENTRY("kubernetes-api", kubernetes_api),
@@ -30,6 +34,7 @@ static const struct weft_schema_file files[] = {
     FILE_ENTRY("kubernetes-resources", kubernetes_resources),
     FILE_ENTRY("kubernetes-columns", kubernetes_columns),
     FILE_ENTRY("kubernetes-protobuf", kubernetes_protobuf),
+    FILE_ENTRY("kubernetes-zeros", kubernetes_zeros),
     FILE_ENTRY("istio", istio),
     FILE_ENTRY("gateway-api", gateway_api),
 };

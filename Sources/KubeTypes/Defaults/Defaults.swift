@@ -1,0 +1,94 @@
+import Wire
+
+/// Fills in what an object leaves out, by its schema: an outer type's rules first, then those of what it holds.
+struct Defaults {
+    static func apply(_ value: inout JSON, _ schema: Schema) {
+        guard case .object(var members) = value else { return }
+        value = .null
+        if let name = schema.name {
+            let type = DefaultRules.shortName(name)
+            var node = JSON.object(members)
+            members = JSONObject()
+            ConditionalDefaults.before(type, &node)
+            for rule in DefaultRules.builtIn.rules(for: type) where node[path: rule.path] == nil {
+                node[path: rule.path] = rule.value
+            }
+            ConditionalDefaults.after(type, &node)
+            members = node.object ?? JSONObject()
+        }
+        for (name, link) in schema.properties {
+            guard let value = link.defaultValue, members.index(of: name) == nil else { continue }
+            if schema.isCustom || isWritten(value) { members[name] = value }
+        }
+        for index in members.members.indices {
+            guard let inner = schema.link(members.members[index].key)?.schema else { continue }
+            descend(&members.members[index].value, inner)
+        }
+        value = .object(members)
+    }
+
+    private static func descend(_ value: inout JSON, _ schema: Schema) {
+        switch value {
+        case .object: apply(&value, schema)
+        case .array(var elements):
+            guard let inner = schema.items?.schema, inner.kind == .object || inner.kind == .array || inner.isQuantity else { return }
+            value = .null
+            for index in elements.indices { descend(&elements[index], inner) }
+            value = .array(elements)
+        default: break
+        }
+    }
+
+    /// Zero values of Kubernetes' own types stay unwritten.
+    private static func isWritten(_ value: JSON) -> Bool { value != "" && value != 0 && value != false && value != [:] }
+}
+
+extension ResourceDefinition {
+    /// Sets the defaults of the kind, in place.
+    package func `default`(_ object: inout KubeObject) {
+        var json = object.json
+        object.json = .null
+        if type.group.isEmpty, type.kind == "Secret" { Self.mergeStringData(&json) }
+        Defaults.apply(&json, schema)
+        object.json = json
+    }
+
+    /// `stringData` is for writing only: it becomes part of `data`.
+    private static func mergeStringData(_ secret: inout JSON) {
+        guard let plain = secret["stringData"]?.object else { return }
+        for entry in plain {
+            guard let text = entry.value.string else { continue }
+            secret[path: ["data", entry.key]] = .string(Base64.encode(Array(text.utf8)))
+        }
+        secret["stringData"] = nil
+    }
+
+    /// Whether two states of an object differ in what a user asks for, so that `metadata.generation` grows.
+    ///
+    /// Everything but metadata and status counts; for kinds without a status, everything but metadata.
+    package func asksForChange(from old: KubeObject, to new: KubeObject) -> Bool {
+        func wanted(_ object: KubeObject) -> JSONObject {
+            var members = object.json.object ?? JSONObject()
+            for key in ["metadata", "apiVersion", "kind"] { members[key] = nil }
+            if hasStatus { members["status"] = nil }
+            return members
+        }
+        return wanted(old) != wanted(new)
+    }
+
+    /// The object as this version shows it: the same, with this version's `apiVersion`.
+    package func presented(_ stored: KubeObject) -> KubeObject {
+        var object = stored
+        if object.apiVersion != type.apiVersion { object.json["apiVersion"] = .string(type.apiVersion) }
+        if object.kind != type.kind { object.json["kind"] = .string(type.kind) }
+        return object
+    }
+
+    /// The object as it is kept: with the storage version's `apiVersion`.
+    package func stored(_ object: KubeObject) -> KubeObject {
+        var object = object
+        let wanted = storageType.apiVersion
+        if object.apiVersion != wanted { object.json["apiVersion"] = .string(wanted) }
+        return object
+    }
+}

@@ -1,0 +1,241 @@
+import Synchronization
+package import Wire
+
+/// What a part of an object may hold, with what patches need to know to merge it.
+package final class Schema: Sendable {
+    package enum Kind: String, Sendable { case any, object, array, string, integer, number, boolean }
+    /// Members of an object beyond its properties.
+    package enum Additional: Sendable {
+        case none, anything
+        case of(SchemaLink)
+    }
+    /// How server-side apply merges a list.
+    package enum ListType: String, Sendable { case atomic, set, map }
+
+    /// A CEL rule of a custom kind; kept, not evaluated.
+    package struct Rule: Sendable {
+        package let rule: String
+        package let message: String
+    }
+
+    /// The definition's name; `nil` for schemas written in place.
+    package let name: String?
+    package let isCustom: Bool
+    package let kind: Kind
+    package let format: String?
+    package let properties: [String: SchemaLink]
+    package let required: [String]
+    package let additional: Additional
+    package let items: SchemaLink?
+
+    package let isNullable: Bool
+    package let isIntOrString: Bool
+    package let isQuantity: Bool
+    package let preservesUnknown: Bool
+    package let isEmbeddedResource: Bool
+
+    package let allowed: [JSON]
+    package let pattern: String?
+    package let minimum: Double?
+    package let maximum: Double?
+    package let minLength: Int?
+    package let maxLength: Int?
+    package let minItems: Int?
+    package let maxItems: Int?
+    package let minProperties: Int?
+    package let maxProperties: Int?
+    package let allOf: [Schema]
+    package let anyOf: [Schema]
+    package let oneOf: [Schema]
+    package let not: Schema?
+
+    package let listType: ListType?
+    package let listMapKeys: [String]
+    package let isAtomicMap: Bool
+    package let rules: [Rule]
+
+    /// - Parameter isCustom: a custom kind's schema leaves out what it does not name; a built-in object without properties is free.
+    package init(_ json: JSON, name: String? = nil, isCustom: Bool) {
+        self.name = name
+        self.isCustom = isCustom
+        var properties: [String: SchemaLink] = [:]
+        for member in json["properties"]?.object ?? JSONObject() {
+            properties[member.key] = SchemaLink(member.value, isCustom: isCustom)
+        }
+        let typeName = json["type"]?.string
+        let format = json["format"]?.string
+        self.format = format
+        self.properties = properties
+        items = json["items"].map { SchemaLink($0, isCustom: isCustom) }
+        if let typeName {
+            kind = Kind(rawValue: typeName) ?? .any
+        } else {
+            kind = properties.isEmpty ? (items == nil ? .any : .array) : .object
+        }
+        required = json["required"]?.array?.compactMap(\.string) ?? []
+        preservesUnknown = json["x-kubernetes-preserve-unknown-fields"]?.bool ?? false
+        isEmbeddedResource = json["x-kubernetes-embedded-resource"]?.bool ?? false
+        switch json["additionalProperties"] {
+        case .object(let inner)?: additional = .of(SchemaLink(.object(inner), isCustom: isCustom))
+        case .bool(true)?: additional = .anything
+        default:
+            let isFree = !isCustom && properties.isEmpty && (typeName == "object" || typeName == nil)
+            additional = preservesUnknown || isFree ? .anything : .none
+        }
+        isNullable = json["nullable"]?.bool ?? false
+        isIntOrString = format == "int-or-string" || json["x-kubernetes-int-or-string"]?.bool == true
+        isQuantity = name == "io.k8s.apimachinery.pkg.api.resource.Quantity"
+        allowed = json["enum"]?.array ?? []
+        pattern = json["pattern"]?.string
+        minimum = json["minimum"]?.double
+        maximum = json["maximum"]?.double
+        minLength = json["minLength"]?.int
+        maxLength = json["maxLength"]?.int
+        minItems = json["minItems"]?.int
+        maxItems = json["maxItems"]?.int
+        minProperties = json["minProperties"]?.int
+        maxProperties = json["maxProperties"]?.int
+        func several(_ key: String) -> [Schema] {
+            json[key]?.array?.map { Schema($0, isCustom: isCustom) } ?? []
+        }
+        allOf = several("allOf")
+        anyOf = several("anyOf")
+        oneOf = several("oneOf")
+        not = json["not"].map { Schema($0, isCustom: isCustom) }
+        listType = json["x-kubernetes-list-type"]?.string.flatMap(ListType.init(rawValue:))
+        listMapKeys = json["x-kubernetes-list-map-keys"]?.array?.compactMap(\.string) ?? []
+        isAtomicMap = json["x-kubernetes-map-type"]?.string == "atomic"
+        rules =
+            json["x-kubernetes-validations"]?.array?.map {
+                Rule(rule: $0["rule"]?.string ?? "", message: $0["message"]?.string ?? "")
+            } ?? []
+    }
+
+    /// The schema of an object's member; `nil` when the object may not have it or nothing is known of it.
+    package func link(_ member: String) -> SchemaLink? {
+        if let link = properties[member] { return link }
+        if case .of(let link) = additional { return link }
+        return nil
+    }
+
+    package func allows(_ member: String) -> Bool {
+        if properties[member] != nil { return true }
+        if case .none = additional { return false }
+        return true
+    }
+
+    /// What a value of this type is called in messages.
+    package var expectation: String {
+        if isQuantity { return "a quantity such as 100m or 1Gi" }
+        if isIntOrString { return "an integer or a string" }
+        switch kind {
+        case .any: return "any value"
+        case .object: return "an object"
+        case .array: return "a list"
+        case .string: return format == "date-time" ? "a time such as 2026-01-02T15:04:05Z" : "a string"
+        case .integer: return "an integer"
+        case .number: return "a number"
+        case .boolean: return "true or false"
+        }
+    }
+}
+
+/// Where a schema is used: the schema, in place or by name, and what only this place says of it.
+package struct SchemaLink: Sendable {
+    private enum Target: Sendable {
+        case inline(Schema)
+        case named(String)
+        case custom(CustomSchema)
+    }
+    private let target: Target
+    package let defaultValue: JSON?
+    /// Strategic merge: the member that tells elements of this list apart.
+    package let mergeKey: String?
+    package let mergesList: Bool
+    package let retainsKeys: Bool
+
+    package init(_ json: JSON, isCustom: Bool) {
+        if let reference = json["$ref"]?.string {
+            target = .named(reference)
+        } else {
+            target = .inline(Schema(json, isCustom: isCustom))
+        }
+        defaultValue = json["default"]
+        mergeKey = json["x-kubernetes-patch-merge-key"]?.string
+        let strategies = json["x-kubernetes-patch-strategy"]?.string?.split(separator: ",") ?? []
+        mergesList = strategies.contains("merge")
+        retainsKeys = strategies.contains("retainKeys")
+    }
+
+    package init(named name: String) {
+        target = .named(name)
+        defaultValue = nil
+        mergeKey = nil
+        mergesList = false
+        retainsKeys = false
+    }
+
+    /// The schema of a whole custom kind, from its CRD.
+    package init(custom schema: CustomSchema) {
+        target = .custom(schema)
+        defaultValue = nil
+        mergeKey = nil
+        mergesList = false
+        retainsKeys = false
+    }
+
+    package var schema: Schema {
+        switch target {
+        case .inline(let schema): schema
+        case .named(let name): SchemaLibrary.builtIn.schema(name)
+        case .custom(let schema): schema.schema
+        }
+    }
+
+    /// The definition's name when the link is a reference.
+    package var name: String? {
+        guard case .named(let name) = target else { return nil }
+        return name
+    }
+
+    /// The custom kind's schema as a document; `nil` for references and schemas in place.
+    package var document: JSON? {
+        guard case .custom(let schema) = target else { return nil }
+        return schema.document
+    }
+}
+
+/// The schema of a whole custom kind, parsed when first used.
+package final class CustomSchema: Sendable {
+    private enum Source: Sendable {
+        case embedded(EmbeddedFile, Range<Int>)
+        case given(JSON)
+    }
+    private let source: Source
+    private let parsed = Mutex<Schema?>(nil)
+
+    init(_ file: EmbeddedFile, _ range: Range<Int>) { source = .embedded(file, range) }
+    /// From a CRD's `openAPIV3Schema`.
+    package init(_ json: JSON) { source = .given(json) }
+
+    /// A CRD may leave out the three fields every object has, and says nothing of what metadata holds.
+    package var document: JSON {
+        var json: JSON
+        switch source {
+        case .embedded(let file, let range): json = file.parse(range)
+        case .given(let given): json = given
+        }
+        json["type"] = "object"
+        json[path: ["properties", "apiVersion"]] = ["type": "string"]
+        json[path: ["properties", "kind"]] = ["type": "string"]
+        json[path: ["properties", "metadata"]] = ["$ref": .string(SchemaLibrary.objectMeta)]
+        return json
+    }
+
+    package var schema: Schema {
+        if let schema = parsed.withLock({ $0 }) { return schema }
+        let schema = Schema(document, isCustom: true)
+        parsed.withLock { $0 = schema }
+        return schema
+    }
+}

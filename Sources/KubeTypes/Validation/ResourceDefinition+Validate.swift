@@ -1,0 +1,53 @@
+import Wire
+
+extension ResourceDefinition {
+    /// Checks a defaulted object: its metadata, its schema's limits, and the rules of its kind.
+    ///
+    /// - Parameter old: the object being replaced, for fields that may not change; `nil` at creation.
+    /// - Throws: 422 with a cause for each field.
+    package func validate(_ object: KubeObject, old: KubeObject? = nil) throws(APIFailure) {
+        let faults = faults(object, old: old)
+        if !faults.isEmpty { throw .invalid(type, object.name, faults) }
+    }
+
+    package func faults(_ object: KubeObject, old: KubeObject? = nil) -> [FieldFault] {
+        var validator = Validator()
+        validator.metadata(object, old: old, type)
+        var constraints = SchemaConstraints()
+        constraints.check(object, schema)
+        validator.kind(object, old: old, type)
+        // A rule of the kind says more than the schema's word on the same field.
+        let told = Set(validator.faults.map(\.path))
+        return validator.faults + constraints.faults.filter { !told.contains($0.path) }
+    }
+}
+
+extension Validator {
+    /// The rules of a kind that its schema cannot say.
+    mutating func kind(_ object: KubeObject, old: KubeObject?, _ type: ResourceType) {
+        switch (type.group, type.kind) {
+        case ("", "Pod"): pod(object, old: old)
+        case ("", "Service"): service(object, old: old)
+        case ("", "ConfigMap"): configMap(object, old: old)
+        case ("", "Secret"): secret(object, old: old)
+        case ("", "Endpoints"): endpoints(object)
+        case ("", "Node"): node(object)
+        case ("apps", "Deployment"), ("apps", "ReplicaSet"), ("apps", "StatefulSet"), ("apps", "DaemonSet"):
+            workload(object, old: old, type)
+        case ("batch", "Job"): job(object.json, old: old?.json, at: "spec")
+        case ("batch", "CronJob"): cronJob(object)
+        case ("discovery.k8s.io", "EndpointSlice"): endpointSlice(object, old: old)
+        case ("coordination.k8s.io", "Lease"): lease(object)
+        case ("networking.k8s.io", "Ingress"): ingress(object)
+        case ("networking.k8s.io", "NetworkPolicy"): networkPolicy(object)
+        case ("rbac.authorization.k8s.io", _): access(object, old: old, type)
+        case ("gateway.networking.k8s.io", "HTTPRoute"), ("gateway.networking.k8s.io", "GRPCRoute"): route(object, type)
+        case ("gateway.networking.k8s.io", "Gateway"): gateway(object)
+        case ("networking.istio.io", "VirtualService"): virtualService(object)
+        case ("networking.istio.io", "DestinationRule"): destinationRule(object)
+        case ("networking.istio.io", "Gateway"): istioGateway(object)
+        case ("security.istio.io", "PeerAuthentication"): peerAuthentication(object)
+        default: break
+        }
+    }
+}
