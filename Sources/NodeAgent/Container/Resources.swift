@@ -1,0 +1,98 @@
+package import ContainerRuntime
+import KubeTypes
+package import Wire
+
+/// The pod's class when memory runs short, by its requests and limits.
+package enum QualityOfService: String, Sendable {
+    case guaranteed = "Guaranteed", burstable = "Burstable", bestEffort = "BestEffort"
+
+    /// - Parameter spec: a pod's.
+    package init(_ spec: JSON) {
+        let containers = (spec["initContainers"]?.array ?? []) + (spec["containers"]?.array ?? [])
+        var hasAny = false
+        var isGuaranteed = !containers.isEmpty
+        for container in containers {
+            for resource in ["cpu", "memory"] {
+                let limit = Quantity(container[path: ["resources", "limits", resource]])
+                let request = Quantity(container[path: ["resources", "requests", resource]]) ?? limit
+                if (limit?.milli ?? 0) > 0 || (request?.milli ?? 0) > 0 { hasAny = true }
+                if limit == nil || request != limit { isGuaranteed = false }
+            }
+        }
+        self = !hasAny ? .bestEffort : isGuaranteed ? .guaranteed : .burstable
+    }
+
+    /// Who the kernel kills first: 1000 for best effort; burstable by the share of the machine's memory it asked for.
+    func oomScore(memoryRequest: Int, machineMemory: Int) -> Int {
+        switch self {
+        case .guaranteed: return -997
+        case .bestEffort: return 1000
+        case .burstable:
+            guard machineMemory > 0 else { return 999 }
+            return min(max(2, 1000 - 1000 * memoryRequest / machineMemory), 999)
+        }
+    }
+}
+
+extension ResourceLimits {
+    /// - Parameter resources: a container's `resources`.
+    init(_ resources: JSON?) {
+        self.init()
+        let limits = resources?["limits"]
+        let cpuLimit = Quantity(limits?["cpu"])
+        let cpuRequest = Quantity(resources?[path: ["requests", "cpu"]]) ?? cpuLimit
+        cpuShares = ResourceLimits.shares(Int(cpuRequest?.milli ?? 0))
+        if let cpuLimit, cpuLimit.milli > 0 {
+            // The kernel takes no quota below a millisecond.
+            cpuQuotaMicroseconds = max(1_000, Int(cpuLimit.milli) * 100)
+        }
+        if let memory = Quantity(limits?["memory"]), memory.whole > 0 { memoryBytes = Int(memory.whole) }
+    }
+
+    /// The pod's own limits: the sum over containers that run together, or the greatest init container.
+    init(pod spec: JSON) {
+        self.init()
+        let main = spec["containers"]?.array ?? []
+        let initial = spec["initContainers"]?.array ?? []
+        let sidecars = initial.filter { $0["restartPolicy"]?.string == "Always" }
+        let together = main + sidecars
+        let request = ResourceLimits.sum(together, ["resources", "requests", "cpu"], else: ["resources", "limits", "cpu"])
+        cpuShares = ResourceLimits.shares(request.known)
+        let alone = initial.filter { $0["restartPolicy"]?.string != "Always" }
+        let cpu = ResourceLimits.sum(together, ["resources", "limits", "cpu"])
+        if cpu.isWhole, !together.isEmpty {
+            let most = alone.compactMap { Quantity($0[path: ["resources", "limits", "cpu"]])?.milli }.max() ?? 0
+            cpuQuotaMicroseconds = max(1_000, max(cpu.known, Int(most)) * 100)
+        }
+        let memory = ResourceLimits.sum(together, ["resources", "limits", "memory"])
+        let hasUnlimitedInit = alone.contains { $0[path: ["resources", "limits", "memory"]] == nil }
+        if memory.isWhole, !together.isEmpty, !hasUnlimitedInit {
+            let most = alone.compactMap { Quantity($0[path: ["resources", "limits", "memory"]])?.milli }.max() ?? 0
+            memoryBytes = Int(Quantity(milli: max(Int64(memory.known), most)).whole)
+        }
+    }
+
+    private static func shares(_ milli: Int) -> Int { min(max(2, milli * 1024 / 1000), 262_144) }
+
+    /// The sum in thousandths, and whether every container said something.
+    private static func sum(_ containers: [JSON], _ path: [String], else other: [String]? = nil) -> (known: Int, isWhole: Bool) {
+        var known = 0
+        var isWhole = true
+        for container in containers {
+            if let amount = Quantity(container[path: path]) ?? other.flatMap({ Quantity(container[path: $0]) }) {
+                known += Int(amount.milli)
+            } else {
+                isWhole = false
+            }
+        }
+        return (known, isWhole)
+    }
+}
+
+extension Quantity {
+    /// - Parameter json: a string or a number; `nil` for anything else, as for a field that is not there.
+    init?(_ json: JSON?) {
+        guard let json else { return nil }
+        self.init(json: json)
+    }
+}
