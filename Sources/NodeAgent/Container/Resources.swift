@@ -1,4 +1,4 @@
-package import ContainerRuntime
+import ContainerRuntime
 import KubeTypes
 package import Wire
 

@@ -1,122 +1,110 @@
 import Glibc
-import Kernel
 import Synchronization
 
 /// Tells tasks when descriptors become readable or writable, so that none of them blocks a thread. One thread for all.
+///
+/// It waits with poll(2): the few descriptors of probes and commands in flight.
 final class DescriptorWatch: Sendable {
     static let shared = DescriptorWatch()
 
+    enum Interest { case read, write }
+
     private struct Waiter {
         var descriptors: [CInt]
+        var events: Int16
         var deadline: ContinuousClock.Instant?
         var continuation: CheckedContinuation<Set<CInt>, Never>
     }
     private struct State {
         var waiters: [Int: Waiter] = [:]
-        var owners: [CInt: Int] = [:]
         var last = 0
     }
     private let state = Mutex(State())
-    private let poll: CInt
-    private let bell: CInt
+    private let bell: (heard: CInt, rung: CInt)
 
     private init() {
-        poll = epoll_create1(CInt(EPOLL_CLOEXEC.rawValue))
-        bell = eventfd(0, CInt(EFD_CLOEXEC.rawValue) | CInt(EFD_NONBLOCK.rawValue))
-        precondition(poll >= 0 && bell >= 0, "the kernel refused an epoll or event descriptor: too many open files")
-        var event = epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t(fd: bell))
-        epoll_ctl(poll, EPOLL_CTL_ADD, bell, &event)
+        var ends: [CInt] = [-1, -1]
+        let code = pipe(&ends)
+        precondition(code == 0, "the kernel refused a pipe: too many open files")
+        bell = (ends[0], ends[1])
+        for end in ends {
+            _ = fcntl(end, F_SETFD, FD_CLOEXEC)
+            _ = fcntl(end, F_SETFL, O_NONBLOCK)
+        }
         var thread = pthread_t()
-        let code = pthread_create(
+        let started = pthread_create(
             &thread, nil,
             { raw in
                 if let raw { Unmanaged<DescriptorWatch>.fromOpaque(raw).takeUnretainedValue().run() }
                 return nil
             }, Unmanaged.passRetained(self).toOpaque())
-        precondition(code == 0, "the kernel refused a thread")
+        precondition(started == 0, "the kernel refused a thread")
         pthread_detach(thread)
     }
 
-    enum Interest { case read, write }
-
-    /// Waits until one of the descriptors is ready; each may be waited for by one task at a time.
-    /// - Returns: the ready ones; none at the deadline or when the task is cancelled.
+    /// Waits until one of the descriptors is ready.
+    /// - Returns: the ready ones, also those that have failed; none at the deadline or when the task is cancelled.
     func ready(_ descriptors: [CInt], _ interest: Interest, within timeout: Duration? = nil) async -> Set<CInt> {
         let number = state.withLock { state in
             state.last += 1
             return state.last
         }
+        let deadline = timeout.map { ContinuousClock.now + $0 }
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
-                let isCancelled = Task.isCancelled
-                let deadline = timeout.map { ContinuousClock.now + $0 }
-                let refused = state.withLock { state -> Set<CInt>? in
-                    if isCancelled { return [] }
-                    var added: [CInt] = []
-                    for descriptor in descriptors {
-                        let events = interest == .read ? EPOLLIN.rawValue | EPOLLRDHUP.rawValue : EPOLLOUT.rawValue
-                        var event = epoll_event(events: events, data: epoll_data_t(fd: descriptor))
-                        // What cannot be waited for, such as a plain file, is always ready.
-                        guard epoll_ctl(poll, EPOLL_CTL_ADD, descriptor, &event) == 0 else {
-                            for other in added { drop(other, &state) }
-                            return [descriptor]
-                        }
-                        state.owners[descriptor] = number
-                        added.append(descriptor)
-                    }
-                    state.waiters[number] = Waiter(descriptors: descriptors, deadline: deadline, continuation: continuation)
-                    return nil
+                let isCancelled = state.withLock { state in
+                    if Task.isCancelled { return true }
+                    let events = Int16(interest == .read ? POLLIN : POLLOUT)
+                    state.waiters[number] = Waiter(
+                        descriptors: descriptors, events: events, deadline: deadline, continuation: continuation)
+                    return false
                 }
-                if let refused { continuation.resume(returning: refused) } else if deadline != nil { ring() }
+                if isCancelled { continuation.resume(returning: []) } else { ring() }
             }
         } onCancel: {
             finish(number, with: [])
         }
     }
 
-    private func drop(_ descriptor: CInt, _ state: inout State) {
-        var unused = epoll_event()
-        epoll_ctl(poll, EPOLL_CTL_DEL, descriptor, &unused)
-        state.owners[descriptor] = nil
-    }
-
     private func ring() {
-        var one: UInt64 = 1
-        _ = write(bell, &one, 8)
+        var one: UInt8 = 1
+        _ = write(bell.rung, &one, 1)
     }
 
     private func finish(_ number: Int, with ready: Set<CInt>) {
-        let waiter = state.withLock { state -> Waiter? in
-            guard let waiter = state.waiters.removeValue(forKey: number) else { return nil }
-            for descriptor in waiter.descriptors { drop(descriptor, &state) }
-            return waiter
-        }
+        let waiter = state.withLock { $0.waiters.removeValue(forKey: number) }
         waiter?.continuation.resume(returning: ready)
     }
 
     private func run() {
-        var events = [epoll_event](repeating: epoll_event(), count: 64)
         while true {
-            let now = ContinuousClock.now
-            let deadlines = state.withLock { state in
-                state.waiters.compactMap { entry in entry.value.deadline.map { (number: entry.key, time: $0) } }
+            var polled = [pollfd(fd: bell.heard, events: Int16(POLLIN), revents: 0)]
+            var owners = [0]
+            var next: ContinuousClock.Instant?
+            state.withLock { state in
+                for (number, waiter) in state.waiters {
+                    for descriptor in waiter.descriptors {
+                        polled.append(pollfd(fd: descriptor, events: waiter.events, revents: 0))
+                        owners.append(number)
+                    }
+                    if let deadline = waiter.deadline { next = min(next ?? deadline, deadline) }
+                }
             }
-            for deadline in deadlines where deadline.time <= now { finish(deadline.number, with: []) }
-            let next = deadlines.filter { $0.time > now }.map(\.time).min()
-            let wait = next.map { CInt(clamping: now.duration(to: $0).wholeMilliseconds + 1) } ?? -1
-            let count = epoll_wait(poll, &events, 64, wait)
-            guard count > 0 else { continue }
+            let wait = next.map { CInt(clamping: max(0, ContinuousClock.now.duration(to: $0).wholeMilliseconds + 1)) } ?? -1
+            _ = poll(&polled, nfds_t(polled.count), wait)
             var ready: [Int: Set<CInt>] = [:]
-            for event in events[..<Int(count)] {
-                let descriptor = event.data.fd
-                if descriptor == bell {
-                    var unused: UInt64 = 0
-                    _ = read(bell, &unused, 8)
-                } else if let owner = state.withLock({ $0.owners[descriptor] }) {
-                    ready[owner, default: []].insert(descriptor)
+            for (entry, owner) in zip(polled, owners) where entry.revents != 0 {
+                if owner == 0 {
+                    var space = [UInt8](repeating: 0, count: 256)
+                    while read(bell.heard, &space, 256) > 0 {}
+                } else {
+                    ready[owner, default: []].insert(entry.fd)
                 }
             }
             for (number, descriptors) in ready { finish(number, with: descriptors) }
+            let now = ContinuousClock.now
+            let late = state.withLock { state in state.waiters.filter { ($0.value.deadline ?? now + .seconds(1)) <= now }.map(\.key) }
+            for number in late { finish(number, with: []) }
         }
     }
 }

@@ -1,4 +1,4 @@
-package import ContainerRuntime
+import ContainerRuntime
 import KubeTypes
 import Wire
 
@@ -6,14 +6,14 @@ import Wire
 struct ContainerProgress: Sendable {
     enum State: Sendable {
         case idle
-        case running(ContainerStatus)
-        case ended(ContainerStatus, code: Int)
+        case running(RunStatus)
+        case ended(RunStatus, code: Int)
     }
 
     let description: ContainerDescription
     let state: State
     /// Known runs, newest first.
-    let runs: [ContainerStatus]
+    let runs: [RunStatus]
     /// The run is known from the API only: the machine or its supervisor went down with it.
     let isLost: Bool
     let nextAttempt: Int
@@ -60,7 +60,7 @@ struct ContainerProgress: Sendable {
         self.verdict = verdict
     }
 
-    var latest: ContainerStatus? { runs.first }
+    var latest: RunStatus? { runs.first }
     var isRunning: Bool { if case .running = state { true } else { false } }
     var isStarted: Bool { isRunning && verdict.isStarted }
     var isReady: Bool { isStarted && verdict.isReady }
@@ -83,13 +83,13 @@ struct ContainerProgress: Sendable {
     }
 }
 
-extension ContainerStatus {
+extension RunStatus {
     var backOffStep: Int { annotations[BackOff.annotation].flatMap { Int($0) } ?? 0 }
 }
 
 /// The last run of a container as the pod's status in the API tells it.
 private struct RememberedRun {
-    let run: ContainerStatus
+    let run: RunStatus
     let code: Int
     let hasEnded: Bool
 
@@ -107,7 +107,7 @@ private struct RememberedRun {
         code = ended?["exitCode"]?.int ?? 137
         let started = (ended ?? status[path: ["state", "running"]])?["startedAt"]?.string.flatMap { Timestamp($0) }
         let finished = ended?["finishedAt"]?.string.flatMap { Timestamp($0) }
-        run = ContainerStatus(
+        run = RunStatus(
             id: "\(container)-\(attempt)", name: container, attempt: attempt, image: status["image"]?.string ?? "",
             imageDigest: status["imageID"]?.string ?? "",
             state: .exited(code: code, signal: 0, outOfMemory: ended?["reason"]?.string == "OOMKilled"), pid: 0,

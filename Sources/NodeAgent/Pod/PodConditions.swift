@@ -1,3 +1,4 @@
+import ContainerRuntime
 import KubeTypes
 import Wire
 

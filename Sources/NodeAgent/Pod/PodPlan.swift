@@ -1,4 +1,4 @@
-package import ContainerRuntime
+import ContainerRuntime
 package import KubeTypes
 import Wire
 
@@ -153,7 +153,7 @@ package struct PodPlan: Sendable, Hashable {
     }
 
     /// A stop in progress is repeated only when its SIGKILL must come much earlier now.
-    private mutating func stop(_ run: ContainerStatus, by deadline: Timestamp, _ why: StopReason, _ seen: PodObservation) {
+    private mutating func stop(_ run: RunStatus, by deadline: Timestamp, _ why: StopReason, _ seen: PodObservation) {
         if let planned = seen.stops[run.id], planned <= deadline + .seconds(2) { return }
         guard isDue(.stop(id: run.id), seen) else { return }
         actions.append(.stop(id: run.id, by: deadline, why: why))

@@ -1,5 +1,5 @@
 import ContainerRuntime
-package import KubeTypes
+import KubeTypes
 package import Wire
 
 /// The pod's status object, from the same facts the plan is made of.
@@ -79,7 +79,7 @@ package enum PodStatusPlan {
 
     private static func state(
         _ container: ContainerProgress, _ progress: PodProgress, _ verdict: PhaseVerdict
-    ) -> (state: JSON, last: ContainerStatus?) {
+    ) -> (state: JSON, last: RunStatus?) {
         let seen = progress.seen
         let older = container.runs.dropFirst().first
         switch container.state {
@@ -124,7 +124,7 @@ package enum PodStatusPlan {
         return ["waiting": inner]
     }
 
-    private static func terminated(_ run: ContainerStatus, _ seen: PodObservation, _ progress: PodProgress) -> JSON {
+    private static func terminated(_ run: RunStatus, _ seen: PodObservation, _ progress: PodProgress) -> JSON {
         guard case .exited(let code, let signal, let outOfMemory) = run.state else { return [:] }
         let exitCode = signal == 0 ? code : 128 + signal
         let isLost = progress.all.contains { $0.isLost && $0.latest?.id == run.id }
@@ -143,5 +143,5 @@ package enum PodStatusPlan {
         return json
     }
 
-    static func containerID(_ run: ContainerStatus, _ pod: PodDescription) -> String { "weft://\(pod.uid)/\(run.id)" }
+    static func containerID(_ run: RunStatus, _ pod: PodDescription) -> String { "weft://\(pod.uid)/\(run.id)" }
 }

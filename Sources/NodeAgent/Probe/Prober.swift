@@ -122,7 +122,7 @@ final class ProbeConnection: Sendable {
     func send(_ bytes: [UInt8]) async throws(ProbeFailed) {
         var rest = bytes[...]
         while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { Glibc.send(socket.number, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL.rawValue)) }
+            let count = rest.withUnsafeBytes { Glibc.send(socket.number, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
             let code = errno
             if count > 0 { rest = rest.dropFirst(count) } else if code == EAGAIN { try await wait(.write) } else if code != EINTR {
                 throw ProbeFailed(String(cString: strerror(code)))

@@ -48,7 +48,9 @@ package struct PayloadDirectory: Sendable {
 
     private var target: String? {
         var space = [UInt8](repeating: 0, count: 256)
-        let count = space.withUnsafeMutableBytes { readlink("\(path)/..data", $0.baseAddress, $0.count) }
+        let count = space.withUnsafeMutableBytes { raw in
+            raw.withMemoryRebound(to: CChar.self) { text in text.baseAddress.map { readlink("\(path)/..data", $0, text.count) } ?? 0 }
+        }
         return count > 0 ? String(decoding: space[..<count], as: UTF8.self) : nil
     }
 
@@ -62,7 +64,7 @@ package struct PayloadDirectory: Sendable {
         var done = 0
         while done < file.bytes.count {
             let count = file.bytes.withUnsafeBytes { space in
-                Glibc.write(opened.number, space.baseAddress.map { $0 + done }, space.count - done)
+                space.baseAddress.map { Glibc.write(opened.number, $0 + done, space.count - done) } ?? 0
             }
             let code = errno
             if count < 0, code != EINTR { throw SystemCallFailed("write", code: code, on: place) }

@@ -1,7 +1,7 @@
-import ContainerRuntime
+package import ContainerRuntime
 import Glibc
 import Kernel
-package import KubeClient
+import KubeClient
 package import KubeTypes
 package import Wire
 

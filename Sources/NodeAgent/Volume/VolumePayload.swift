@@ -1,4 +1,4 @@
-package import KubeTypes
+import KubeTypes
 package import Wire
 
 /// Which files a volume of configuration has: pure, from the volume's manifest and the data it names.
