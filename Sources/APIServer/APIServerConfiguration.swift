@@ -1,0 +1,32 @@
+package import KubeClient
+package import Logging
+
+/// How one API server is set up.
+package struct APIServerConfiguration: Sendable {
+    /// Holds the store, `pki/` and the kubeconfig.
+    package var stateDirectory: String
+    /// Sockets that listen already; the server closes them in the end.
+    package var listeners: [CInt]
+    package var serviceRange = "10.96.0.0/16"
+    /// The address of `kubernetes.default`, the first of the range.
+    package var kubernetesAddress = "10.96.0.1"
+    package var dnsAddress = "10.96.0.10"
+    /// Where pods reach the server: the endpoint behind `kubernetes.default`.
+    package var endpointAddress = "10.245.0.1"
+    package var endpointPort = 6443
+    /// What the kubeconfig says.
+    package var publicAddress = "127.0.0.1"
+    package var publicPort = 6443
+    package var clusterName = "weft"
+    package var mutating: [any MutatingAdmission] = []
+    package var validating: [any ValidatingAdmission] = []
+    /// How to reach the nodes' agents for logs and commands; without it those requests fail clearly.
+    package var nodes: (any NodeGateway)?
+    package var logger: Logger
+
+    package init(stateDirectory: String, listeners: [CInt], logger: Logger = Logger(label: "apiserver")) {
+        self.stateDirectory = stateDirectory
+        self.listeners = listeners
+        self.logger = logger
+    }
+}

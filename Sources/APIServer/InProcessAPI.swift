@@ -1,0 +1,114 @@
+package import KubeClient
+package import KubeTypes
+package import Wire
+
+/// The API for parts of our own that live in the server's process: the same rules and checks, without the socket.
+package struct InProcessAPI: KubeAPI {
+    private let registry: Registry
+    private let user: User
+
+    init(_ registry: Registry, user: User) {
+        self.registry = registry
+        self.user = user
+    }
+
+    private var context: WriteContext {
+        var context = WriteContext(user: user)
+        context.fieldManager = user.name
+        context.fieldValidation = .strict
+        return context
+    }
+
+    private func begin(
+        _ verb: String, _ type: ResourceType, namespace: String = "", name: String = "", subresource: String? = nil
+    ) throws(APIFailure) -> ResourceDefinition {
+        try Authorization.check(Attempt(user, verb, type, namespace: namespace, name: name, subresource: subresource))
+        return try registry.definition(of: type)
+    }
+
+    package func get(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject {
+        let definition = try begin("get", type, namespace: key.namespace, name: key.name)
+        return try registry.get(definition, key)
+    }
+
+    package func list(_ type: ResourceType, namespace: String, _ selection: Selection) async throws(APIFailure) -> KubeList {
+        let definition = try begin("list", type, namespace: namespace)
+        let found = try registry.list(definition, namespace: namespace, selection)
+        return KubeList(items: found.items, resourceVersion: found.resourceVersion)
+    }
+
+    package func create(_ type: ResourceType, _ object: KubeObject) async throws(APIFailure) -> KubeObject {
+        let definition = try begin("create", type, namespace: object.namespace, name: object.name)
+        let (fitted, _) = try definition.decode(object.json, fieldValidation: .strict)
+        return try await registry.create(definition, namespace: object.namespace, fitted, context)
+    }
+
+    package func update(
+        _ type: ResourceType, _ object: KubeObject, subresource: String?
+    ) async throws(APIFailure) -> KubeObject {
+        let definition = try begin("update", type, namespace: object.namespace, name: object.name, subresource: subresource)
+        let (fitted, _) = try definition.decode(object.json, fieldValidation: .strict)
+        return try await registry.update(definition, object.key, fitted, subresource: subresource, context)
+    }
+
+    package func patch(
+        _ type: ResourceType, _ key: ObjectKey, _ kind: PatchKind, _ body: JSON, subresource: String?
+    ) async throws(APIFailure) -> KubeObject {
+        let definition = try begin("patch", type, namespace: key.namespace, name: key.name, subresource: subresource)
+        var context = context
+        context.force = true
+        return try await registry.patch(definition, key, kind, body, subresource: subresource, context)
+    }
+
+    package func delete(_ type: ResourceType, _ key: ObjectKey, _ options: DeleteOptions) async throws(APIFailure) {
+        let definition = try begin("delete", type, namespace: key.namespace, name: key.name)
+        _ = try await registry.delete(definition, key, options, context)
+    }
+
+    package func bind(_ pod: ObjectKey, uid: String, node: String) async throws(APIFailure) {
+        _ = try begin("create", .pods, namespace: pod.namespace, name: pod.name, subresource: "binding")
+        try await registry.bind(pod, uid: uid, node: node, context)
+    }
+
+    package func watch(
+        _ type: ResourceType, namespace: String, _ selection: Selection, from resourceVersion: String
+    ) async throws(APIFailure) -> AsyncThrowingStream<WatchEvent, any Error> {
+        let definition = try begin("watch", type, namespace: namespace)
+        let (initial, watch) = try registry.watch(definition, namespace: namespace, selection, from: resourceVersion)
+        let reader = WatchReader(initial.map { WatchEvent(.added, $0) }, watch)
+        return AsyncThrowingStream { try await reader.next() }
+    }
+}
+
+/// Hands out a watch's events one by one.
+private actor WatchReader {
+    private var ready: [WatchEvent]
+    private var place = 0
+    private var watch: RegistryWatch
+
+    init(_ initial: [WatchEvent], _ watch: RegistryWatch) {
+        ready = initial
+        self.watch = watch
+    }
+
+    /// `nil` when the server ends or the reader was cancelled.
+    func next() async throws -> WatchEvent? {
+        while place >= ready.count {
+            var watch = watch
+            do {
+                let step = try await watch.next()
+                self.watch = watch
+                if case .events(let events) = step {
+                    ready = events
+                    place = 0
+                }
+            } catch is CancellationError {
+                return nil
+            } catch let failure as APIFailure where failure.isServerClosing {
+                return nil
+            }
+        }
+        place += 1
+        return ready[place - 1]
+    }
+}

@@ -1,0 +1,48 @@
+import Store
+import Synchronization
+import Transport
+
+/// Where a list goes on: the revision it shows, and the last key of the page before.
+struct Continuation: Hashable {
+    let revision: Int64
+    let after: String
+
+    init(revision: Int64, after: String) {
+        self.revision = revision
+        self.after = after
+    }
+
+    var token: String { base64URL(Array("\(revision) \(after)".utf8)) }
+
+    init?(token: String) {
+        guard let bytes = base64URLDecoded(token) else { return nil }
+        let parts = String(decoding: bytes, as: UTF8.self).split(separator: " ", maxSplits: 1)
+        guard parts.count == 2, let revision = Int64(parts[0]), parts[1].hasPrefix("/registry/") else { return nil }
+        self.revision = revision
+        after = String(parts[1])
+    }
+}
+
+/// The store at the revisions of lists that are being paged through: the most recent, for some minutes.
+final class PageSnapshots: Sendable {
+    private static let most = 32
+    private static let age = Duration.seconds(300)
+    private let kept = Mutex<[(snapshot: StoreSnapshot, since: ContinuousClock.Instant)]>([])
+
+    func keep(_ snapshot: StoreSnapshot) {
+        kept.withLock { kept in
+            let now = ContinuousClock.now
+            kept.removeAll { $0.snapshot.revision == snapshot.revision || now - $0.since > Self.age }
+            kept.append((snapshot, now))
+            if kept.count > Self.most { kept.removeFirst(kept.count - Self.most) }
+        }
+    }
+
+    func snapshot(_ revision: Int64) -> StoreSnapshot? {
+        kept.withLock { kept in
+            let now = ContinuousClock.now
+            kept.removeAll { now - $0.since > Self.age }
+            return kept.first { $0.snapshot.revision == revision }?.snapshot
+        }
+    }
+}

@@ -1,0 +1,133 @@
+import KubeTypes
+import Store
+import Wire
+
+extension Registry {
+    /// - Parameter object: already fitted to its schema.
+    func create(
+        _ definition: ResourceDefinition, namespace: String, _ given: KubeObject, _ context: WriteContext
+    ) async throws(APIFailure) -> KubeObject {
+        let type = definition.type
+        var object = given
+        try placeInNamespace(&object, type, namespace)
+        if !object.resourceVersion.isEmpty { throw .badRequest("resourceVersion should not be set on objects to be created") }
+        let prefix = object.metadata["generateName"]?.string ?? ""
+        if object.name.isEmpty, prefix.isEmpty {
+            throw .invalid(type, "", [FieldFault(.required, "metadata.name", "name or generateName is required")])
+        }
+        let isGenerated = object.name.isEmpty
+        for attempt in 1... {
+            if isGenerated { object.name = ObjectIdentity.generatedName(prefix) }
+            try requireNamespace(type, object.namespace, creating: object.name)
+            do throws(APIFailure) {
+                return try await createOnce(definition, object, context)
+            } catch {
+                guard error.alreadyExists, isGenerated, attempt < 8 else { throw error }
+            }
+        }
+        throw .alreadyExists(type, object.name)
+    }
+
+    private func createOnce(
+        _ definition: ResourceDefinition, _ given: KubeObject, _ context: WriteContext
+    ) async throws(APIFailure) -> KubeObject {
+        let type = definition.type
+        var object = given
+        prepare(&object, definition)
+        definition.default(&object)
+        let key = ObjectKey(namespace: object.namespace, name: object.name)
+        var request = AdmissionRequest(
+            operation: .create, type: type, subresource: nil, namespace: key.namespace, name: key.name, object: object,
+            oldObject: nil, user: context.user, isDryRun: context.isDryRun)
+        object = try await mutated(request, definition, key)
+        try validate(object, old: nil, definition)
+        request.object = object
+        for warning in try await admission.validate(request) { context.warn(warning) }
+        let lease = try addresses.assign(&object, old: nil, type, isDryRun: context.isDryRun)
+        recordManager(&object, old: nil, definition, subresource: nil, context)
+        if context.isDryRun {
+            if exists(type, key) { throw .alreadyExists(type, key.name) }
+            return object
+        }
+        do throws(StoreFailure) {
+            let record = try await store.create(StorageKey.key(type, key), encode(object, definition))
+            return self.object(record, as: definition)
+        } catch {
+            addresses.giveBack(lease)
+            throw failure(error, type, key.name)
+        }
+    }
+
+    /// Runs mutating admission, and fits and defaults again what it made.
+    func mutated(
+        _ request: AdmissionRequest, _ definition: ResourceDefinition, _ key: ObjectKey
+    ) async throws(APIFailure) -> KubeObject {
+        var object = try await admission.mutate(request)
+        if object == request.object { return object }
+        guard object.key == key else {
+            throw .internalError("admission changed the name of \(request.object.label) to \(object.label)")
+        }
+        _ = try definition.fit(&object, fieldValidation: .ignore)
+        definition.default(&object)
+        return object
+    }
+
+    private func placeInNamespace(_ object: inout KubeObject, _ type: ResourceType, _ namespace: String) throws(APIFailure) {
+        if !type.isNamespaced {
+            if !object.namespace.isEmpty { throw .badRequest("\(type.kind) \"\(object.name)\": metadata.namespace: it is not namespaced") }
+            return
+        }
+        if object.namespace.isEmpty { object.namespace = namespace }
+        if object.namespace.isEmpty { throw .badRequest("\(type.kind) \"\(object.name)\": a namespace is required") }
+        if !namespace.isEmpty, object.namespace != namespace {
+            throw .badRequest(
+                "the namespace of the provided object does not match the namespace sent on the request"
+                    + " (\(object.namespace) is not \(namespace))")
+        }
+    }
+
+    private func requireNamespace(_ type: ResourceType, _ name: String, creating child: String) throws(APIFailure) {
+        guard type.isNamespaced else { return }
+        guard let record = store.get(StorageKey.key(.namespaces, ObjectKey(name: name))) else {
+            throw .notFound(.namespaces, name)
+        }
+        let namespace = KubeObject(record.decoded(keeping: false) { (try? JSON(parsing: $0.value)) ?? [:] })
+        guard namespace.deletionTimestamp != nil else { return }
+        throw APIFailure(
+            code: 403, reason: "Forbidden",
+            message: "\(type.qualifiedName) \"\(child)\" is forbidden: unable to create new content in namespace \(name)"
+                + " because it is being terminated",
+            details: [
+                "name": .string(child), "group": .string(type.group), "kind": .string(type.resource),
+                "causes": [
+                    ["reason": "NamespaceTerminating", "message": .string("namespace \(name) is being terminated"), "field": "metadata.namespace"]
+                ],
+            ])
+    }
+
+    /// What the server decides of a new object.
+    private func prepare(_ object: inout KubeObject, _ definition: ResourceDefinition) {
+        var metadata = object.metadata
+        metadata["uid"] = .string(ObjectIdentity.newUID())
+        metadata["creationTimestamp"] = Timestamp.now().json
+        metadata["deletionTimestamp"] = nil
+        metadata["deletionGracePeriodSeconds"] = nil
+        metadata["selfLink"] = nil
+        metadata["generation"] = definition.schema.properties["spec"] == nil ? nil : 1
+        object.json["metadata"] = metadata
+        let type = definition.type
+        switch type {
+        // A node's agent creates it with all it knows of it.
+        case .nodes: break
+        case .namespaces:
+            object.json["spec"] = ["finalizers": ["kubernetes"]]
+            object.json["status"] = ["phase": "Active"]
+            var labels = object.labels
+            labels["kubernetes.io/metadata.name"] = object.name
+            object.labels = labels
+        case .pods: object.json["status"] = ["phase": "Pending"]
+        default:
+            if definition.hasStatus { object.json["status"] = nil }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+import KubeTypes
+import Store
+import Wire
+
+extension Registry {
+    /// How often a write without a guard starts over when somebody else was faster.
+    static let attempts = 16
+
+    /// Replaces an object, or one part of it.
+    func update(
+        _ definition: ResourceDefinition, _ key: ObjectKey, _ object: KubeObject, subresource: String?, _ context: WriteContext
+    ) async throws(APIFailure) -> KubeObject {
+        let type = definition.type
+        if !object.name.isEmpty, object.name != key.name {
+            throw .badRequest("the name of the object (\(object.name)) does not match the name on the URL (\(key.name))")
+        }
+        if !object.namespace.isEmpty, object.namespace != key.namespace {
+            throw .badRequest("the namespace of the object (\(object.namespace)) does not match the namespace on the URL (\(key.namespace))")
+        }
+        if subresource != nil, definition.subresource(subresource ?? "") == nil { throw .notFound(type, key.name) }
+        return try await change(definition, key, subresource: subresource, context) { _ throws(APIFailure) in object }
+    }
+
+    /// Reads, changes and writes an object; starts over when it was changed meanwhile, unless the change names a version.
+    ///
+    /// - Parameter body: from the stored object to what shall be stored; called again at each start.
+    func change(
+        _ definition: ResourceDefinition, _ key: ObjectKey, subresource: String? = nil, _ context: WriteContext,
+        _ body: (KubeObject) async throws(APIFailure) -> KubeObject
+    ) async throws(APIFailure) -> KubeObject {
+        let type = definition.type
+        for attempt in 1... {
+            let record = try record(type, key)
+            let old = object(record, as: definition)
+            var fresh = try await body(old)
+            let asked = fresh.resourceVersion
+            if !asked.isEmpty, asked != old.resourceVersion { throw .conflict(type, key.name, Self.changedText) }
+            if !fresh.uid.isEmpty, fresh.uid != old.uid {
+                throw .conflict(
+                    type, key.name,
+                    "Precondition failed: UID in precondition: \(fresh.uid), UID in object meta: \(old.uid)")
+            }
+            shape(&fresh, old: old, definition, subresource: subresource)
+            if let written = try await write(definition, key, fresh, old: old, record, subresource: subresource, context) {
+                return written
+            }
+            // Somebody was faster. A body that names a version fails at the next turn; a patch is applied anew.
+            if attempt == Self.attempts { break }
+        }
+        throw .conflict(type, key.name, Self.changedText)
+    }
+
+    /// Leaves in the new object what this write may change, and the stored rest.
+    private func shape(_ fresh: inout KubeObject, old: KubeObject, _ definition: ResourceDefinition, subresource: String?) {
+        ObjectIdentity.keep(from: old, in: &fresh)
+        fresh.json["apiVersion"] = old.json["apiVersion"]
+        fresh.json["kind"] = old.json["kind"]
+        switch subresource {
+        case nil:
+            if definition.hasStatus { fresh.json["status"] = old.json["status"] }
+            // Finalizers of a namespace's content are removed through `finalize` only.
+            if definition.type == .namespaces { fresh.json["spec"] = old.json["spec"] }
+            // Once deletion began, no finalizer may be added.
+            if old.deletionTimestamp != nil {
+                fresh.finalizers = fresh.finalizers.filter { old.finalizers.contains($0) }
+            }
+        case "status":
+            var merged = old
+            merged.json["status"] = fresh.json["status"]
+            if definition.isCustom || definition.type == .nodes {
+                var metadata = merged.metadata
+                metadata["labels"] = fresh.metadata["labels"]
+                metadata["annotations"] = fresh.metadata["annotations"]
+                merged.json["metadata"] = metadata
+            }
+            fresh = merged
+        case "finalize":
+            var merged = old
+            merged.json["spec"] = fresh.json["spec"]
+            fresh = merged
+        default: break  // The subresource's own code has made the object whole.
+        }
+    }
+
+    /// - Returns: `nil` when the stored object was changed since `record`.
+    private func write(
+        _ definition: ResourceDefinition, _ key: ObjectKey, _ given: KubeObject, old: KubeObject, _ record: Record,
+        subresource: String?, _ context: WriteContext
+    ) async throws(APIFailure) -> KubeObject? {
+        let type = definition.type
+        var object = given
+        object.resourceVersion = old.resourceVersion
+        definition.default(&object)
+        var request = AdmissionRequest(
+            operation: .update, type: type, subresource: subresource, namespace: key.namespace, name: key.name, object: object,
+            oldObject: old, user: context.user, isDryRun: context.isDryRun)
+        object = try await mutated(request, definition, key)
+        try validate(object, old: old, definition)
+        request.object = object
+        for warning in try await admission.validate(request) { context.warn(warning) }
+        if subresource != "status", ObjectIdentity.specDiffers(object, old), old.metadata["generation"] != nil {
+            object.json[path: ["metadata", "generation"]] = .int(Int64(old.generation + 1))
+        }
+        let lease = try addresses.assign(&object, old: old, type, isDryRun: context.isDryRun)
+        if isReadyToGo(object) {
+            guard !context.isDryRun else { return object }
+            return try await remove(definition, key, object, record)
+        }
+        if ObjectIdentity.isSame(object, old) {
+            addresses.giveBack(lease)
+            return old
+        }
+        recordManager(&object, old: old, definition, subresource: subresource, context)
+        if context.isDryRun { return object }
+        do throws(StoreFailure) {
+            let written = try await store.update(record.key, encode(object, definition), .revision(record.revision))
+            addresses.release(old, keeping: object, type)
+            return self.object(written, as: definition)
+        } catch {
+            addresses.giveBack(lease)
+            if case .changed = error { return nil }
+            throw failure(error, type, key.name)
+        }
+    }
+
+    /// Whether nothing holds a deleted object any more: no finalizer, no grace period, no content.
+    func isReadyToGo(_ object: KubeObject) -> Bool {
+        guard object.deletionTimestamp != nil, object.finalizers.isEmpty else { return false }
+        if (object.metadata["deletionGracePeriodSeconds"]?.int ?? 0) > 0 { return false }
+        if object.kind == "Namespace", object.apiVersion == "v1" {
+            return object.spec["finalizers"]?.array?.isEmpty ?? true
+        }
+        return true
+    }
+
+    /// - Returns: the object as it was last; `nil` when it was changed since `record`.
+    func remove(
+        _ definition: ResourceDefinition, _ key: ObjectKey, _ last: KubeObject, _ record: Record
+    ) async throws(APIFailure) -> KubeObject? {
+        do throws(StoreFailure) {
+            let gone = try await store.delete(record.key, .revision(record.revision))
+            addresses.release(last, keeping: nil, definition.type)
+            var object = last
+            object.resourceVersion = String(gone.revision)
+            return object
+        } catch {
+            if case .changed = error { return nil }
+            throw failure(error, definition.type, key.name)
+        }
+    }
+}

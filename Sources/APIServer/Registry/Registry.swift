@@ -1,0 +1,109 @@
+import KubeTypes
+import Logging
+import Store
+import Synchronization
+import Wire
+
+/// Every kind's storage behind the same rules: names, versions, admission, validation, deletion. Kinds differ by their definitions only.
+final class Registry: Sendable {
+    let store: EmbeddedStore
+    let addresses: ServiceAddresses
+    let logger: Logger
+    /// Listings being paged through, each with the store as it was at its first page.
+    let pages = PageSnapshots()
+    private let content: Mutex<SchemaCatalog>
+    private let chain: Mutex<AdmissionChain>
+
+    init(store: EmbeddedStore, catalog: SchemaCatalog, addresses: ServiceAddresses, logger: Logger) {
+        self.store = store
+        self.addresses = addresses
+        self.logger = logger
+        content = Mutex(catalog)
+        chain = Mutex(AdmissionChain(mutating: [], validating: []))
+    }
+
+    var catalog: SchemaCatalog { content.withLock { $0 } }
+    var admission: AdmissionChain {
+        get { chain.withLock { $0 } }
+        set { chain.withLock { $0 = newValue } }
+    }
+
+    func definition(of type: ResourceType) throws(APIFailure) -> ResourceDefinition {
+        if let found = catalog.definition(of: type) { return found }
+        throw APIFailure(
+            code: 404, reason: "NotFound", message: "the server could not find the requested resource (\(type))", details: [:])
+    }
+
+    func exists(_ type: ResourceType, _ key: ObjectKey) -> Bool { store.get(StorageKey.key(type, key)) != nil }
+}
+
+/// Who writes and how: what the query parameters of a write say.
+struct WriteContext: Sendable {
+    var user: User
+    var isDryRun = false
+    var fieldManager = ""
+    var fieldValidation = FieldValidation.warn
+    var force = false
+    /// Called with each warning for the client.
+    var warn: @Sendable (String) -> Void = { _ in }
+
+    init(user: User) { self.user = user }
+}
+
+/// Where objects are in the store: `/registry/apps/deployments/demo/web`; the core group has no element.
+enum StorageKey {
+    static func scope(_ type: ResourceType, namespace: String = "") -> String {
+        let kind = type.group.isEmpty ? "/registry/\(type.resource)/" : "/registry/\(type.group)/\(type.resource)/"
+        return namespace.isEmpty || !type.isNamespaced ? kind : "\(kind)\(namespace)/"
+    }
+
+    static func key(_ type: ResourceType, _ key: ObjectKey) -> String {
+        scope(type, namespace: key.namespace) + key.name
+    }
+}
+
+extension Registry {
+    /// A record as an object of the asked version.
+    func object(_ record: Record, as definition: ResourceDefinition, keeping: Bool = false) -> KubeObject {
+        var object = KubeObject(record.decoded(keeping: keeping, Self.decode))
+        if object.apiVersion != definition.type.apiVersion { object.json["apiVersion"] = .string(definition.type.apiVersion) }
+        return object
+    }
+
+    private static func decode(_ record: Record) -> JSON {
+        // The store holds what we wrote; a record we cannot read shows as an empty object rather than ending the server.
+        var json = (try? JSON(parsing: record.value)) ?? [:]
+        json[path: ["metadata", "resourceVersion"]] = .string(String(record.revision))
+        return json
+    }
+
+    func encode(_ object: KubeObject, _ definition: ResourceDefinition) -> [UInt8] {
+        var object = object
+        object.resourceVersion = ""
+        if object.apiVersion != definition.storageType.apiVersion {
+            object.json["apiVersion"] = .string(definition.storageType.apiVersion)
+        }
+        return object.json.bytes
+    }
+
+    func failure(_ failure: StoreFailure, _ type: ResourceType, _ name: String) -> APIFailure {
+        switch failure {
+        case .exists: return .alreadyExists(type, name)
+        case .missing: return .notFound(type, name)
+        case .changed: return .conflict(type, name, Self.changedText)
+        case .expired: return .expired("\(failure)")
+        case .diskFull: return APIFailure(code: 507, reason: "InsufficientStorage", message: "\(failure)")
+        case .closed: return .serverClosing
+        case .unusable: return .internalError("\(failure)")
+        }
+    }
+
+    static let changedText =
+        "the object has been modified; please apply your changes to the latest version and try again"
+}
+
+extension APIFailure {
+    static let serverClosing = APIFailure(
+        code: 503, reason: "ServiceUnavailable", message: "the server is shutting down", details: ["retryAfterSeconds": 1])
+    var isServerClosing: Bool { self == .serverClosing }
+}

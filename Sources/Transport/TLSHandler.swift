@@ -1,0 +1,158 @@
+package import NIOCore
+package import TLS
+
+/// TLS over a connection: ciphertext towards the socket, plain bytes towards the rest of the pipeline.
+package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
+    package typealias InboundIn = ByteBuffer
+    package typealias InboundOut = ByteBuffer
+    package typealias OutboundIn = ByteBuffer
+    package typealias OutboundOut = ByteBuffer
+
+    private let session: TLSSession
+    /// Answered when the handshake is over, with the peer's certificate if it gave one.
+    private let established: EventLoopPromise<Certificate?>
+    private let timeLimit: TimeAmount
+    private var timer: Scheduled<Void>?
+    private var isOver = false
+    private var isDone = false
+    /// Plain bytes written before the handshake was over.
+    private var waiting: [(ByteBuffer, EventLoopPromise<Void>?)] = []
+
+    package init(_ session: TLSSession, established: EventLoopPromise<Certificate?>, timeLimit: TimeAmount = .seconds(10)) {
+        self.session = session
+        self.established = established
+        self.timeLimit = timeLimit
+    }
+
+    package func handlerAdded(context: ChannelHandlerContext) {
+        if context.channel.isActive { start(context) }
+    }
+
+    package func channelActive(context: ChannelHandlerContext) {
+        start(context)
+        context.fireChannelActive()
+    }
+
+    private func start(_ context: ChannelHandlerContext) {
+        guard timer == nil else { return }
+        let loopBound = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        timer = context.eventLoop.scheduleTask(in: timeLimit) {
+            let (handler, context) = loopBound.value
+            handler.fail(TLSFailure("TLS handshake: the peer did not finish it in time"), context)
+        }
+        advance(context)
+    }
+
+    private func advance(_ context: ChannelHandlerContext) {
+        do throws(TLSFailure) {
+            if !isDone, try session.handshake() {
+                isDone = true
+                timer?.cancel()
+                established.succeed(session.peerCertificate)
+                for (bytes, promise) in waiting { encrypt(bytes, promise, context) }
+                waiting = []
+            }
+            send(nil, context)
+            if isDone { try deliver(context) }
+        } catch {
+            send(nil, context)  // The alert that tells the peer why.
+            fail(error, context)
+        }
+    }
+
+    private func deliver(_ context: ChannelHandlerContext) throws(TLSFailure) {
+        while !isOver {
+            var plain = context.channel.allocator.buffer(capacity: 16384)
+            let outcome = plain.withUnsafeMutableWritableBytes { space -> Result<TLSSession.ReadOutcome, TLSFailure> in
+                do throws(TLSFailure) { return .success(try session.read(into: space)) } catch { return .failure(error) }
+            }
+            switch try outcome.get() {
+            case .bytes(let count):
+                plain.moveWriterIndex(forwardBy: count)
+                context.fireChannelRead(wrapInboundOut(plain))
+            case .needsInput: return
+            case .ended:
+                isOver = true
+                context.close(promise: nil)
+            }
+        }
+    }
+
+    private func fail(_ failure: TLSFailure, _ context: ChannelHandlerContext) {
+        if isOver { return }
+        isOver = true
+        timer?.cancel()
+        established.fail(failure)
+        for (_, promise) in waiting { promise?.fail(failure) }
+        waiting = []
+        context.fireErrorCaught(failure)
+        context.close(promise: nil)
+    }
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if isOver { return }
+        let bytes = unwrapInboundIn(data)
+        bytes.withUnsafeReadableBytes { session.receive($0) }
+        advance(context)
+    }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        timer?.cancel()
+        if !isDone {
+            let failure = TLSFailure("TLS handshake: the peer closed the connection")
+            established.fail(failure)
+            for (_, promise) in waiting { promise?.fail(failure) }
+            waiting = []
+        }
+        isOver = true
+        context.fireChannelInactive()
+    }
+
+    package func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        let bytes = unwrapOutboundIn(data)
+        if !isDone {
+            waiting.append((bytes, promise))
+            return
+        }
+        encrypt(bytes, promise, context)
+    }
+
+    private func encrypt(_ bytes: ByteBuffer, _ promise: EventLoopPromise<Void>?, _ context: ChannelHandlerContext) {
+        let outcome = bytes.withUnsafeReadableBytes { space -> TLSFailure? in
+            do throws(TLSFailure) { try session.write(space) } catch { return error }
+            return nil
+        }
+        if let outcome {
+            promise?.fail(outcome)
+            fail(outcome, context)
+            return
+        }
+        let count = session.pendingOutput
+        guard count > 0 else {
+            promise?.succeed()
+            return
+        }
+        context.write(wrapOutboundOut(takeOutput(count, context)), promise: promise)
+    }
+
+    private func takeOutput(_ count: Int, _ context: ChannelHandlerContext) -> ByteBuffer {
+        var cipher = context.channel.allocator.buffer(capacity: count)
+        cipher.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { session.takeOutput(into: $0) }
+        return cipher
+    }
+
+    /// Sends what the session itself has to say.
+    private func send(_ promise: EventLoopPromise<Void>?, _ context: ChannelHandlerContext) {
+        let count = session.pendingOutput
+        guard count > 0 else { return }
+        context.writeAndFlush(wrapOutboundOut(takeOutput(count, context)), promise: promise)
+    }
+
+    package func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        if mode != .input, isDone {
+            session.shutDown()
+            send(nil, context)
+        }
+        context.close(mode: mode, promise: promise)
+    }
+}
