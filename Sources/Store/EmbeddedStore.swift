@@ -78,6 +78,7 @@ package final class EmbeddedStore: Sendable {
         memory.close()
         checkpointer.stop()
         writer.stop()
+        flock(lock, LOCK_UN)
     }
 
     deinit {

@@ -27,7 +27,22 @@ func temporaryDirectory(_ name: String) throws -> String {
 }
 
 func removeTree(_ path: String) {
-    nftw(path, { path, _, _, _ in path.map { remove($0) } ?? 0 }, 16, FTW_DEPTH | FTW_PHYS)
+    if let directory = opendir(path) {
+        while let entry = readdir(directory) {
+            let name = withUnsafeBytes(of: entry.pointee.d_name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            if name != ".", name != ".." { removeTree("\(path)/\(name)") }
+        }
+        closedir(directory)
+        rmdir(path)
+    } else {
+        unlink(path)
+    }
+}
+
+func isMissing(_ api: InProcessAPI, _ type: ResourceType, _ key: ObjectKey) async -> Bool {
+    await failure { () throws(APIFailure) in _ = try await api.get(type, key) }?.isNotFound == true
 }
 
 func configMap(_ name: String, namespace: String = "default", _ data: [String: String] = [:]) -> KubeObject {
