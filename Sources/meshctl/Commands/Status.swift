@@ -81,7 +81,7 @@ struct ClusterSummary: Sendable {
         let proxies = try await api.proxies()["items"]?.array ?? []
         return ClusterSummary(
             nodes: nodes.sorted { $0.name < $1.name }, namespaces: namespaces.values.sorted { $0.name < $1.name },
-            proxies: proxies.count, syncedProxies: proxies.count { $0["state"]?.string == "SYNCED" },
+            proxies: proxies.count, syncedProxies: proxies.count { $0["status"]?.string == "SYNCED" },
             unreadyPods: pods.filter { !$0.hasCondition("Ready") && $0.status["phase"]?.string != "Succeeded" }.map(\.key.description))
     }
 

@@ -73,8 +73,8 @@ struct ProxyStatus: AsyncParsableCommand {
         commandName: "proxy-status",
         abstract: "Which proxies are connected and whether they run the newest configuration.",
         discussion: """
-            SYNCED: the proxy has acknowledged all it was sent. PENDING: an answer is outstanding. REFUSED: it rejected a resource
-            and keeps the last good one; the reason follows.
+            SYNCED: the proxy has acknowledged all it was sent. STALE: an answer is outstanding. REJECTED: it refused a resource and
+            keeps the last good one; the reason follows. NOT CONNECTED: it runs with what it has.
 
             EXAMPLES
               meshctl proxy-status
@@ -90,16 +90,18 @@ struct ProxyStatus: AsyncParsableCommand {
             try printStructured(answer, format.output)
             return
         }
-        var table = TextTable(["PROXY", "NODE", "STATE", "GENERATION", "RESOURCES", "CONNECTED", "LAST REFUSAL"], numeric: [3, 4])
+        var table = TextTable(["PROXY", "NODE", "STATE", "GENERATION", "RESOURCES", "CONNECTED SINCE", "REFUSED"], numeric: [3, 4])
         for proxy in answer["items"]?.array ?? [] {
+            let types = proxy["types"]?.array ?? []
+            let refusals = types.compactMap { $0["lastRejection"]?["message"]?.string }
+            let text = { (field: String) in proxy[field]?.string ?? "" }
             table.rows.append([
-                "\(proxy["namespace"]?.string ?? "")/\(proxy["pod"]?.string ?? "")", proxy["node"]?.string ?? "",
-                proxy["state"]?.string ?? "", "\(proxy["generation"]?.int ?? 0)", "\(proxy["resources"]?.int ?? 0)",
-                proxy["connected"]?.string ?? "", proxy["refusal"]?.string ?? "",
+                "\(text("namespace"))/\(text("pod"))", text("node"), text("status"),
+                "\(proxy["acknowledgedGeneration"]?.int ?? 0)/\(proxy["generation"]?.int ?? 0)",
+                "\(types.reduce(0) { $0 + ($1["resources"]?.int ?? 0) })", text("connectedSince"), refusals.joined(separator: "; "),
             ])
         }
         print(table.rows.isEmpty ? "no proxies are connected" : table.text)
-        print("model generation \(answer["generation"]?.int ?? 0)")
     }
 }
 
