@@ -104,7 +104,7 @@ let package = Package(
         program(
             "meshctl",
             [
-                "ClusterLayout", "KubeClient", "KubeTypes", "Transport", "Wire", "Kernel", "CKernel", "ContainerRuntime", arguments,
+                "ClusterLayout", "KubeClient", "KubeTypes", "MeshModel", "Wire", "Kernel", "CKernel", "ContainerRuntime", arguments,
                 yams, logging, nioCore, nioPosix,
             ]),
         program("demo-service", ["Kernel", "CKernel", "Wire"]),

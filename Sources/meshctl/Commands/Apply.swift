@@ -65,6 +65,11 @@ func apply(
             throw CommandFailure("\(manifest.place): \(error.message); nothing was applied")
         }
     }
+    for (manifest, finding) in try await PolicyCheck(api, index).findings(resolved) {
+        let text = "\(manifest.place): \(finding.field): \(finding.message)"
+        if finding.severity == .error || finding.code == .notFound { throw CommandFailure("\(text); nothing was applied") }
+        Terminal.error("warning: \(text)")
+    }
     if dryRun { return resolved.map { ApplyResult(name: displayName($0.type, $0.manifest.object.name), outcome: "checked") } }
 
     var results: [ApplyResult] = []
