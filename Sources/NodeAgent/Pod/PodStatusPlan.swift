@@ -132,7 +132,7 @@ package enum PodStatusPlan {
         if signal != 0 { json["signal"] = .int(Int64(signal)) }
         json["reason"] = .string(
             isLost ? "ContainerStatusUnknown" : outOfMemory ? "OOMKilled" : exitCode == 0 ? "Completed" : "Error")
-        var message = seen.messages[run.id]
+        var message = seen.messages[run.id].flatMap { $0.isEmpty ? nil : $0 }
         if isLost { message = "the container could not be found any more: its supervisor or the machine went down" }
         json["message"] = message.map(JSON.string)
         if run.startedAt > 0 { json["startedAt"] = .string(Timestamp(unixNanoseconds: run.startedAt).description) }

@@ -37,7 +37,9 @@ package struct ProbeState: Sendable {
     }
 
     /// A failure counts at most once in a period, however often the probe is made.
-    package mutating func record(_ outcome: ProbeOutcome, at now: Timestamp) {
+    /// - Returns: whether it was a failure that counts.
+    @discardableResult
+    package mutating func record(_ outcome: ProbeOutcome, at now: Timestamp) -> Bool {
         attempts += 1
         switch outcome {
         case .success:
@@ -45,15 +47,20 @@ package struct ProbeState: Sendable {
             failures = 0
             successes += 1
             if successes >= description.successThreshold { isPassing = true }
+            return false
         case .failure:
             successes = 0
             // Attempts are made by timers: one that comes a little early is still the next one.
-            if let last = lastCounted, now - last < description.period * 0.9 { return }
+            if let last = lastCounted, now - last < description.period * 0.9 { return false }
+            let isFirstOfMany = lastCounted == nil && !hasEverSucceeded && kind != .liveness
             lastCounted = now
+            // The quick attempts of the first period say only that the program is not up yet.
+            if isFirstOfMany { return false }
             failures += 1
             if failures >= description.failureThreshold { isPassing = false }
+            return true
         case .unknown:
-            break
+            return false
         }
     }
 
@@ -83,12 +90,14 @@ package struct RunProbes: Sendable {
         }
     }
 
-    package mutating func record(_ kind: ProbeKind, _ outcome: ProbeOutcome, at now: Timestamp) {
+    /// - Returns: whether it was a failure that counts.
+    @discardableResult
+    package mutating func record(_ kind: ProbeKind, _ outcome: ProbeOutcome, at now: Timestamp) -> Bool {
         if case .failure(let message) = outcome { lastFailure[kind] = message }
         switch kind {
-        case .startup: startup?.record(outcome, at: now)
-        case .liveness: liveness?.record(outcome, at: now)
-        case .readiness: readiness?.record(outcome, at: now)
+        case .startup: return startup?.record(outcome, at: now) ?? false
+        case .liveness: return liveness?.record(outcome, at: now) ?? false
+        case .readiness: return readiness?.record(outcome, at: now) ?? false
         }
     }
 

@@ -1,0 +1,30 @@
+package import KubeClient
+package import KubeTypes
+import Wire
+
+/// The nodes of this process, asked by the node a pod is on.
+package struct NodeGatewaySet: NodeGateway {
+    private let nodes: [String: any NodeGateway]
+
+    /// - Parameter nodes: by name.
+    package init(_ nodes: [String: any NodeGateway]) { self.nodes = nodes }
+
+    package func logs(
+        pod: KubeObject, container: String, _ options: LogOptions
+    ) async throws(APIFailure) -> AsyncThrowingStream<[UInt8], any Error> {
+        try await node(of: pod).logs(pod: pod, container: container, options)
+    }
+
+    package func exec(pod: KubeObject, container: String, _ request: ExecRequest) async throws(APIFailure) -> any ExecSession {
+        try await node(of: pod).exec(pod: pod, container: container, request)
+    }
+
+    private func node(of pod: KubeObject) throws(APIFailure) -> any NodeGateway {
+        let name = pod.spec["nodeName"]?.string ?? ""
+        if name.isEmpty { throw .badRequest("pod \(pod.name) does not have a host assigned") }
+        guard let node = nodes[name] else {
+            throw .internalError("node \"\(name)\", which pod \(pod.key) is on, is not reached from this server: is its agent running?")
+        }
+        return node
+    }
+}

@@ -1,0 +1,446 @@
+import ContainerRuntime
+import Kernel
+import KubeClient
+import KubeTypes
+import Logging
+import ServiceNetwork
+import Wire
+
+/// Brings one pod to what its manifest says, step by step, one step at a time: look, tell, plan, act.
+///
+/// Whatever happens (the API, the runtime, a probe, a timer) only rings the bell; each step looks at everything anew.
+actor PodWorker {
+    let node: NodeServices
+    let places: PodPlaces
+    var pod: PodDescription
+    var attachment: PodAttachment?
+    var setbacks: [PodObservation.Attempted: Setback] = [:]
+    private var forgottenDeadline: Timestamp?
+    private var barrier = PodObservation.Barrier.notAsked
+    private var runs: [String: WatchedRun] = [:]
+    var stops: [String: Timestamp] = [:]
+    private var messages: [String: String] = [:]
+    private var lastReported: JSON?
+    private var reportRetry: Setback?
+    private var isMeshOpen = false
+    private var nextRefresh: Timestamp?
+    private var isRemoved = false
+    private var timer: Task<Void, Never>?
+    private var errands: [Int: Task<Void, Never>] = [:]
+    private var lastErrand = 0
+    private let bell: AsyncStream<Void>
+    private nonisolated let rope: AsyncStream<Void>.Continuation
+
+    private struct WatchedRun {
+        var probes: RunProbes
+        var tasks: [ProbeKind: Task<Void, Never>] = [:]
+        var isHooked = false
+        var hookFailure: String?
+    }
+
+    init(_ object: KubeObject, node: NodeServices, attachment: PodAttachment?) {
+        pod = PodDescription(object)
+        self.node = node
+        self.attachment = attachment
+        places = node.configuration.places(of: object.uid)
+        (bell, rope) = AsyncStream.makeStream(bufferingPolicy: .bufferingNewest(1))
+    }
+
+    // MARK: What others say
+
+    nonisolated func ring() { rope.yield() }
+
+    func update(_ object: KubeObject) {
+        guard object.uid == pod.uid, isNewer(object) else { return }
+        if object.labels != pod.object.labels || object.annotations != pod.object.annotations { nextRefresh = node.now() }
+        pod = PodDescription(object)
+        ring()
+    }
+
+    /// The API no longer has the pod, though nobody here said it was gone: end it now.
+    func forget() {
+        if forgottenDeadline == nil { forgottenDeadline = node.now() + .seconds(2) }
+        ring()
+    }
+
+    private func isNewer(_ object: KubeObject) -> Bool {
+        guard let old = Int(pod.object.resourceVersion), let new = Int(object.resourceVersion) else { return true }
+        return new >= old
+    }
+
+    // MARK: The loop
+
+    /// Runs until the pod is removed or the task is cancelled, which leaves everything as it is.
+    func run() async {
+        ring()
+        for await _ in bell {
+            while !isRemoved, !Task.isCancelled, await step() {}
+            if isRemoved || Task.isCancelled { break }
+        }
+        timer?.cancel()
+        for run in runs.values { run.tasks.values.forEach { $0.cancel() } }
+        errands.values.forEach { $0.cancel() }
+    }
+
+    /// - Returns: whether something was done, so that another look is due at once.
+    private func step() async -> Bool {
+        let seen: PodObservation
+        do throws(RuntimeFailure) { seen = try await observe() } catch {
+            node.logger.error("pod \(pod.label): the runtime does not answer: \(error)")
+            wake(at: node.now() + .seconds(1))
+            return false
+        }
+        await openMesh(seen)
+        await report(seen)
+        var now = seen
+        now.now = node.now()
+        let plan = PodPlan(pod, now)
+        for action in plan.actions {
+            await perform(action, now)
+            if Task.isCancelled { return false }
+        }
+        if plan.actions.isEmpty { await refreshVolumes(now) }
+        let times = [plan.wakeAt, nextRefresh, reportRetry?.retryAt].compactMap(\.self)
+        if let next = times.min() { wake(at: next) }
+        return !plan.actions.isEmpty
+    }
+
+    private func observe() async throws(RuntimeFailure) -> PodObservation {
+        var seen = PodObservation(now: node.now())
+        seen.sandbox = try await node.runtime.sandbox(podUID: pod.uid)
+        seen.nodeAddress = node.configuration.nodeAddress
+        seen.address = pod.usesHostNetwork && seen.sandbox != nil ? node.configuration.nodeAddress : attachment?.address
+        seen.deadline = [pod.deletionDeadline, forgottenDeadline].compactMap(\.self).min()
+        seen.barrier = barrier
+        follow(seen.sandbox)
+        for (id, run) in runs {
+            if run.isHooked { seen.hooked.insert(id) }
+            var verdict = run.probes.verdict
+            if let failure = run.hookFailure { verdict.mustRestart = failure }
+            seen.verdicts[id] = verdict
+        }
+        seen.stops = stops
+        seen.setbacks = setbacks
+        seen.messages = messages
+        return seen
+    }
+
+    private func wake(at time: Timestamp) {
+        timer?.cancel()
+        let pause = max(.milliseconds(1), time - node.now())
+        timer = Task { [rope] in
+            do { try await Task.sleep(for: pause) } catch { return }
+            rope.yield()
+        }
+    }
+
+    // MARK: Telling
+
+    /// Writes the pod's status when it changed.
+    private func report(_ seen: PodObservation) async {
+        guard forgottenDeadline == nil else { return }
+        if let retry = reportRetry, retry.retryAt > seen.now { return }
+        let status = PodStatusPlan.status(pod, seen)
+        // What the server did not take, it will not take the second time.
+        if status == pod.object.status || status == lastReported && status["phase"] == pod.object.status["phase"] { return }
+        var object = pod.object
+        object.status = status
+        do throws(APIFailure) {
+            let written = try await node.api.updateStatus(.pods, object)
+            reportRetry = nil
+            lastReported = status
+            adopt(written)
+        } catch {
+            if error.isConflict, await reload() { return ring() }
+            if error.isNotFound { return forget() }
+            reportRetry = Setback(reason: "StatusNotWritten", message: error.message, after: reportRetry, now: seen.now)
+            node.logger.warning("pod \(pod.label): cannot write the status: \(error)")
+        }
+    }
+
+    private func adopt(_ object: KubeObject) {
+        if isNewer(object) { pod = PodDescription(object) }
+    }
+
+    /// - Returns: whether the pod is still there and was read anew.
+    private func reload() async -> Bool {
+        do throws(APIFailure) {
+            let fresh = try await node.api.get(.pods, pod.object.key)
+            guard fresh.uid == pod.uid else {
+                forget()
+                return true
+            }
+            pod = PodDescription(fresh)
+            return true
+        } catch {
+            return false
+        }
+    }
+
+    // MARK: Acting
+
+    private func perform(_ action: PodAction, _ seen: PodObservation) async {
+        switch action {
+        case .prepare: await prepare()
+        case .clearSandbox: await clearSandbox()
+        case .start(let name, let attempt, let step): await start(name, attempt: attempt, backOffStep: step)
+        case .stop(let id, let deadline, let why): stop(id, by: deadline, why)
+        case .forget(let id): try? await node.runtime.removeContainer(podUID: pod.uid, id: id)
+        case .awaitBarrier: awaitBarrier(until: seen.deadline ?? seen.now)
+        case .release: await release()
+        case .remove: await remove()
+        }
+    }
+
+    private func clearSandbox() async {
+        node.events.tell(.normal, pod.object, "SandboxChanged", "the pod's supervisor is gone; the pod is started again")
+        do throws(RuntimeFailure) {
+            try await node.runtime.removeSandbox(podUID: pod.uid)
+            setbacks[.preparation] = Setback(
+                reason: "SandboxChanged", message: "the pod's supervisor is gone", after: nil, now: node.now())
+        } catch {
+            setback(.preparation, "FailedKillPod", error.message)
+        }
+    }
+
+    func setback(_ attempted: PodObservation.Attempted, _ reason: String, _ message: String, longest: Duration = .seconds(30)) {
+        setbacks[attempted] = Setback(
+            reason: reason, message: message, after: setbacks[attempted], now: node.now(), longest: longest)
+    }
+
+    /// Work that takes its time, beside the loop. It ends by ringing.
+    func errand(_ body: @escaping @Sendable () async -> Void) {
+        lastErrand += 1
+        let number = lastErrand
+        errands[number] = Task {
+            await body()
+            self.endErrand(number)
+        }
+    }
+
+    private func endErrand(_ number: Int) {
+        errands[number] = nil
+        ring()
+    }
+
+    private func awaitBarrier(until deadline: Timestamp) {
+        // A pod the API has forgotten has no endpoints to wait for.
+        guard let open = node.barrier, forgottenDeadline == nil else {
+            barrier = .passed
+            return
+        }
+        barrier = .waiting
+        let now = node.now()
+        // Half of the grace period at most: the program needs its share.
+        let limit = now + (deadline - now) / 2
+        let object = pod.object
+        errand {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { await open(object, limit) }
+                group.addTask { try? await Task.sleep(for: max(.zero, limit - now)) }
+                await group.next()
+                group.cancelAll()
+            }
+            await self.passBarrier()
+        }
+    }
+
+    private func passBarrier() { barrier = .passed }
+
+    /// Gives back what a pod that has ended does not need: its sandbox, its address, its socket.
+    private func release() async {
+        do {
+            try await node.runtime.removeSandbox(podUID: pod.uid)
+            if attachment != nil { try await node.network.detach(podUID: pod.uid) }
+            attachment = nil
+            if PodVolumes.wantsMesh(pod.object) { await node.mesh?.close(podUID: pod.uid) }
+            setbacks[.removal] = nil
+        } catch {
+            setback(.removal, "FailedKillPod", "\(error)")
+            node.events.tell(.warning, pod.object, "FailedKillPod", "\(error)")
+        }
+    }
+
+    /// Removes all of the pod from the node, then from the API.
+    private func remove() async {
+        await release()
+        guard setbacks[.removal] == nil else { return }
+        if let failure = await removeFiles() {
+            node.events.tell(.warning, pod.object, "FailedUnMount", "\(failure)")
+            return setback(.removal, "FailedUnMount", "\(failure)")
+        }
+        do throws(APIFailure) {
+            if forgottenDeadline == nil {
+                try await node.api.delete(.pods, pod.object.key, DeleteOptions(gracePeriodSeconds: 0, uid: pod.uid))
+            }
+            isRemoved = true
+        } catch {
+            // Gone, or another pod of the same name: ours is no more.
+            if error.isNotFound || error.isConflict { isRemoved = true } else { setback(.removal, "FailedDelete", error.message) }
+        }
+    }
+
+    private func removeFiles() async -> SystemCallFailed? {
+        let places = places
+        let logs = node.configuration.logDirectory(namespace: pod.namespace, name: pod.name, uid: pod.uid)
+        return await onOwnThread {
+            do throws(SystemCallFailed) {
+                for name in FileTree.names("\(places.state)/volumes") { try MemoryVolume.unmount(places.volume(name)) }
+                try FileTree.remove(places.run)
+                try FileTree.remove(logs)
+                // Last, since its record says that the pod was ours.
+                try FileTree.remove(places.state)
+                return nil
+            } catch {
+                return error
+            }
+        }
+    }
+
+    // MARK: Runs and their probes
+
+    /// Probes what runs, forgets what has ended.
+    private func follow(_ sandbox: SandboxStatus?) {
+        let known = sandbox?.containers ?? []
+        let isAlive = sandbox?.isRunning ?? false
+        for run in known {
+            guard let container = pod.container(named: run.name) else { continue }
+            if run.state == .running, isAlive {
+                if runs[run.id] == nil { runs[run.id] = WatchedRun(probes: RunProbes(container, earlier: earlierVerdict(run))) }
+                probe(run, container)
+            } else {
+                endWatch(run.id)
+                stops[run.id] = nil
+                if messages[run.id] == nil { messages[run.id] = terminationMessage(of: run, container) }
+            }
+        }
+        for id in Array(runs.keys) where !known.contains(where: { $0.id == id }) { endWatch(id) }
+        for id in Array(stops.keys) where !known.contains(where: { $0.id == id }) { stops[id] = nil }
+    }
+
+    private func endWatch(_ id: String) {
+        guard let run = runs.removeValue(forKey: id) else { return }
+        run.tasks.values.forEach { $0.cancel() }
+    }
+
+    /// What the API says of this very run, told by an agent before us.
+    private func earlierVerdict(_ run: RunStatus) -> ProbeVerdict? {
+        let lists = ["containerStatuses", "initContainerStatuses"]
+        let id = PodStatusPlan.containerID(run, pod)
+        let entries = lists.flatMap { pod.object.status[$0]?.array ?? [] }
+        guard let status = entries.first(where: { $0["containerID"]?.string == id }) else { return nil }
+        return ProbeVerdict(isStarted: status["started"]?.bool ?? false, isReady: status["ready"]?.bool ?? false)
+    }
+
+    private func probe(_ run: RunStatus, _ container: ContainerDescription) {
+        guard let watched = runs[run.id], !watched.isHooked else { return }
+        let isStarted = watched.probes.isStarted
+        let due: [ProbeKind] = isStarted ? [.liveness, .readiness] : [.startup]
+        for kind in due where watched.tasks[kind] == nil {
+            guard let state = watched.probes[kind] else { continue }
+            let prober = prober
+            runs[run.id]?.tasks[kind] = Task {
+                let first = Timestamp(unixNanoseconds: run.startedAt) + state.description.initialDelay
+                try? await Task.sleep(for: max(.zero, first - self.node.now()))
+                while !Task.isCancelled {
+                    let outcome = await prober.attempt(
+                        state.description.handler, container: run.id, within: state.description.timeout)
+                    if Task.isCancelled { return }
+                    guard let pause = self.record(kind, outcome, run.id, container) else { return }
+                    try? await Task.sleep(for: pause)
+                }
+            }
+        }
+    }
+
+    /// - Returns: how long until the next attempt; `nil` when there is none.
+    private func record(
+        _ kind: ProbeKind, _ outcome: ProbeOutcome, _ id: String, _ container: ContainerDescription
+    ) -> Duration? {
+        guard let before = runs[id]?.probes.verdict else { return nil }
+        let counted = runs[id]?.probes.record(kind, outcome, at: node.now()) ?? false
+        switch outcome {
+        case .failure(let message) where counted:
+            node.events.tell(.warning, pod.object, "Unhealthy", "\(kind.rawValue) probe failed: \(message)", container: container)
+        case .unknown(let message):
+            node.events.tell(.warning, pod.object, "ProbeWarning", "\(kind.rawValue) probe: \(message)", container: container)
+        default: break
+        }
+        guard let probes = runs[id]?.probes, let state = probes[kind] else { return nil }
+        if probes.verdict != before { ring() }
+        if kind == .startup, state.isPassing { return nil }
+        return state.pause
+    }
+
+    var prober: Prober {
+        Prober(
+            runtime: node.runtime, podUID: pod.uid, address: attachment?.address ?? node.configuration.nodeAddress,
+            networkNamespace: pod.usesHostNetwork ? node.configuration.networkNamespace : attachment?.networkNamespace)
+    }
+
+    /// A run whose `postStart` hook is under way is not started, and not probed.
+    func beginHook(_ id: String, _ container: ContainerDescription) {
+        var run = runs[id] ?? WatchedRun(probes: RunProbes(container))
+        run.isHooked = true
+        runs[id] = run
+    }
+
+    func endHook(_ id: String, failure: String?) {
+        runs[id]?.isHooked = false
+        runs[id]?.hookFailure = failure
+        ring()
+    }
+
+    // MARK: Upkeep
+
+    /// The mesh forgets its sockets with its process: after a restart they are opened again.
+    private func openMesh(_ seen: PodObservation) async {
+        guard !isMeshOpen, seen.sandbox != nil, !pod.hasEnded, forgottenDeadline == nil, PodVolumes.wantsMesh(pod.object) else { return }
+        if let failure = await openMeshSocket() {
+            node.logger.warning("pod \(pod.label): cannot open its mesh socket: \(failure)")
+            wake(at: node.now() + .seconds(1))
+        }
+    }
+
+    /// - Returns: what went wrong.
+    func openMeshSocket() async -> String? {
+        guard let mesh = node.mesh else {
+            return "volume of the driver \(PodVolumes.meshDriver): no mesh control runs beside this node's agent"
+        }
+        do {
+            try SmallFile.makeDirectories(places.mesh)
+            try await mesh.open(pod: pod.object, directory: places.mesh)
+            isMeshOpen = true
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }
+
+    private func refreshVolumes(_ seen: PodObservation) async {
+        guard seen.sandbox?.isRunning == true, seen.deadline == nil, !pod.hasEnded else {
+            nextRefresh = nil
+            return
+        }
+        let volumes = volumes
+        guard volumes.changesWithTime else { return }
+        if let due = nextRefresh, due <= seen.now {
+            do throws(ContainerConfigFault) { try await volumes.refresh() } catch {
+                node.events.tell(.warning, pod.object, "FailedMount", error.message)
+            }
+            nextRefresh = nil
+        }
+        if nextRefresh == nil { nextRefresh = seen.now + node.configuration.volumeRefresh }
+    }
+
+    var fields: PodFields {
+        PodFields(
+            pod.object, address: attachment?.address ?? node.configuration.nodeAddress, nodeAddress: node.configuration.nodeAddress,
+            machine: node.machine)
+    }
+
+    var volumes: PodVolumes {
+        PodVolumes(
+            pod.object, places: places, fields: fields, data: ConfigData(node.api, namespace: pod.namespace), tokens: node.tokens)
+    }
+}
