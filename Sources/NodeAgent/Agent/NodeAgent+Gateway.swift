@@ -29,9 +29,10 @@ extension NodeAgent: NodeGateway {
         }
         let uid = pod.uid
         let runtime = runtime
-        let reader = LogReader("\(directory)/\(container)/\(attempt).log", options) {
+        let chosen = attempt
+        let reader = LogReader("\(directory)/\(container)/\(chosen).log", options) {
             guard let sandbox = try? await runtime.sandbox(podUID: uid), sandbox.isRunning else { return true }
-            return !sandbox.containers.contains { $0.name == container && $0.attempt == attempt && $0.state == .running }
+            return !sandbox.containers.contains { $0.name == container && $0.attempt == chosen && $0.state == .running }
         }
         return reader.stream
     }

@@ -102,8 +102,8 @@ package actor NodeAgent {
 
     /// Takes over what an agent before left: pods the API still has go on untouched, others are cleared.
     private func adopt() async throws {
-        attachments = await asked { try await self.node.network.attachments() }
-        let sandboxes = await asked { try await self.runtime.sandboxes() }
+        attachments = try await asked { try await self.node.network.attachments() }
+        let sandboxes = try await asked { try await self.runtime.sandboxes() }
         let known = Set(pods.cache.all.map(\.uid))
         // The directories of several nodes may be one: only pods recorded as ours are ours to clear.
         for uid in FileTree.names("\(configuration.stateDirectory)/pods") where !known.contains(uid) {
@@ -111,7 +111,7 @@ package actor NodeAgent {
             node.logger.info("pod \(pod.key) (\(uid)) is no longer in the API: clearing it")
             await worker(for: pod).forget()
         }
-        let everywhere = await asked { try await self.node.api.list(.pods) }
+        let everywhere = try await asked { try await self.node.api.list(.pods) }
         let alive = Set(everywhere.items.map(\.uid))
         for sandbox in sandboxes where !alive.contains(sandbox.podUID) && workers[sandbox.podUID] == nil {
             node.logger.info("sandbox \(sandbox.podUID) belongs to no pod: removing it")
@@ -128,14 +128,14 @@ package actor NodeAgent {
     }
 
     /// Asks until there is an answer: acting on half of what there is would lose pods.
-    private func asked<Answer: Sendable & Emptiable>(_ question: @Sendable () async throws -> Answer) async -> Answer {
-        while !Task.isCancelled {
+    private func asked<Answer: Sendable>(_ question: @Sendable () async throws -> Answer) async throws -> Answer {
+        while true {
+            try Task.checkCancellation()
             do { return try await question() } catch {
                 node.logger.error("node \(configuration.name): cannot learn what is on the node: \(error)")
-                try? await Task.sleep(for: .seconds(1))
+                try await Task.sleep(for: .seconds(1))
             }
         }
-        return .empty
     }
 
     private func recordedPod(_ uid: String) -> KubeObject? {
@@ -146,9 +146,3 @@ package actor NodeAgent {
         return object.uid == uid ? object : nil
     }
 }
-
-/// What there is when the agent is ended before it was told.
-private protocol Emptiable { static var empty: Self { get } }
-extension Dictionary: Emptiable { fileprivate static var empty: Self { [:] } }
-extension Array: Emptiable { fileprivate static var empty: Self { [] } }
-extension KubeList: Emptiable { fileprivate static var empty: Self { KubeList(items: [], resourceVersion: "") } }

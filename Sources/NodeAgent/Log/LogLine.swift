@@ -1,4 +1,4 @@
-import KubeTypes
+package import KubeTypes
 
 /// One line of a container's log as the CRI writes it: `2026-01-02T03:04:05.000000006Z stdout F text`.
 package struct LogLine: Sendable, Hashable {

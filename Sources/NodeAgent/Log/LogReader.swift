@@ -1,6 +1,6 @@
 import Glibc
 package import KubeClient
-import KubeTypes
+package import KubeTypes
 
 /// Reads one run's log for one reader, as far as it is asked; following looks again until the run has ended.
 package actor LogReader {
