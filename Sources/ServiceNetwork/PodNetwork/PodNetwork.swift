@@ -22,6 +22,8 @@ package struct Interception: Sendable, Hashable {
     package var proxyUser = 1337
     package var outboundPort = 15001
     package var inboundPort = 15006
+    /// Where DNS is led to, on 127.0.0.1: a UDP server bound to 0.0.0.0 would answer from the pod's address, which no
+    /// asker waits for.
     package var dnsPort: Int? = 15053
     package var excludedInboundPorts: [Int] = [15020, 15021, 15090]
     package var excludedOutboundPorts: [Int] = []
