@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 
 #include "weft_process.h"
 
@@ -84,4 +85,12 @@ int weft_enter_empty_root(void) {
   if (syscall(SYS_pivot_root, ".", ".")) return -1;
   if (umount2(".", MNT_DETACH)) return -1;
   return chdir("/");
+}
+
+int weft_locate(int root, const char *path) { return weft_open_in(root, path, O_PATH | O_NOFOLLOW, 0); }
+
+int weft_set_attribute(int fd, const char *name, const void *value, size_t size) {
+  char path[32];
+  snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+  return setxattr(path, name, value, size, 0);
 }

@@ -41,19 +41,19 @@ static int failed(struct launch *launch, int step, const char *subject) {
   return -1;
 }
 
-static int open_in_root(int root, const char *path, int flags, unsigned mode) {
+int weft_open_in(int root, const char *path, int flags, unsigned mode) {
   struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .mode = mode, .resolve = RESOLVE_IN_ROOT};
   return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
 }
 
 /// Opens a path in the root, making what is missing of it. Links in it cannot lead out: each lookup is bound to the root.
-static int open_target(int root, const char *path, int is_file) {
-  int found = open_in_root(root, path, O_PATH, 0);
+int weft_open_target(int root, const char *path, int is_file) {
+  int found = weft_open_in(root, path, O_PATH, 0);
   if (found >= 0 || errno != ENOENT) return found;
   char part[4096];
   size_t length = strlen(path);
   if (length >= sizeof part) return errno = ENAMETOOLONG, -1;
-  int parent = open_in_root(root, "/", O_PATH | O_DIRECTORY, 0);
+  int parent = weft_open_in(root, "/", O_PATH | O_DIRECTORY, 0);
   for (size_t place = 0; parent >= 0 && place < length;) {
     while (place < length && path[place] == '/') place++;
     size_t end = place;
@@ -64,7 +64,7 @@ static int open_target(int root, const char *path, int is_file) {
     int is_last = after == length;
     memcpy(part, path, end);
     part[end] = 0;
-    int next = open_in_root(root, part, O_PATH, 0);
+    int next = weft_open_in(root, part, O_PATH, 0);
     if (next < 0 && errno == ENOENT) {
       if (is_last && is_file) {
         int made = openat(parent, part + place, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644);
@@ -72,7 +72,7 @@ static int open_target(int root, const char *path, int is_file) {
       } else {
         mkdirat(parent, part + place, 0755);
       }
-      next = open_in_root(root, part, O_PATH, 0);
+      next = weft_open_in(root, part, O_PATH, 0);
     }
     int kept = errno;
     close(parent);
@@ -144,7 +144,7 @@ static int mount_all(struct launch *launch) {
     }
     int tree = mount->fd >= 0 ? mount->fd : make_filesystem(mount);
     if (tree < 0) return failed(launch, WEFT_STEP_MOUNT, mount->target);
-    int target = open_target(launch->root, mount->target, mount->is_file);
+    int target = weft_open_target(launch->root, mount->target, mount->is_file);
     if (target < 0) return failed(launch, WEFT_STEP_MOUNT, mount->target);
     if (attach(tree, target)) return failed(launch, WEFT_STEP_MOUNT, mount->target);
     close(target);
@@ -163,7 +163,7 @@ static int make_devices(struct launch *launch) {
       {"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
       {"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"},
   };
-  int directory = open_in_root(launch->root, "/dev", O_PATH | O_DIRECTORY, 0);
+  int directory = weft_open_in(launch->root, "/dev", O_PATH | O_DIRECTORY, 0);
   if (directory < 0) return failed(launch, WEFT_STEP_DEVICE, "/dev");
   for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++) {
     if (mknodat(directory, nodes[i].name, S_IFCHR | 0666, makedev(nodes[i].major, nodes[i].minor)))
@@ -180,7 +180,7 @@ static int mask_paths(struct launch *launch) {
   const struct weft_start *start = launch->start;
   struct mount_attr unwritable = {.attr_set = MOUNT_ATTR_RDONLY};
   for (const char *const *path = start->masked; path && *path; path++) {
-    int target = open_in_root(launch->root, *path, O_PATH, 0);
+    int target = weft_open_in(launch->root, *path, O_PATH, 0);
     if (target < 0) continue;  // what this kernel does not have needs no mask
     struct stat facts;
     if (fstat(target, &facts)) return failed(launch, WEFT_STEP_MASK, *path);
@@ -196,7 +196,7 @@ static int mask_paths(struct launch *launch) {
     close(target);
   }
   for (const char *const *path = start->read_only; path && *path; path++) {
-    int target = open_in_root(launch->root, *path, O_PATH, 0);
+    int target = weft_open_in(launch->root, *path, O_PATH, 0);
     if (target < 0) continue;
     int cover = open_tree(target, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
     if (cover < 0 || mount_setattr(cover, "", AT_EMPTY_PATH | AT_RECURSIVE, &unwritable, sizeof unwritable) ||
@@ -305,7 +305,7 @@ static int run(struct launch *launch) {
   if (place_descriptors(launch)) return -1;
   if (start->directory) {
     if (start->root >= 0) {
-      int made = open_target(launch->root, start->directory, 0);
+      int made = weft_open_target(launch->root, start->directory, 0);
       if (made >= 0) close(made);
     }
     if (chdir(start->directory)) return failed(launch, WEFT_STEP_DIRECTORY, start->directory);

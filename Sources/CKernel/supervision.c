@@ -7,7 +7,12 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -121,6 +126,8 @@ int weft_open_at(int directory, const char *name, int flags, unsigned mode) {
 int weft_rename_at(int directory, const char *from, const char *to) { return renameat(directory, from, directory, to); }
 int weft_unlink_at(int directory, const char *name) { return unlinkat(directory, name, 0); }
 
+int weft_blocking_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
+
 int weft_pipe(int ends[2]) {
   if (pipe2(ends, O_CLOEXEC)) return -1;
   int flags = fcntl(ends[0], F_GETFL);
@@ -132,3 +139,68 @@ int weft_is_readable(int fd) {
   return poll(&one, 1, 0) > 0;
 }
 int weft_duplicate(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 3); }
+
+static int local_address(struct sockaddr_un *address, int directory, const char *name) {
+  *address = (struct sockaddr_un){.sun_family = AF_UNIX};
+  int length = snprintf(address->sun_path, sizeof address->sun_path, "/proc/self/fd/%d/%s", directory, name);
+  if (length < (int)sizeof address->sun_path) return 0;
+  errno = ENAMETOOLONG;
+  return -1;
+}
+
+static int keep_or_close(int failed, int socket) {
+  if (!failed) return socket;
+  int kept = errno;
+  close(socket);
+  errno = kept;
+  return -1;
+}
+
+int weft_listen_at(int directory, const char *name, int backlog) {
+  struct sockaddr_un address;
+  if (local_address(&address, directory, name)) return -1;
+  int server = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  if (server < 0) return -1;
+  return keep_or_close(bind(server, (struct sockaddr *)&address, sizeof address) || listen(server, backlog), server);
+}
+
+int weft_connect_at(int directory, const char *name) {
+  struct sockaddr_un address;
+  if (local_address(&address, directory, name)) return -1;
+  int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (client < 0) return -1;
+  return keep_or_close(connect(client, (struct sockaddr *)&address, sizeof address), client);
+}
+
+int weft_set_receive_timeout(int socket, int seconds) {
+  struct timeval time = {.tv_sec = seconds};
+  return setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
+}
+
+int weft_socket_pair(int ends[2]) { return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends); }
+
+int weft_wait_ended(int pidfd, int milliseconds) {
+  struct pollfd one = {.fd = pidfd, .events = POLLIN};
+  return poll(&one, 1, milliseconds) > 0;
+}
+
+int weft_set_window(int terminal, int width, int height) {
+  struct winsize size = {.ws_col = (unsigned short)width, .ws_row = (unsigned short)height};
+  return ioctl(terminal, TIOCSWINSZ, &size);
+}
+
+int weft_listen_tcp(const char *text, int port) {
+  struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+  struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port)};
+  int is_four = inet_pton(AF_INET, text, &four.sin_addr) == 1;
+  if (!is_four && inet_pton(AF_INET6, text, &six.sin6_addr) != 1) return errno = EINVAL, -1;
+  struct sockaddr *address = is_four ? (struct sockaddr *)&four : (struct sockaddr *)&six;
+  socklen_t size = is_four ? sizeof four : sizeof six;
+  int server = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (server < 0) return -1;
+  int on = 1;
+  setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  return keep_or_close(bind(server, address, size) || listen(server, 1024), server);
+}
+
+int weft_shut_down(int socket) { return shutdown(socket, SHUT_RDWR); }

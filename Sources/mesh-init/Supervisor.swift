@@ -132,7 +132,8 @@ final class Supervisor {
     private func list(for client: Client) -> Bool {
         var body = MessageWriter()
         body.put(UInt32(containers.count))
-        var pidfds: [CInt] = []
+        // Our own pidfd first, so that a client knows our pid in its own namespace.
+        var pidfds: [CInt] = [own]
         for container in containers {
             container.state.write(to: &body)
             if container.pidfd >= 0 { pidfds.append(container.pidfd) }

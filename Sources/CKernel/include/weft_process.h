@@ -88,6 +88,15 @@ int weft_enter_empty_root(void);
 /// A detached copy of the mount at a path of the caller's own, private and as it is.
 int weft_clone_mount(const char *path);
 
+/// `openat2` bound to a root directory: no link in the path leads out of it.
+int weft_open_in(int root, const char *path, int flags, unsigned mode);
+/// A reference (O_PATH) to what stands at a path of the root; a last link is not followed.
+int weft_locate(int root, const char *path);
+/// Sets an extended attribute through any descriptor, O_PATH too.
+int weft_set_attribute(int fd, const char *name, const void *value, size_t size);
+/// The same as `weft_open_in` for a path whose missing directories (and, with `is_file`, last name) are made; an O_PATH descriptor.
+int weft_open_target(int root, const char *path, int is_file);
+
 /// Sends bytes with descriptors. Returns the count sent, or -1. Never raises SIGPIPE.
 long weft_send(int socket, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count, int flags);
 /// Receives bytes and the descriptors that come with them (close-on-exec); too many descriptors give EMSGSIZE.
@@ -111,6 +120,19 @@ int weft_rename_at(int directory, const char *from, const char *to);
 int weft_unlink_at(int directory, const char *name);
 /// A pipe, close-on-exec; the read end does not block.
 int weft_pipe(int ends[2]);
+int weft_blocking_pipe(int ends[2]);
 /// 1 when a read would not block (data or end), 0 when it would.
 int weft_is_readable(int fd);
 int weft_duplicate(int fd);
+/// Stream sockets on a path of any length: it is reached through its open directory. -1 with errno.
+int weft_listen_at(int directory, const char *name, int backlog);
+int weft_connect_at(int directory, const char *name);
+/// A receive that gives up after a while fails with EAGAIN.
+int weft_set_receive_timeout(int socket, int seconds);
+int weft_socket_pair(int ends[2]);
+/// Waits until a pidfd's process has ended: 1, or 0 after `milliseconds`.
+int weft_wait_ended(int pidfd, int milliseconds);
+int weft_set_window(int terminal, int width, int height);
+/// A listening TCP socket on a literal address, SO_REUSEADDR; -1 with errno.
+int weft_listen_tcp(const char *address, int port);
+int weft_shut_down(int socket);
