@@ -2,6 +2,7 @@ import ArgumentParser
 import ClusterLayout
 import KubeClient
 import KubeTypes
+import MeshModel
 import Wire
 
 struct Apply: AsyncParsableCommand {

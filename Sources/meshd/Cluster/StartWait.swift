@@ -1,0 +1,56 @@
+import KubeClient
+import KubeTypes
+
+/// Waits for what a start promises, and says what is missing when it does not come.
+struct StartWait {
+    let api: any KubeAPI
+    var patience: Duration = .seconds(60)
+
+    func forNodes(_ count: Int) async throws {
+        try await until {
+            let nodes = try await api.list(.nodes).items
+            let ready = nodes.filter { $0.isReady }.count
+            return ready >= count ? nil : "\(ready) of \(count) nodes are ready"
+        }
+    }
+
+    func forDeployment(_ key: ObjectKey) async throws {
+        try await until {
+            let deployment = try await api.get(.deployments, key)
+            let available = deployment.status["availableReplicas"]?.int ?? 0
+            if available >= deployment.spec["replicas"]?.int ?? 1 { return nil }
+            let pods = try await api.list(.pods, namespace: key.namespace, Selection(labels: "app=\(key.name)")).items
+            let reasons = pods.map { "\($0.name): \($0.whyNotReady)" }
+            return "Deployment \(key) is not available (\(reasons.joined(separator: "; ")))"
+        }
+    }
+
+    private func until(_ missing: () async throws -> String?) async throws {
+        let deadline = ContinuousClock.now + patience
+        var last = ""
+        while ContinuousClock.now < deadline {
+            guard let text = try await missing() else { return }
+            last = text
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        throw StartFailed("\(last) after \(patience)")
+    }
+}
+
+extension KubeObject {
+    var isReady: Bool {
+        status["conditions"]?.array?.contains { $0["type"]?.string == "Ready" && $0["status"]?.string == "True" } ?? false
+    }
+
+    /// The first reason a pod gives for not being ready.
+    fileprivate var whyNotReady: String {
+        let containers = (status["initContainerStatuses"]?.array ?? []) + (status["containerStatuses"]?.array ?? [])
+        for container in containers {
+            if let waiting = container["state"]?["waiting"] {
+                let name = container["name"]?.string ?? ""
+                return "\(name) \(waiting["reason"]?.string ?? "waits") \(waiting["message"]?.string ?? "")"
+            }
+        }
+        return status["phase"]?.string ?? "no status yet"
+    }
+}

@@ -1,0 +1,63 @@
+import ArgumentParser
+import ClusterLayout
+import ContainerRuntime
+import Glibc
+import Kernel
+import Logging
+import ServiceNetwork
+
+struct TeardownCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "teardown",
+        abstract: "Remove what a cluster has on this machine, its daemon ended or dead.")
+
+    @Option(help: "The cluster's name.")
+    var name = "weft"
+    @Flag(help: "Keep the stored objects, keys and images.")
+    var keepData = false
+
+    func run() async throws {
+        let layout = try ClusterLayout(name: name)
+        guard access(layout.runDirectory, F_OK) == 0 || access(layout.stateDirectory, F_OK) == 0 else { return }
+        try SmallFile.makeDirectories(layout.runDirectory)
+        let lock = try PidFile(layout.pidFile)  // refuses while the daemon runs
+        let settings = try ClusterSettings.load(layout) ?? ClusterSettings()
+        try await removePods(layout, nodes: settings.nodes)
+        let fabric = try ClusterFabric(cluster: name, runDirectory: layout.runDirectory, nodes: settings.nodes)
+        try await onThread { Result { try fabric.remove() } }.get()
+        try removeCgroups(layout)
+        try removeFiles(layout)
+        _ = consume lock
+    }
+
+    private func removePods(_ layout: ClusterLayout, nodes: Int) async throws {
+        let supervisor = try program("mesh-init")
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for index in 1...nodes {
+                let node = layout.nodeName(index)
+                guard access(layout.nodeRunDirectory(node), F_OK) == 0 else { continue }
+                let runtime = try LocalRuntime(
+                    runtimeConfiguration(layout, node: node, supervisor: supervisor), logger: Logger(label: "runtime/\(node)"))
+                for sandbox in try await runtime.sandboxes() {
+                    group.addTask { try await runtime.removeSandbox(podUID: sandbox.podUID) }
+                }
+            }
+            try await group.waitForAll()
+        }
+    }
+
+    private func removeCgroups(_ layout: ClusterLayout) throws {
+        try CgroupDriver.detect().remove(layout.cgroup)
+    }
+
+    private func removeFiles(_ layout: ClusterLayout) throws {
+        try FileRemoval.removeTree(layout.runDirectory)
+        if keepData {
+            try FileRemoval.removeTree("\(layout.stateDirectory)/nodes")
+        } else {
+            try FileRemoval.removeTree(layout.stateDirectory)
+        }
+        // The folders above are shared by all clusters: they go with the last one.
+        for parent in ["/run/weft", "/var/lib/weft"] { _ = rmdir(parent) }
+    }
+}
