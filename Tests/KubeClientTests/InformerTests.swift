@@ -75,7 +75,7 @@ func cacheIndexes() async throws {
         try await informers.waitUntilSynced()
         #expect(await eventually { pods.cache.count == 6 })
         #expect(pods.cache.list(namespace: "demo").count == 4)
-        #expect(pods.cache.list(namespace: "", matching: LabelSelector(pairs: ["app": "web"])).count == 3)
+        #expect(pods.cache.list(namespace: "", matching: LabelSelector(matching: ["app": "web"])).count == 3)
         #expect(Set(pods.cache.owned(by: "owner-1").map(\.name)) == ["p0", "p1"])
         #expect(Set(pods.cache.list(by: .field(nodeName), "node-1").map(\.name)) == ["p1", "p4"])
         try await api.delete(.pods, ObjectKey(namespace: "demo", name: "p1"), DeleteOptions(gracePeriodSeconds: 0))

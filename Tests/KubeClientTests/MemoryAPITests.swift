@@ -121,22 +121,6 @@ func watchFrom() async throws {
     #expect(told == ["ADDED a", "ADDED b", "DELETED a", "DELETED b"])
 }
 
-@Test(
-    "label selectors select as kubectl's do",
-    arguments: [
-        ("app=web", true), ("app==web,tier", true), ("app!=web", false), ("tier in (front, back)", true), ("tier notin (front)", false),
-        ("!legacy", true), ("legacy", false), ("rank>2", true), ("rank<2", false), ("", true),
-    ])
-func labelSelectors(text: String, isMatch: Bool) throws {
-    let labels = ["app": "web", "tier": "front", "rank": "3"]
-    #expect(try LabelSelector(parsing: text).matches(labels) == isMatch)
-}
-
-@Test("an unreadable selector is refused", arguments: ["a b", "=x", "tier in front", "rank>x"])
-func badSelector(text: String) {
-    #expect(throws: APIFailure.self) { try LabelSelector(parsing: text) }
-}
-
 @Test("JSON, merge and strategic patches change what they name")
 func patches() async throws {
     let api = MemoryAPI()

@@ -79,8 +79,7 @@ package final class ObjectCache: Sendable {
             if namespace.isEmpty { return Array(contents.objects.values) }
             return (contents.namespaces[namespace] ?? []).compactMap { contents.objects[$0] }
         }
-        if selector.requirements.isEmpty { return found }
-        return found.filter { selector.matches($0.labels) }
+        return selector.isEmpty ? found : found.filter(selector.matches)
     }
 
     /// The objects an index has under `value`. The cache must have been made with that index, or be given it by `add`.

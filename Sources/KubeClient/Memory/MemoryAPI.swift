@@ -93,7 +93,7 @@ package final class MemoryAPI: KubeAPI {
     package func list(
         _ type: ResourceType, namespace: String, _ selection: Selection
     ) async throws(APIFailure) -> KubeList {
-        let filter = try SelectionFilter(selection)
+        let filter = try SelectionFilter(selection, of: type)
         return try perform(Request(verb: .list, type: type, key: ObjectKey(namespace: namespace, name: ""))) {
             state throws(APIFailure) in
             let items = state.objects.all(type, namespace: namespace).filter(filter.matches)
@@ -157,7 +157,7 @@ package final class MemoryAPI: KubeAPI {
     package func watch(
         _ type: ResourceType, namespace: String, _ selection: Selection, from resourceVersion: String
     ) async throws(APIFailure) -> AsyncThrowingStream<WatchEvent, any Error> {
-        let filter = try SelectionFilter(selection)
+        let filter = try SelectionFilter(selection, of: type)
         let (stream, continuation) = AsyncThrowingStream.makeStream(of: WatchEvent.self)
         let watcher = Watcher(type: type, namespace: namespace, filter: filter, stream: continuation)
         let number = try perform(Request(verb: .watch, type: type, key: ObjectKey(namespace: namespace, name: ""))) {
