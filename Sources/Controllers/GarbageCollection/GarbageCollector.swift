@@ -1,0 +1,197 @@
+import KubeClient
+import KubeTypes
+import Logging
+import Wire
+
+/// Deletes what its owners left behind, and finishes deletions in the foreground and orphaning.
+struct GarbageCollector: Sendable {
+    /// One object of whatever type.
+    struct Place: Hashable, Sendable, CustomStringConvertible {
+        var type: ResourceType
+        var key: ObjectKey
+        var description: String { "\(type.qualifiedName) \(key)" }
+    }
+
+    private struct Kind: Hashable {
+        var apiVersion: String
+        var kind: String
+    }
+
+    private let plane: ControlPlane
+    private let informers: [ResourceType: Informer]
+    private let types: [Kind: ResourceType]
+    private let queue: WorkQueue<Place>
+
+    /// - Parameter types: all types whose objects may own or be owned.
+    init(_ plane: ControlPlane, types: [ResourceType]) {
+        self.plane = plane
+        var informers: [ResourceType: Informer] = [:]
+        var kinds: [Kind: ResourceType] = [:]
+        for type in types where type != .events {
+            informers[type] = plane.informers.informer(type, indexes: [.uid])
+            kinds[Kind(apiVersion: type.apiVersion, kind: type.kind)] = type
+        }
+        self.informers = informers
+        self.types = kinds
+        queue = WorkQueue(clock: plane.clock)
+    }
+
+    /// Runs until the task is cancelled.
+    func run() async {
+        for (type, informer) in informers {
+            informer.onChange { change in look(at: change, type) }
+        }
+        await queue.run(workers: 4) { place in
+            do throws(APIFailure) {
+                try await collect(place)
+                queue.forget(place)
+            } catch {
+                if !error.isConflict, !error.isNotFound { plane.logger.debug("garbage collection of \(place): \(error)") }
+                queue.retry(place)
+            }
+        }
+    }
+
+    private func look(at change: CacheChange, _ type: ResourceType) {
+        let object = change.object
+        if change.isRemoval {
+            for place in dependents(of: object.uid) { queue.add(place) }
+            // An owner deleted in the foreground may have waited for this one.
+            for owner in object.ownerReferences {
+                if let place = place(of: owner, namespace: object.namespace) { queue.add(place) }
+            }
+            return
+        }
+        let isEnding = object.deletionTimestamp != nil && !object.finalizers.isEmpty
+        if isEnding || !object.ownerReferences.isEmpty { queue.add(Place(type: type, key: object.key)) }
+        if case .changed(let old, _) = change, old.deletionTimestamp == nil, isEnding {
+            for place in dependents(of: object.uid) { queue.add(place) }
+        }
+        if case .changed(let old, _) = change, old.uid != object.uid {
+            for place in dependents(of: old.uid) { queue.add(place) }
+        }
+    }
+
+    // MARK: One object
+
+    func collect(_ place: Place) async throws(APIFailure) {
+        guard let object = informers[place.type]?.cache[place.key] else { return }
+        if object.deletionTimestamp != nil {
+            if object.finalizers.contains("orphan") {
+                try await orphan(object, place)
+                return
+            }
+            if object.finalizers.contains("foregroundDeletion") {
+                try await finishForeground(object, place)
+                return
+            }
+        }
+        var owners: [(reference: OwnerReference, state: OwnerState)] = []
+        for owner in object.ownerReferences {
+            owners.append((owner, try await state(of: owner, namespace: object.namespace)))
+        }
+        let verdict = CollectionVerdict(for: object, owners: owners, hasDependents: !dependents(of: object.uid).isEmpty)
+        switch verdict {
+        case .keep: return
+        case .forget(let uids): try await forget(uids, object, place)
+        case .delete(let order):
+            let propagation: DeleteOptions.Propagation =
+                switch order {
+                case .background: .background
+                case .foreground: .foreground
+                case .orphan: .orphan
+                }
+            let options = DeleteOptions(
+                propagation: propagation, uid: object.uid, resourceVersion: object.resourceVersion)
+            try await ignoringAbsence { () throws(APIFailure) in try await plane.api.delete(place.type, place.key, options) }
+        }
+    }
+
+    /// Deletes the dependents that block `object`, and lets it go when none is left.
+    private func finishForeground(_ object: KubeObject, _ place: Place) async throws(APIFailure) {
+        let all = dependents(of: object.uid)
+        var blocking = 0
+        for dependent in all {
+            guard let found = informers[dependent.type]?.cache[dependent.key] else { continue }
+            let blocks = found.ownerReferences.contains { $0.uid == object.uid && $0.blocksDeletion }
+            if blocks { blocking += 1 }
+            if found.deletionTimestamp == nil { queue.add(dependent) }
+        }
+        if blocking == 0 { try await remove("foregroundDeletion", from: object, place) }
+    }
+
+    /// Makes the dependents forget `object`, then lets it go.
+    private func orphan(_ object: KubeObject, _ place: Place) async throws(APIFailure) {
+        for dependent in dependents(of: object.uid) {
+            guard let found = informers[dependent.type]?.cache[dependent.key] else { continue }
+            try await forget([object.uid], found, dependent)
+        }
+        try await remove("orphan", from: object, place)
+    }
+
+    private func remove(_ finalizer: String, from object: KubeObject, _ place: Place) async throws(APIFailure) {
+        try await ignoringAbsence { () throws(APIFailure) in
+            var latest = try await plane.api.get(place.type, place.key)
+            guard latest.uid == object.uid, latest.finalizers.contains(finalizer) else { return }
+            latest.finalizers = latest.finalizers.filter { $0 != finalizer }
+            _ = try await plane.api.update(place.type, latest)
+        }
+    }
+
+    private func forget(_ uids: [String], _ object: KubeObject, _ place: Place) async throws(APIFailure) {
+        try await ignoringAbsence { () throws(APIFailure) in
+            var latest = try await plane.api.get(place.type, place.key)
+            guard latest.uid == object.uid else { return }
+            let left = latest.ownerReferences.filter { !uids.contains($0.uid) }
+            guard left.count != latest.ownerReferences.count else { return }
+            latest.ownerReferences = left
+            _ = try await plane.api.update(place.type, latest)
+        }
+    }
+
+    private func ignoringAbsence(_ action: () async throws(APIFailure) -> Void) async throws(APIFailure) {
+        do throws(APIFailure) {
+            try await action()
+        } catch {
+            guard error.isNotFound else { throw error }
+        }
+    }
+
+    // MARK: Relations
+
+    /// The server is asked before an owner counts as absent: the cache may not have it yet.
+    private func state(of owner: OwnerReference, namespace: String) async throws(APIFailure) -> OwnerState {
+        guard let place = place(of: owner, namespace: namespace) else {
+            // A kind we do not watch: nothing is known, so nothing is deleted.
+            return .there
+        }
+        if let cached = informers[place.type]?.cache[place.key], cached.uid == owner.uid { return Self.state(of: cached) }
+        do throws(APIFailure) {
+            let found = try await plane.api.get(place.type, place.key)
+            return found.uid == owner.uid ? Self.state(of: found) : .absent
+        } catch {
+            guard error.isNotFound else { throw error }
+            return .absent
+        }
+    }
+
+    private static func state(of owner: KubeObject) -> OwnerState {
+        owner.deletionTimestamp != nil && owner.finalizers.contains("foregroundDeletion") ? .awaitsDependents : .there
+    }
+
+    /// Owners stand in the namespace of what they own, or in none.
+    private func place(of owner: OwnerReference, namespace: String) -> Place? {
+        guard let type = types[Kind(apiVersion: owner.apiVersion, kind: owner.kind)] ?? anyVersion(of: owner) else { return nil }
+        return Place(type: type, key: ObjectKey(namespace: type.isNamespaced ? namespace : "", name: owner.name))
+    }
+
+    /// The same kind in another version of its group.
+    private func anyVersion(of owner: OwnerReference) -> ResourceType? {
+        let group = owner.apiVersion.contains("/") ? String(owner.apiVersion.prefix { $0 != "/" }) : ""
+        return types.values.first { $0.group == group && $0.kind == owner.kind }
+    }
+
+    private func dependents(of uid: String) -> [Place] {
+        informers.flatMap { type, informer in informer.cache.owned(by: uid).map { Place(type: type, key: $0.key) } }
+    }
+}
