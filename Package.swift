@@ -59,6 +59,7 @@ let package = Package(
         // Pure: codecs, types, models.
         module("Wire"),
         .target(name: "CSchemas", cSettings: gnu),
+        .target(name: "CProxyTemplates", cSettings: gnu),
         module("KubeTypes", ["Wire", "CSchemas"]),
         module("ProxyResources", ["Wire"]),
         module("MeshModel", ["Wire", "KubeTypes", "ProxyResources"]),
@@ -90,7 +91,7 @@ let package = Package(
         module(
             "MeshControl",
             [
-                "MeshModel", "ProxyResources", "KubeClient", "KubeTypes", "Wire", "TLS", "COpenSSL", nioCore, nioPosix, nioHTTP1, nioHTTP2,
+                "MeshModel", "ProxyResources", "CProxyTemplates", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore, nioPosix, nioHTTP1, nioHTTP2,
                 nioHPACK, yams, logging,
             ]),
 
@@ -132,7 +133,12 @@ let package = Package(
         tests("APIServerTests", ["APIServer", "KubeClient", "KubeTypes", "Store", "Transport", "TLS", "Wire", nioCore, nioPosix]),
         tests("ControllersTests", ["Controllers", "KubeClient", "KubeTypes", "Wire"]),
         tests("SchedulerTests", ["Scheduler", "KubeClient", "KubeTypes", "Wire"]),
-        tests("MeshControlTests", ["MeshControl", "MeshModel", "ProxyResources", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore, nioPosix]),
+        tests(
+            "MeshControlTests",
+            [
+                "MeshControl", "MeshModel", "ProxyResources", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore, nioPosix, nioHTTP2,
+                nioHPACK, logging,
+            ]),
         tests("ContainerRuntimeTests", ["ContainerRuntime", "Kernel", "CKernel", "Wire"]),
         tests("ServiceNetworkTests", ["ServiceNetwork", "Kernel", "CKernel", "KubeClient", "KubeTypes", "Wire"]),
         tests(

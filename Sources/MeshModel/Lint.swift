@@ -1,0 +1,33 @@
+package import KubeTypes
+
+/// What is wrong with a policy about to be stored, given what the cluster has. Errors refuse it; warnings are shown.
+///
+/// References to what does not exist are warnings: objects may be applied in any order.
+package func lint(_ type: ResourceType, _ object: KubeObject, in state: MeshState) -> [PolicyFinding] {
+    let reference = PolicyReference(type, object.key)
+    if let finding = unknownKind(reference) { return [finding] }
+    var after = state
+    guard after.apply(type, object) || MeshState.watched.contains(type) else { return [] }
+    return compile(after).findings.filter { $0.object == reference }
+}
+
+/// Kinds that are stored but say nothing to this version. Those about security are refused: nobody shall believe they protect.
+private func unknownKind(_ reference: PolicyReference) -> PolicyFinding? {
+    let group = reference.type.group
+    switch (group, reference.type.kind) {
+    case ("networking.istio.io", "EnvoyFilter"):
+        return PolicyFinding(
+            reference, "kind", .unsupported, "EnvoyFilter patches Envoy's own configuration, and the proxy here is not Envoy",
+            severity: .error)
+    case ("security.istio.io", "AuthorizationPolicy"), ("security.istio.io", "RequestAuthentication"):
+        return PolicyFinding(
+            reference, "kind", .unsupported, "\(reference.type.kind) is not enforced by this version, so it is refused",
+            severity: .error)
+    case ("gateway.networking.k8s.io", _), ("networking.istio.io", _), ("telemetry.istio.io", _), ("extensions.istio.io", _),
+        ("gateway.networking.x-k8s.io", _):
+        let isKnown = MeshState.watched.contains { $0.qualifiedName == reference.type.qualifiedName }
+        return isKnown
+            ? nil : PolicyFinding(reference, "kind", .unsupported, "\(reference.type.kind) has no effect in this version")
+    default: return nil
+    }
+}
