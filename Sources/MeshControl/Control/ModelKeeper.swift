@@ -1,0 +1,83 @@
+import KubeClient
+import KubeTypes
+import Logging
+import MeshModel
+
+/// Keeps the mesh's state equal to the cluster, and makes a new model when it has changed.
+actor ModelKeeper {
+    private enum Event: Sendable {
+        case change(ResourceType, CacheChange)
+        /// Everything the cluster had at the start has come.
+        case synced
+    }
+
+    private(set) var state: MeshState
+    private(set) var model = MeshModel()
+    private var isSynced = false
+    private var isDirty = true
+    private var isGathering = false
+    private var hasModel = false
+    private var waiters: [CheckedContinuation<Void, Never>] = []
+    private let gathering: Duration
+    private let publish: @Sendable (MeshModel, MeshState) -> Void
+
+    init(settings: MeshSettings, gathering: Duration, publish: @escaping @Sendable (MeshModel, MeshState) -> Void) {
+        state = MeshState(settings: settings)
+        self.gathering = gathering
+        self.publish = publish
+    }
+
+    /// Watches until the task is cancelled. The first model waits for all kinds: one made without the routes would undo them.
+    func follow(_ api: any KubeAPI, _ logger: Logger) async {
+        let informers = MeshState.watched.map { Informer(api, $0, logger: logger) }
+        let (events, found) = AsyncStream.makeStream(of: Event.self)
+        for informer in informers {
+            let type = informer.type
+            informer.onChange { found.yield(.change(type, $0)) }
+        }
+        await withDiscardingTaskGroup { tasks in
+            for informer in informers { tasks.addTask { await informer.run() } }
+            tasks.addTask {
+                for informer in informers {
+                    do { try await informer.waitUntilSynced() } catch { return }
+                }
+                found.yield(.synced)
+            }
+            for await event in events { take(event) }
+            tasks.cancelAll()
+        }
+    }
+
+    private func take(_ event: Event) {
+        switch event {
+        case .change(let type, let change):
+            let object = change.object
+            let isNews = change.isRemoval ? state.remove(type, object.key) : state.apply(type, object)
+            if isNews { isDirty = true }
+        case .synced: isSynced = true
+        }
+        guard isSynced, isDirty, !isGathering else { return }
+        isGathering = true
+        Task {
+            try? await Task.sleep(for: gathering)
+            makeModel()
+        }
+    }
+
+    private func makeModel() {
+        isGathering = false
+        isDirty = false
+        let made = compile(state)
+        if hasModel, made == model { return }
+        model = made
+        hasModel = true
+        publish(made, state)
+        for waiter in waiters { waiter.resume() }
+        waiters = []
+    }
+
+    func waitForModel() async {
+        if hasModel { return }
+        await withCheckedContinuation { waiters.append($0) }
+    }
+}

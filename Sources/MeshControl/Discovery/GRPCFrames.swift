@@ -1,0 +1,60 @@
+/// Cuts a gRPC stream's bytes into messages, and frames messages to send.
+///
+/// - Source: the gRPC over HTTP/2 protocol: a compression flag (1 byte), the length (4 bytes, big-endian), the message.
+package struct GRPCFrames: Sendable {
+    /// How a gRPC call ends (`grpc-status`).
+    package enum Status: Int, Sendable {
+        case ok = 0
+        case invalidArgument = 3
+        case resourceExhausted = 8
+        case unimplemented = 12
+        case unavailable = 14
+    }
+
+    package struct Fault: Error, Sendable, Hashable {
+        package var status: Status
+        package var message: String
+
+        package init(status: Status, message: String) {
+            self.status = status
+            self.message = message
+        }
+    }
+
+    private var bytes: [UInt8] = []
+    private var start = 0
+    private let limit: Int
+
+    /// - Parameter limit: the largest message taken, in bytes.
+    package init(limit: Int = 4 << 20) { self.limit = limit }
+
+    package mutating func append(_ more: some Collection<UInt8>) { bytes.append(contentsOf: more) }
+
+    /// The next whole message, or `nil` until more bytes come.
+    package mutating func next() throws(Fault) -> [UInt8]? {
+        guard bytes.count - start >= 5 else { return nil }
+        if bytes[start] != 0 {
+            throw Fault(status: .unimplemented, message: "compressed messages are not supported")
+        }
+        let length = bytes[start + 1..<start + 5].reduce(0) { $0 << 8 | Int($1) }
+        guard length <= limit else {
+            throw Fault(status: .resourceExhausted, message: "message of \(length) bytes is larger than \(limit)")
+        }
+        guard bytes.count - start >= 5 + length else { return nil }
+        let message = Array(bytes[start + 5..<start + 5 + length])
+        start += 5 + length
+        if start == bytes.count {
+            bytes.removeAll(keepingCapacity: bytes.capacity <= 65536)
+            start = 0
+        } else if start > 65536 {
+            bytes.removeFirst(start)
+            start = 0
+        }
+        return message
+    }
+
+    package static func framed(_ message: [UInt8]) -> [UInt8] {
+        let count = UInt32(message.count)
+        return [0, UInt8(count >> 24), UInt8(count >> 16 & 255), UInt8(count >> 8 & 255), UInt8(count & 255)] + message
+    }
+}
