@@ -1,1 +1,15 @@
-print("demo-service")
+import Glibc
+
+// A small HTTP service to show a mesh with: `catalog` answers, `frontend` asks it, `echo` says what it was asked.
+
+signal(SIGPIPE, SIG_IGN)
+// Before any thread starts, so that all inherit it: only the one that waits for it sees SIGTERM.
+Shutdown.block()
+
+switch Options.read(CommandLine.arguments) {
+case .failure(let problem):
+    say("demo-service: \(problem.message)\n\n\(Options.usage)", to: 2)
+    exit(2)
+case .success(let options):
+    exit(Server(options).run())
+}
