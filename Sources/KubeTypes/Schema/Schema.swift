@@ -203,6 +203,12 @@ package struct SchemaLink: Sendable {
         guard case .custom(let schema) = target else { return nil }
         return schema.document
     }
+
+    /// The same, when it came from a user's CRD rather than with the program.
+    package var givenDocument: JSON? {
+        guard case .custom(let schema) = target else { return nil }
+        return schema.given
+    }
 }
 
 /// The schema of a whole custom kind, parsed when first used.
@@ -217,6 +223,11 @@ package final class CustomSchema: Sendable {
     init(_ file: EmbeddedFile, _ range: Range<Int>) { source = .embedded(file, range) }
     /// From a CRD's `openAPIV3Schema`.
     package init(_ json: JSON) { source = .given(json) }
+
+    var given: JSON? {
+        guard case .given(let json) = source else { return nil }
+        return json
+    }
 
     /// A CRD may leave out the three fields every object has, and says nothing of what metadata holds.
     package var document: JSON {
