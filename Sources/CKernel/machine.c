@@ -21,6 +21,6 @@ int weft_try_namespaces(void) {
     return result;
 }
 
-int weft_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) == 0 ? 0 : errno; }
+int weft_process_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) == 0 ? 0 : errno; }
 
 short weft_spawn_setsid(void) { return POSIX_SPAWN_SETSID; }

@@ -4,7 +4,7 @@
 int weft_try_namespaces(void);
 
 /// A pipe, both ends close-on-exec; 0 or the errno.
-int weft_pipe(int ends[2]);
+int weft_process_pipe(int ends[2]);
 
 /// `POSIX_SPAWN_SETSID`, which glibc's headers hide from Swift.
 short weft_spawn_setsid(void);

@@ -25,7 +25,7 @@ struct Daemon {
         try SmallFile.makeDirectories(layout.stateDirectory)
         let log = try OwnedDescriptor.open(layout.daemonLog, flags: O_WRONLY | O_CREAT | O_APPEND, mode: 0o600)
         var ends: [CInt] = [0, 0]
-        let code = weft_pipe(&ends)
+        let code = weft_process_pipe(&ends)
         guard code == 0 else { throw SystemCallFailed("pipe2", code: code, on: "the daemon's progress") }
         let reading = OwnedDescriptor(taking: ends[0])
         let writing = OwnedDescriptor(taking: ends[1])
