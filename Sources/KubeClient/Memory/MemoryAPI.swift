@@ -130,12 +130,7 @@ package final class MemoryAPI: KubeAPI {
                 return try state.objects.create(type, object, now: now)
             }
             let old = try state.objects.find(type, key)
-            let json =
-                switch kind {
-                case .merge: MemoryPatch.merge(old.json, body)
-                case .strategicMerge, .apply: MemoryPatch.strategicMerge(old.json, body)
-                case .json: try MemoryPatch.json(old.json, body)
-                }
+            let json = try kind.applied(body, to: old.json, of: type)
             return try state.objects.update(type, KubeObject(json), subresource: subresource)
         }
     }
