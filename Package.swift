@@ -132,6 +132,7 @@ let package = Package(
         tests("KubeClientTests", ["KubeClient", "KubeTypes", "Wire"]),
         tests("APIServerTests", ["APIServer", "KubeClient", "KubeTypes", "Store", "Transport", "TLS", "Wire", nioCore, nioPosix]),
         tests("ControllersTests", ["Controllers", "KubeClient", "KubeTypes", "Wire"]),
+        tests("ControlPlaneTests", ["APIServer", "Controllers", "Scheduler", "KubeClient", "KubeTypes", "Wire"]),
         tests("SchedulerTests", ["Scheduler", "KubeClient", "KubeTypes", "Wire"]),
         tests(
             "MeshControlTests",

@@ -16,6 +16,18 @@ package struct ControllerSet: Sendable {
             self.rootCertificate = rootCertificate
             self.types = types
         }
+
+        /// For a server that serves this catalog.
+        package init(rootCertificate: String, catalog: SchemaCatalog) {
+            self.init(rootCertificate: rootCertificate, types: Self.types(of: catalog))
+        }
+
+        /// Each stored resource once, in the version it is stored in.
+        private static func types(of catalog: SchemaCatalog) -> [ResourceType] {
+            catalog.definitions.filter { definition in
+                definition.type == definition.storageType && ["list", "watch", "delete"].allSatisfy(definition.verbs.contains)
+            }.map(\.type)
+        }
     }
 
     private let plane: ControlPlane

@@ -30,7 +30,6 @@ enum HTTPFault: Error {
     case ended
     case malformed(String)
     case tooLarge(String)
-    case timedOut
     case socket(String)
 }
 
