@@ -24,16 +24,3 @@ static inline void weft_bio_retry_read(BIO *b) { BIO_set_retry_read(b); }
 static inline void weft_bio_retry_write(BIO *b) { BIO_set_retry_write(b); }
 static inline int weft_bio_type(void) { return BIO_get_new_index() | BIO_TYPE_SOURCE_SINK; }
 enum { WEFT_BIO_CTRL_FLUSH = BIO_CTRL_FLUSH };
-
-// The n-th subject alternative name that is a URI, or NULL; bytes live as long as `names`.
-static inline int weft_names_count(GENERAL_NAMES *names) { return sk_GENERAL_NAME_num(names); }
-static inline const unsigned char *weft_name_uri(GENERAL_NAMES *names, int n, int *length) {
-    GENERAL_NAME *name = sk_GENERAL_NAME_value(names, n);
-    if (name->type != GEN_URI) return NULL;
-    *length = ASN1_STRING_length(name->d.uniformResourceIdentifier);
-    return ASN1_STRING_get0_data(name->d.uniformResourceIdentifier);
-}
-static inline GENERAL_NAMES *weft_certificate_names(X509 *certificate) {
-    return (GENERAL_NAMES *)X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
-}
-static inline void weft_names_free(GENERAL_NAMES *names) { GENERAL_NAMES_free(names); }

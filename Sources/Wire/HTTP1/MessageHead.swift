@@ -1,0 +1,97 @@
+/// One header line in the bytes that were parsed.
+package struct HeaderLine {
+    /// From the start of the head.
+    package var offset: UInt16
+    /// Of the whole line with its CRLF.
+    package var length: UInt16
+    package var nameLength: UInt16
+    package var valueOffset: UInt16
+    package var valueLength: UInt16
+    /// Concerns this connection only (RFC 9110 §7.6.1), or is replaced: not forwarded.
+    package var dropped: Bool
+}
+
+/// What a message's head says, as places in its bytes. Reused for every message of a loop.
+package struct MessageHead {
+    /// With the empty line that ends it.
+    package var length = 0
+    package var startLineLength = 0
+    package var methodLength = 0
+    /// The target as sent; for the absolute form, `pathOffset` skips scheme and authority.
+    package var targetOffset = 0
+    package var targetLength = 0
+    package var pathOffset = 0
+    package var pathLength = 0
+    package var hostOffset = 0
+    package var hostLength = 0
+    package var status = 0
+    package var minorVersion = 1
+    /// -1 when not given.
+    package var contentLength = -1
+    package var isChunked = false
+    package var saysClose = false
+    package var saysKeepAlive = false
+    package var saysUpgrade = false
+    package var expectsContinue = false
+    package var isHead = false
+    package var isConnect = false
+    package var lineCount = 0
+    /// Indexes of lines the proxy reads or replaces; -1 when absent.
+    package var peerLine = -1
+    package var requestIDLine = -1
+    package var clientCertificateLine = -1
+    package var forwardedForLine = -1
+    package var forwardedProtoLine = -1
+    package var reasonLine = -1
+    var connectionNamesOthers = false
+
+    package init() {}
+}
+
+/// Why a head is refused.
+package enum HeadFault: UInt8, Sendable, CaseIterable {
+    case badStartLine, badVersion, bareLineFeed, badTarget, targetTooLong, badHeaderName, badHeaderValue, foldedHeader, tooManyHeaders
+    case badContentLength, repeatedContentLength, lengthAndChunked, badTransferEncoding, unknownTransferEncoding, badHost, badStatus
+    case headTooLong, badConnection
+
+    /// As metrics and the reason header name it.
+    package var word: StaticString {
+        switch self {
+        case .badStartLine: "bad_start_line"
+        case .badVersion: "bad_version"
+        case .bareLineFeed: "bare_line_feed"
+        case .badTarget: "bad_target"
+        case .targetTooLong: "target_too_long"
+        case .badHeaderName: "bad_header_name"
+        case .badHeaderValue: "bad_header_value"
+        case .foldedHeader: "folded_header"
+        case .tooManyHeaders: "too_many_headers"
+        case .badContentLength: "bad_content_length"
+        case .repeatedContentLength: "repeated_content_length"
+        case .lengthAndChunked: "length_and_chunked"
+        case .badTransferEncoding: "bad_transfer_encoding"
+        case .unknownTransferEncoding: "unknown_transfer_encoding"
+        case .badHost: "bad_host"
+        case .badStatus: "bad_status"
+        case .headTooLong: "head_too_long"
+        case .badConnection: "bad_connection_header"
+        }
+    }
+
+    /// The status a request with this fault gets.
+    package var status: Int {
+        switch self {
+        case .badVersion: 505
+        case .targetTooLong: 414
+        case .tooManyHeaders, .headTooLong: 431
+        case .unknownTransferEncoding: 501
+        default: 400
+        }
+    }
+}
+
+package enum HeadOutcome: Equatable {
+    case incomplete
+    case complete
+    case refused(HeadFault)
+}
