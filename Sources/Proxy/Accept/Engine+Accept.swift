@@ -1,0 +1,230 @@
+import CKernel
+import COpenSSL
+import Glibc
+import Loop
+import ProxyResources
+import TLS
+import Wire
+
+extension Engine {
+    /// Takes what waits at a listener, a bounded number at a time.
+    mutating func accept(_ door: Conn) {
+        var taken = 0
+        while taken < Limits.acceptsAWake {
+            taken += 1
+            var address: UInt32 = 0
+            var port: UInt16 = 0
+            let fd = weft_accept(door.pointee.fd, &address, &port)
+            if fd < 0 { return }
+            guard let client = open(fd, .client) else {
+                _ = Glibc.close(fd)
+                return
+            }
+            counts.clients += 1
+            client.pointee.listener = door.pointee.listener
+            client.pointee.remoteAddress = address
+            begin(client)
+        }
+    }
+
+    /// Learns where a new connection wanted to go and what it may carry.
+    private mutating func begin(_ client: Conn) {
+        let listening = listeners[Int(client.pointee.listener)]
+        client.pointee.side = listening.side
+        guard poller.add(client.pointee.fd, key: key(client)) else {
+            close(client)
+            return
+        }
+        if listening.side == .gateway {
+            client.pointee.mode = .http
+            setDeadline(client, after: Limits.idleClient)
+            return
+        }
+        if let destination = listening.destination {
+            client.pointee.originalAddress = destination.address
+            client.pointee.originalPort = destination.port
+        } else {
+            guard originalDestination(client) else {
+                close(client)
+                return
+            }
+        }
+        if listening.side == .inbound { beginInbound(client) } else { beginOutbound(client) }
+    }
+
+    /// False when nothing redirected the connection here, or it would come back to us for ever.
+    private func originalDestination(_ client: Conn) -> Bool {
+        var address: UInt32 = 0
+        var port: UInt16 = 0
+        guard weft_original_destination(client.pointee.fd, &address, &port) == 0 else { return false }
+        var ownAddress: UInt32 = 0
+        var ownPort: UInt16 = 0
+        _ = weft_local_address(client.pointee.fd, &ownAddress, &ownPort)
+        // Conntrack also answers for a connection made straight to our own port.
+        if port == ownPort || ownPorts.contains(port) && (address == ownAddress || address >> 24 == 127) { return false }
+        client.pointee.originalAddress = address
+        client.pointee.originalPort = port
+        return true
+    }
+
+    private mutating func beginOutbound(_ client: Conn) {
+        switch outboundProtocol(client) {
+        case .http:
+            client.pointee.mode = .http
+            setDeadline(client, after: Limits.idleClient)
+        case .tcp: startTunnel(client)
+        case .unknown:
+            client.pointee.mode = .detecting
+            setDeadline(client, after: Limits.detect)
+        }
+    }
+
+    private mutating func beginInbound(_ client: Conn) {
+        let mode = mutualTLS(port: client.pointee.originalPort)
+        if mode == .disabled {
+            beginPlainInbound(client)
+            return
+        }
+        client.pointee.mode = .sniffing
+        let entry = inboundPort(client.pointee.originalPort)
+        let mayWait = mode == .strict || entry?.appProtocol == .http
+        setDeadline(client, after: mayWait ? Limits.sniff : Limits.detect)
+    }
+
+    private mutating func beginPlainInbound(_ client: Conn) {
+        switch inboundPort(client.pointee.originalPort)?.appProtocol ?? .unknown {
+        case .http:
+            client.pointee.mode = .http
+            setDeadline(client, after: Limits.idleClient)
+        case .tcp: startTunnel(client)
+        case .unknown:
+            client.pointee.mode = .detecting
+            setDeadline(client, after: Limits.detect)
+        }
+    }
+
+    /// Inbound: looks at the first bytes without taking them, so that TLS or the app finds them in place.
+    mutating func sniff(_ client: Conn) {
+        let space = buffers.take(2)
+        defer { buffers.give(space, 2) }
+        let count = weft_peek(client.pointee.fd, space, FirstBytes.enough)
+        if count == 0 || (count < 0 && count != -Int(EAGAIN)) {
+            close(client)
+            return
+        }
+        if count < 0 {
+            client.pointee.isDrained = true
+            return
+        }
+        let mode = mutualTLS(port: client.pointee.originalPort)
+        switch FirstBytes.look(at: space, count) {
+        case .needMore:
+            client.pointee.isDrained = true
+            if client.pointee.hangup { close(client) }
+        case .tls(forMesh: true):
+            client.pointee.mode = .detecting
+            beginTLS(client)
+        case .tls(forMesh: false), .plain:
+            if mode == .strict {
+                refusePlain(client, isHTTP: LooksLikeHTTP.check(space, count) == .http)
+                return
+            }
+            beginPlainInbound(client)
+            if client.pointee.role == .client { queue(client) }
+        }
+    }
+
+    /// Nobody spoke: it may be a protocol where the server speaks first.
+    mutating func sniffTimedOut(_ client: Conn) {
+        if mutualTLS(port: client.pointee.originalPort) == .strict {
+            counts.refusedPlain += 1
+            close(client)
+        } else if inboundPort(client.pointee.originalPort)?.appProtocol == .http {
+            client.pointee.mode = .http
+            setDeadline(client, after: Limits.idleClient)
+        } else {
+            startTunnel(client)
+        }
+    }
+
+    /// Strict ports speak only to the mesh. HTTP gets an answer, all else a reset.
+    private mutating func refusePlain(_ client: Conn, isHTTP: Bool) {
+        counts.refusedPlain += 1
+        client.pointee.service = inboundPort(client.pointee.originalPort)?.label ?? 0
+        client.pointee.flag = .refusedPlain
+        client.pointee.mode = .http
+        client.pointee.startedAt = now
+        if isHTTP {
+            answer(client, status: 403, .refusedPlain, ResponseFlag.refusedPlain.reason, close: true)
+            return
+        }
+        countTunnelRefused(client)
+        weft_reset_on_close(client.pointee.fd)
+        close(client)
+    }
+
+    /// Decides between HTTP and opaque bytes once enough has come.
+    mutating func detect(_ client: Conn) {
+        guard let input = client.pointee.input else { return }
+        switch LooksLikeHTTP.check(input + Int(client.pointee.inputStart), client.pointee.inputCount) {
+        case .needMore: break
+        case .http:
+            client.pointee.mode = .http
+            setDeadline(client, after: Limits.head)
+            request(client)
+        case .other: startTunnel(client)
+        }
+    }
+
+    func mutualTLS(port: UInt16) -> MutualTLS {
+        guard let table, table.pointee.server != nil else { return .disabled }
+        for place in 0..<table.pointee.arrays.modeCount where table.pointee.arrays.modes[place].port == port {
+            return table.pointee.arrays.modes[place].mode
+        }
+        return table.pointee.arrays.defaultMode
+    }
+
+    func inboundPort(_ port: UInt16) -> InboundEntry? {
+        guard let table else { return nil }
+        for place in 0..<table.pointee.arrays.inboundCount where table.pointee.arrays.inbound[place].port == port {
+            return table.pointee.arrays.inbound[place]
+        }
+        return nil
+    }
+
+    private func outboundProtocol(_ client: Conn) -> AppProtocol {
+        guard let table else { return .tcp }
+        let service = table.pointee.arrays.byAddress.find(client.pointee.originalAddress, client.pointee.originalPort)
+        if service >= 0 { return table.pointee.arrays.services[Int(service)].appProtocol }
+        let pod = table.pointee.arrays.byPod.find(client.pointee.originalAddress, client.pointee.originalPort)
+        return pod >= 0 ? .unknown : .tcp
+    }
+}
+
+/// Tells HTTP/1 from other protocols by a client's first bytes.
+enum LooksLikeHTTP: Equatable {
+    case needMore, http, other
+
+    private static let methods: [StaticString] = [
+        "GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "PATCH ", "OPTIONS ", "CONNECT ", "TRACE ",
+    ]
+
+    /// A known method; and, once the first line is whole, its version.
+    static func check(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> LooksLikeHTTP {
+        if count == 0 { return .needMore }
+        var mayBe = false
+        for method in methods {
+            let length = method.utf8CodeUnitCount
+            if memcmp(bytes, method.utf8Start, min(count, length)) != 0 { continue }
+            if count < length {
+                mayBe = true
+                continue
+            }
+            guard let end = memchr(bytes, 10, count) else { return .http }
+            let line = UnsafeRawPointer(bytes).distance(to: UnsafeRawPointer(end))
+            let version = bytes + max(0, line - 9)
+            return line >= 14 && memcmp(version, "HTTP/1.", 7) == 0 ? .http : .other
+        }
+        return mayBe ? .needMore : .other
+    }
+}

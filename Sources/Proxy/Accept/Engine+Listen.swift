@@ -1,0 +1,67 @@
+import CKernel
+import Glibc
+import ProxyResources
+
+extension Engine {
+    /// Starts to accept from a descriptor.
+    mutating func listen(_ listening: Listening) {
+        guard let door = open(listening.descriptor, .listener) else { return }
+        // Places are not used again: connections accepted earlier find their routes by them.
+        door.pointee.listener = Int16(truncatingIfNeeded: listeners.count)
+        listeners.append(listening)
+        _ = poller.addListener(listening.descriptor, key: key(door))
+    }
+
+    /// Opens the gateway's new listeners, closes those no longer wanted, and finds each its routes in the current table.
+    mutating func follow(_ gateways: [GatewayListener]) {
+        for (place, gateway) in gateways.enumerated() {
+            if let known = listeners.firstIndex(where: { $0.gateway == gateway.name && $0.descriptor >= 0 && $0.matches(gateway) }) {
+                listeners[known].gatewayPlace = Int32(place)
+                continue
+            }
+            var descriptor: CInt = -1
+            let isInherited = inherited[gateway.inherited] != nil
+            if let passed = inherited[gateway.inherited] {
+                descriptor = passed
+            } else if let port = UInt16(exactly: gateway.port) {
+                descriptor = weft_listen_ipv4(0, port, 1, 1024)
+            }
+            if descriptor < 0 {
+                log("gateway listener \(gateway.name): port \(gateway.port): \(String(cString: strerror(-descriptor)))")
+                continue
+            }
+            listen(
+                Listening(
+                    descriptor: descriptor, side: .gateway, gateway: gateway.name, port: UInt16(clamping: gateway.port),
+                    gatewayPlace: Int32(place), isShared: isInherited, inherited: gateway.inherited))
+        }
+        let names = Set(gateways.map(\.name))
+        for place in listeners.indices where listeners[place].side == .gateway && listeners[place].descriptor >= 0 {
+            guard let name = listeners[place].gateway else { continue }
+            let wanted = names.contains(name) && gateways.contains { listeners[place].matches($0) }
+            if !wanted { stopListening(place) }
+        }
+    }
+
+    private mutating func stopListening(_ place: Int) {
+        let descriptor = listeners[place].descriptor
+        for index in 0..<Int(top) where slab[index].role == .listener && slab[index].fd == descriptor {
+            let door = slab + index
+            poller.remove(descriptor)
+            if !listeners[place].isShared { _ = Glibc.close(descriptor) }
+            door.pointee.role = .free
+            door.pointee.generation &+= 1
+            door.pointee.next = freeHead
+            freeHead = door.pointee.index
+        }
+        // Connections accepted here keep the place; without routes their next request gets 404.
+        listeners[place].descriptor = -1
+        listeners[place].gatewayPlace = -1
+    }
+}
+
+extension Listening {
+    func matches(_ gateway: GatewayListener) -> Bool {
+        self.gateway == gateway.name && port == UInt16(clamping: gateway.port) && inherited == gateway.inherited
+    }
+}

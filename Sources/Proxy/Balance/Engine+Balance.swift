@@ -1,0 +1,171 @@
+import COpenSSL
+import Glibc
+import TLS
+
+extension Engine {
+    /// Picks by weight among a rule's backends; -1 when the rule has none or its share goes to one that does not exist.
+    mutating func pickBackend(_ arrays: TableArrays, _ rule: RuleEntry) -> (backend: Int32, isUnresolved: Bool) {
+        if rule.totalWeight == 0 { return (-1, false) }
+        let start = Int(rule.backends.start)
+        if rule.backends.count == 1 {
+            let only = arrays.weights[start]
+            return (only.backend, only.isUnresolved)
+        }
+        var drawn = chance.below(rule.totalWeight)
+        for place in start..<start + Int(rule.backends.count) {
+            let entry = arrays.weights[place]
+            if drawn < entry.weight { return (entry.backend, entry.isUnresolved) }
+            drawn -= entry.weight
+        }
+        return (-1, false)
+    }
+
+    /// The less busy of two endpoints drawn at random, leaving out those that just failed while others are left.
+    mutating func pickEndpoint(_ table: UnsafeMutablePointer<LiveTable>, _ backend: Int32, not excluded: Int32 = -1) -> Int32 {
+        let members = table.pointee.arrays.backends[Int(backend)].members
+        if members.count == 0 { return -1 }
+        let list = table.pointee.arrays.members + Int(members.start)
+        let slots = table.pointee.slots
+        if members.count == 1 { return slots[Int(list[0])] }
+        let count = UInt32(members.count)
+        let first = chance.below(count)
+        var second = chance.below(count &- 1)
+        if second >= first { second &+= 1 }
+        let one = slots[Int(list[Int(first)])]
+        let other = slots[Int(list[Int(second)])]
+        let oneWell = endpoints[Int(one)].avoidedUntil <= now && one != excluded
+        let otherWell = endpoints[Int(other)].avoidedUntil <= now && other != excluded
+        if oneWell && otherWell { return endpoints[Int(one)].active <= endpoints[Int(other)].active ? one : other }
+        if oneWell { return one }
+        if otherWell { return other }
+        var place = Int(first)
+        for _ in 0..<Int(count) {
+            let slot = slots[Int(list[place])]
+            if endpoints[Int(slot)].avoidedUntil <= now && slot != excluded { return slot }
+            place = place + 1 == Int(count) ? 0 : place + 1
+        }
+        return one == excluded ? other : one
+    }
+
+    // MARK: configuration
+
+    /// Takes a new table: requests from now on follow it, those in flight end by the old one.
+    mutating func configure(_ new: RoutingTable) {
+        let arrays = new.arrays
+        let live = UnsafeMutablePointer<LiveTable>.allocate(capacity: 1)
+        let slots = UnsafeMutablePointer<Int32>.allocate(capacity: max(1, arrays.endpointCount))
+        live.initialize(
+            to: LiveTable(
+                table: .passRetained(new), arrays: arrays, slots: slots, server: new.credentials?.server, client: new.credentials?.client))
+        let old = table
+        var oldPlace = 0
+        let oldCount = old?.pointee.arrays.endpointCount ?? 0
+        for place in 0..<arrays.endpointCount {
+            let entry = arrays.endpoints[place]
+            while let old, oldPlace < oldCount, old.pointee.arrays.endpoints[oldPlace].number < entry.number { oldPlace += 1 }
+            if let old, oldPlace < oldCount, old.pointee.arrays.endpoints[oldPlace].number == entry.number {
+                slots[place] = old.pointee.slots[oldPlace]
+                endpoints[Int(slots[place])].references &+= 1
+            } else {
+                slots[place] = addEndpoint(entry, arrays)
+            }
+        }
+        table = live
+        if let old {
+            if old.pointee.client != live.pointee.client { forgetSessions() }
+            retire(old)
+        }
+        counts.generation = new.generation
+        follow(new.gateways)
+    }
+
+    private mutating func newSlot() -> Int32 {
+        var slot = freeEndpoint
+        if slot >= 0 {
+            freeEndpoint = endpoints[Int(slot)].nextFree
+        } else {
+            guard Int(topEndpoint) < Limits.endpoints else { fatalError("more than \(Limits.endpoints) endpoints") }
+            slot = topEndpoint
+            topEndpoint &+= 1
+        }
+        (endpoints + Int(slot)).initialize(to: LiveEndpoint())
+        endpoints[Int(slot)].isUsed = true
+        endpoints[Int(slot)].references = 1
+        return slot
+    }
+
+    private mutating func addEndpoint(_ entry: EndpointEntry, _ arrays: TableArrays) -> Int32 {
+        let slot = newSlot()
+        let endpoint = endpoints + Int(slot)
+        endpoint.pointee.address = entry.address
+        endpoint.pointee.port = entry.port
+        endpoint.pointee.labels = entry.labels
+        endpoint.pointee.label = entry.label
+        if entry.principal.count > 0 {
+            let copy = UnsafeMutablePointer<UInt8>.allocate(capacity: Int(entry.principal.count))
+            memcpy(copy, arrays.text + Int(entry.principal.offset), Int(entry.principal.count))
+            endpoint.pointee.principal = copy
+            endpoint.pointee.principalLength = entry.principal.count
+        }
+        return slot
+    }
+
+    /// The app in this pod, at one port.
+    mutating func localEndpoint(_ address: UInt32, _ port: UInt16) -> Int32 {
+        let place = UInt64(address) << 16 | UInt64(port)
+        if let slot = localEndpoints[place] { return slot }
+        let slot = newSlot()
+        endpoints[Int(slot)].address = address
+        endpoints[Int(slot)].port = port
+        localEndpoints[place] = slot
+        return slot
+    }
+
+    /// Marks a table as past; it goes when its last request has ended.
+    mutating func retire(_ old: UnsafeMutablePointer<LiveTable>) {
+        old.pointee.isCurrent = false
+        if old.pointee.users == 0 { dispose(old) }
+    }
+
+    mutating func leave(_ used: UnsafeMutablePointer<LiveTable>) {
+        used.pointee.users -= 1
+        if used.pointee.users == 0 && !used.pointee.isCurrent { dispose(used) }
+    }
+
+    private mutating func dispose(_ old: UnsafeMutablePointer<LiveTable>) {
+        for place in 0..<old.pointee.arrays.endpointCount {
+            let slot = old.pointee.slots[place]
+            let endpoint = endpoints + Int(slot)
+            endpoint.pointee.references &-= 1
+            if endpoint.pointee.references == 0 {
+                let idle = closeIdle(endpoint)
+                for place in idle { close(slab + Int(place)) }
+                freeIfGone(slot)
+            }
+        }
+        old.pointee.slots.deallocate()
+        old.pointee.table.release()
+        old.deallocate()
+    }
+
+    mutating func freeIfGone(_ slot: Int32) {
+        let endpoint = endpoints + Int(slot)
+        guard endpoint.pointee.isUsed, endpoint.pointee.references == 0, endpoint.pointee.connections == 0, endpoint.pointee.active == 0
+        else { return }
+        if let principal = endpoint.pointee.principal { principal.deallocate() }
+        if let session = endpoint.pointee.session { SSL_SESSION_free(session) }
+        endpoint.pointee.isUsed = false
+        endpoint.pointee.principal = nil
+        endpoint.pointee.session = nil
+        endpoint.pointee.nextFree = freeEndpoint
+        freeEndpoint = slot
+    }
+
+    /// New credentials: connections made with the old ones may go on, but sessions are not resumed across.
+    private func forgetSessions() {
+        for slot in 0..<Int(topEndpoint) {
+            if let session = endpoints[slot].session { SSL_SESSION_free(session) }
+            endpoints[slot].session = nil
+        }
+    }
+}

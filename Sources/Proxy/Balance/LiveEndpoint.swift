@@ -1,0 +1,37 @@
+import Glibc
+
+/// An endpoint as one loop knows it: its connections and how busy it is.
+struct LiveEndpoint {
+    var address: UInt32 = 0
+    var port: UInt16 = 0
+    /// Must be spoken to over mutual TLS with this peer.
+    var principal: UnsafeMutablePointer<UInt8>? = nil
+    var principalLength: Int32 = 0
+    var labels: UInt32 = 0
+    var label: UInt32 = 0
+    var idleHead: Int32 = -1
+    var idleCount: Int32 = 0
+    /// Requests and streams in flight.
+    var active: Int32 = 0
+    var connections: Int32 = 0
+    /// Tables of this loop that have it; none left: it is going away.
+    var references: Int32 = 0
+    /// After a failed connection, others are preferred until then.
+    var avoidedUntil: UInt64 = 0
+    var session: OpaquePointer? = nil
+    var isUsed = false
+    var nextFree: Int32 = -1
+}
+
+/// A routing table in use by one loop: kept while it is the current one or a request that was routed by it is in flight.
+struct LiveTable {
+    /// Holds the table; released when this ends.
+    var table: Unmanaged<RoutingTable>
+    var arrays: TableArrays
+    /// From the table's endpoints to the loop's.
+    var slots: UnsafeMutablePointer<Int32>
+    var users = 0
+    var isCurrent = true
+    var server: OpaquePointer?
+    var client: OpaquePointer?
+}

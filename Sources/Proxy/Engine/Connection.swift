@@ -1,0 +1,132 @@
+import Wire
+
+typealias Conn = UnsafeMutablePointer<Connection>
+
+enum Role: UInt8 { case free, listener, mailbox, client, upstream }
+
+/// Whose traffic a listener takes: the pod's own calls, calls to the pod, or calls from outside the mesh.
+enum Side: UInt8 { case outbound, inbound, gateway }
+
+enum TLSState: UInt8 { case none, handshaking, established }
+
+/// What a client connection is known to carry.
+enum Mode: UInt8 {
+    /// Inbound: TLS or not is not known yet.
+    case sniffing
+    /// Not known to be HTTP or not.
+    case detecting
+    case http
+    case opaque
+}
+
+/// Where the message a connection sends to us stands.
+enum Phase: UInt8 {
+    case head, length, chunked, untilClose, done
+    /// Opaque bytes both ways.
+    case tunnel
+    /// The response is complete but not all written.
+    case flushing
+    /// Told to go; reading what still comes, so that the answer is not lost to a reset.
+    case lingering
+}
+
+/// One socket and what is in flight on it. Plain memory: lives in a loop's slab, reached by index and generation.
+struct Connection {
+    var fd: Int32 = -1
+    var generation: UInt32 = 0
+    var index: Int32 = 0
+    /// Free list, or the endpoint's idle list.
+    var next: Int32 = -1
+    var previous: Int32 = -1
+    var role = Role.free
+    var side = Side.outbound
+    var mode = Mode.detecting
+    var tls = TLSState.none
+    var phase = Phase.head
+    var isConnecting = false
+    /// The socket has no more bytes now; the next event clears it.
+    var isDrained = false
+    /// The peer ended or broke the connection; reads must run until they say so.
+    var hangup = false
+    var endOfInput = false
+    /// Not reading, since the other side cannot take more.
+    var isPaused = false
+    var isQueued = false
+    var closesAfter = false
+    /// An upstream that served requests before.
+    var isReused = false
+    var isIdle = false
+    /// Our write side is shut.
+    var writeEnded = false
+    var sawResponse = false
+    var isMutual = false
+    var peer: Conn? = nil
+    var ssl: OpaquePointer? = nil
+
+    // Bytes read and not yet taken.
+    var input: Bytes? = nil
+    var inputStart: Int32 = 0
+    var inputEnd: Int32 = 0
+    /// Bytes to write.
+    var output: Bytes? = nil
+    var outputStart: Int32 = 0
+    var outputEnd: Int32 = 0
+    var inputClass: UInt8 = 1
+    var outputClass: UInt8 = 1
+    /// The size the next input buffer will have; grows when reads fill it.
+    var wantedClass: UInt8 = 1
+
+    var remaining = 0
+    var chunks = ChunkScanner()
+    /// When to look at this connection again, and when the wheel will.
+    var deadline: UInt64 = .max
+    var armed: UInt64 = .max
+
+    // Where it came from and wanted to go, in host order.
+    var remoteAddress: UInt32 = 0
+    var originalAddress: UInt32 = 0
+    var originalPort: UInt16 = 0
+    /// Listener's place, for listeners and clients.
+    var listener: Int16 = -1
+
+    // The exchange on a client connection.
+    var startedAt: UInt64 = 0
+    var table: UnsafeMutablePointer<LiveTable>? = nil
+    var backend: Int32 = -1
+    var endpoint: Int32 = -1
+    var service: UInt32 = 0
+    /// Labels of the other workload: inbound the caller, outbound the endpoint.
+    var peerLabels: UInt32 = 0
+    var status: UInt16 = 0
+    var attempts: UInt8 = 0
+    var flag = ResponseFlag.none
+    var isHead = false
+    var isUpgrade = false
+    var oldClient = false
+    var canReplay = false
+    /// An exchange or tunnel is counted as in flight.
+    var inExchange = false
+    /// The route limits the whole exchange; progress does not push its deadline back.
+    var hasTimeout = false
+    var secure = Security.none
+    var requestBytes = 0
+    var responseBytes = 0
+    var series: Int32 = -1
+    /// The request as sent, kept until the response starts, when all of it fits.
+    var replay: Bytes? = nil
+    var replayEnd: Int32 = 0
+    var replayClass: UInt8 = 0
+    /// Inbound: `x-forwarded-client-cert: By=…;URI=…`, made at the handshake.
+    var certificateLine: Bytes? = nil
+    var certificateLineLength: Int32 = 0
+    /// Inbound: hash of the last `x-weft-peer`, whose labels `peerLabels` are.
+    var peerHash: UInt64 = 0
+    /// Inbound: labels by certificate alone.
+    var principalLabels: UInt32 = 0
+}
+
+extension Connection {
+    var hasOutput: Bool { outputEnd > outputStart }
+    var inputCount: Int { Int(inputEnd &- inputStart) }
+    var canWrite: Bool { !isConnecting && tls != .handshaking }
+}

@@ -1,0 +1,274 @@
+import CKernel
+import COpenSSL
+import Glibc
+import Kernel
+import Loop
+import TLS
+import Wire
+
+/// What other threads ask of a loop.
+enum LoopMessage: Sendable {
+    case configure(RoutingTable)
+    case collect(@Sendable ([Series], LoopCounts) -> Void)
+    case drain
+    case stop
+}
+
+/// How full a loop is.
+struct LoopCounts: Sendable {
+    var clients = 0
+    var upstreams = 0
+    /// Requests and tunnels in flight.
+    var exchanges = 0
+    var generation: UInt64 = 0
+    var retries: UInt64 = 0
+    var handshakes: UInt64 = 0
+    var resumed: UInt64 = 0
+    var handshakeFailures: UInt64 = 0
+    var refusedPlain: UInt64 = 0
+}
+
+/// Where a loop accepts.
+struct Listening {
+    var descriptor: CInt
+    var side: Side
+    /// Instead of the original destination, for a proxy without interception.
+    var destination: (address: UInt32, port: UInt16)?
+    /// Gateways: the listener's name in the configuration.
+    var gateway: String?
+    var port: UInt16
+    /// Place in the current table's gateways; -1 when not there.
+    var gatewayPlace: Int32 = -1
+    var isShared = false
+    var inherited = ""
+}
+
+/// Limits and times of the data plane. Times in nanoseconds.
+enum Limits {
+    static let connections = 65536
+    static let endpoints = 65536
+    static let second: UInt64 = 1_000_000_000
+    static let connect = 1 * second
+    static let handshake = 5 * second
+    static let detect = second / 10
+    static let sniff = 5 * second
+    static let head = 30 * second
+    static let idleClient = 3600 * second
+    static let idleUpstream = 30 * second
+    static let idleExchange = 300 * second
+    static let idleTunnel = 3600 * second
+    static let linger = 1 * second
+    static let avoid = 1 * second
+    static let idlePerEndpoint: Int32 = 128
+    static let connectionsPerEndpoint: Int32 = 1024
+    static let attempts: UInt8 = 3
+    static let readsAWake = 16
+    static let acceptsAWake = 64
+}
+
+/// One loop's whole data plane. Everything it owns is reached from its thread only.
+struct Engine: ~Copyable {
+    let slab: Conn
+    var freeHead: Int32 = -1
+    var top: Int32 = 0
+    let endpoints: UnsafeMutablePointer<LiveEndpoint>
+    var freeEndpoint: Int32 = -1
+    var topEndpoint: Int32 = 0
+    var localEndpoints: [UInt64: Int32] = [:]
+
+    let poller: Poller
+    let mailbox: Mailbox<LoopMessage>
+    var timers: TimerWheel
+    let buffers = BufferPool()
+    var parser = HeadParser()
+    var series = SeriesTable()
+    let labels: LabelBook
+    /// What callers said of themselves, by the bytes they said it with.
+    var knownPeers: [[UInt8]: UInt32] = [:]
+    var chance: Chance
+    var now: UInt64
+    var counts = LoopCounts()
+
+    var table: UnsafeMutablePointer<LiveTable>? = nil
+    var listeners: [Listening] = []
+    /// Descriptors passed in by name (LISTEN_FDNAMES).
+    let inherited: [String: CInt]
+    let ownPorts: Set<UInt16>
+    /// Connections to look at again this turn.
+    var again: [UInt64] = []
+    var expired: [UInt64] = []
+    var isDraining = false
+    var isStopped = false
+
+    init(
+        mailbox: Mailbox<LoopMessage>, labels: LabelBook, seed: UInt64, inherited: [String: CInt], ownPorts: Set<UInt16>
+    ) throws(SystemCallFailed) {
+        poller = try Poller()
+        self.mailbox = mailbox
+        self.labels = labels
+        self.inherited = inherited
+        self.ownPorts = ownPorts
+        chance = Chance(seed: seed)
+        now = Clock.monotonic
+        timers = TimerWheel(now: now)
+        slab = Self.zeroed(Limits.connections)
+        endpoints = Self.zeroed(Limits.endpoints)
+        guard let door = open(mailbox.descriptor, .mailbox) else { throw SystemCallFailed("mmap", code: ENOMEM, on: "a loop's connections") }
+        _ = poller.addReadable(mailbox.descriptor, key: key(door))
+    }
+
+    /// Memory that costs nothing until it is touched.
+    private static func zeroed<Entry>(_ count: Int) -> UnsafeMutablePointer<Entry> {
+        let size = count * MemoryLayout<Entry>.stride
+        let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let memory, memory != MAP_FAILED else { fatalError("no memory for a loop") }
+        return memory.bindMemory(to: Entry.self, capacity: count)
+    }
+
+    deinit {
+        munmap(slab, Limits.connections * MemoryLayout<Connection>.stride)
+        munmap(endpoints, Limits.endpoints * MemoryLayout<LiveEndpoint>.stride)
+    }
+
+    // MARK: slab
+
+    mutating func open(_ fd: CInt, _ role: Role) -> Conn? {
+        var place = freeHead
+        if place >= 0 {
+            freeHead = slab[Int(place)].next
+        } else {
+            if Int(top) >= Limits.connections { return nil }
+            place = top
+            top &+= 1
+        }
+        let connection = slab + Int(place)
+        let generation = connection.pointee.generation
+        connection.initialize(to: Connection())
+        connection.pointee.generation = generation &+ 1
+        connection.pointee.index = place
+        connection.pointee.fd = fd
+        connection.pointee.role = role
+        return connection
+    }
+
+    @inline(__always) func key(_ connection: Conn) -> UInt64 {
+        UInt64(UInt32(bitPattern: connection.pointee.index)) | UInt64(connection.pointee.generation) << 32
+    }
+
+    /// The connection a key meant, if it is still the same.
+    @inline(__always) func find(_ key: UInt64) -> Conn? {
+        let connection = slab + Int(key & 0xFFFF_FFFF)
+        return connection.pointee.generation == UInt32(truncatingIfNeeded: key >> 32) ? connection : nil
+    }
+
+    /// Looks at a connection again before the loop sleeps.
+    mutating func queue(_ connection: Conn) {
+        if connection.pointee.isQueued { return }
+        connection.pointee.isQueued = true
+        again.append(key(connection))
+    }
+
+    mutating func setDeadline(_ connection: Conn, after delay: UInt64) {
+        let deadline = now &+ delay
+        connection.pointee.deadline = deadline
+        if connection.pointee.armed > deadline { connection.pointee.armed = timers.arm(key(connection), at: deadline) }
+    }
+
+    // MARK: turns
+
+    mutating func run() {
+        while !isStopped {
+            let patience = again.isEmpty ? timers.patience(now: now) : 0
+            let count = poller.wait(milliseconds: patience)
+            now = Clock.monotonic
+            var place = 0
+            while place < count {
+                event(poller.key(place), poller.mask(place))
+                place &+= 1
+            }
+            if !again.isEmpty { runQueued() }
+            if timers.due(now: now) { runExpired() }
+        }
+        closeAll()
+    }
+
+    @inline(__always)
+    private mutating func event(_ key: UInt64, _ mask: UInt32) {
+        guard let connection = find(key) else { return }
+        switch connection.pointee.role {
+        case .client, .upstream: break
+        case .listener:
+            accept(connection)
+            return
+        case .mailbox:
+            for message in mailbox.take() { handle(message) }
+            return
+        case .free: return
+        }
+        if mask & (UInt32(WEFT_POLL_READ.rawValue) | UInt32(WEFT_POLL_HANGUP.rawValue)) != 0 {
+            connection.pointee.isDrained = false
+            if mask & UInt32(WEFT_POLL_HANGUP.rawValue) != 0 { connection.pointee.hangup = true }
+        }
+        let waits =
+            connection.pointee.isConnecting || connection.pointee.tls == .handshaking || connection.pointee.hasOutput
+            || connection.pointee.peer?.pointee.isPaused == true
+        if waits {
+            if !writable(connection) || connection.pointee.generation != UInt32(truncatingIfNeeded: key >> 32) { return }
+            if !connection.pointee.canWrite { return }
+        }
+        if !connection.pointee.isDrained && !connection.pointee.isPaused { readable(connection) }
+    }
+
+    private mutating func runQueued() {
+        var rounds = 0
+        while !again.isEmpty, rounds < 4 {
+            rounds += 1
+            let keys = again
+            again.removeAll(keepingCapacity: true)
+            for key in keys {
+                guard let connection = find(key) else { continue }
+                connection.pointee.isQueued = false
+                resume(connection)
+            }
+        }
+    }
+
+    private mutating func runExpired() {
+        timers.expire(now: now, into: &expired)
+        for key in expired {
+            guard let connection = find(key), connection.pointee.role != .free else { continue }
+            connection.pointee.armed = .max
+            if connection.pointee.deadline == .max { continue }
+            if connection.pointee.deadline > now {
+                connection.pointee.armed = timers.arm(key, at: connection.pointee.deadline)
+            } else {
+                connection.pointee.deadline = .max
+                deadlinePassed(connection)
+            }
+        }
+        expired.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func handle(_ message: LoopMessage) {
+        switch message {
+        case .configure(let table): configure(table)
+        case .collect(let report): report(series.copy(), counts)
+        case .drain: isDraining = true
+        case .stop: isStopped = true
+        }
+    }
+
+    private mutating func closeAll() {
+        for place in 0..<Int(top) {
+            let connection = slab + place
+            switch connection.pointee.role {
+            case .client: closePair(connection)
+            case .upstream where connection.pointee.peer == nil: close(connection)
+            case .listener: if !listeners[Int(connection.pointee.listener)].isShared { Glibc.close(connection.pointee.fd) }
+            case .upstream, .mailbox, .free: break
+            }
+        }
+        if let table { retire(table) }
+        table = nil
+    }
+}

@@ -1,0 +1,48 @@
+import Glibc
+import Wire
+
+extension Engine {
+    /// Answers in the upstream's place, saying why in `x-weft-reason`.
+    mutating func answer(_ client: Conn, status: Int, _ flag: ResponseFlag, _ reason: StaticString, close closes: Bool) {
+        client.pointee.status = UInt16(truncatingIfNeeded: status)
+        client.pointee.flag = flag
+        if !client.pointee.inExchange {
+            client.pointee.inExchange = true
+            counts.exchanges += 1
+            if client.pointee.startedAt == 0 { client.pointee.startedAt = now }
+        }
+        if closes || client.pointee.phase != .done || isDraining { client.pointee.closesAfter = true }
+        guard let out = room(client, 512) else {
+            closePair(client, flag)
+            return
+        }
+        var at = Int(client.pointee.outputEnd)
+        let start = at
+        put("HTTP/1.1 ", out, &at)
+        putNumber(status, out, &at)
+        put(" ", out, &at)
+        put(reasonPhrase(status), out, &at)
+        put("\r\nx-weft-reason: ", out, &at)
+        put(reason, out, &at)
+        put("\r\ncontent-type: text/plain\r\ncontent-length: ", out, &at)
+        putNumber(reason.utf8CodeUnitCount + 1, out, &at)
+        if client.pointee.closesAfter {
+            put("\r\nconnection: close", out, &at)
+        } else if client.pointee.oldClient {
+            put("\r\nconnection: keep-alive", out, &at)
+        }
+        put("\r\n\r\n", out, &at)
+        if !client.pointee.isHead {
+            put(reason, out, &at)
+            put("\n", out, &at)
+        }
+        client.pointee.outputEnd = Int32(truncatingIfNeeded: at)
+        client.pointee.responseBytes = at - start
+        endExchange(client)
+        if flush(client) == .failed {
+            close(client)
+            return
+        }
+        afterResponse(client)
+    }
+}

@@ -1,0 +1,116 @@
+import Glibc
+import Loop
+import Wire
+
+extension Engine {
+    /// Moves what `source` has sent of its message, or of its tunnel, on to `sink`; stops reading when that is slow.
+    ///
+    /// - Returns: false when the pair has been closed.
+    @inline(__always)
+    mutating func pump(_ source: Conn, _ sink: Conn) -> Bool {
+        while true {
+            let available = source.pointee.inputCount
+            if available == 0 || source.pointee.phase == .done || source.pointee.phase == .head {
+                if sink.pointee.hasOutput && flush(sink) == .failed { return sinkFailed(sink) }
+                if source.pointee.phase == .tunnel && source.pointee.endOfInput && available == 0 {
+                    endWriting(sink)
+                    return sink.pointee.role != .free
+                }
+                return true
+            }
+            guard let input = source.pointee.input else { return true }
+            let bytes = input + Int(source.pointee.inputStart)
+            if let output = sink.pointee.output {
+                let room = BufferPool.size(sink.pointee.outputClass) &- Int(sink.pointee.outputEnd)
+                if available > room {
+                    switch flush(sink) {
+                    case .failed: return sinkFailed(sink)
+                    case .blocked:
+                        source.pointee.isPaused = true
+                        return true
+                    case .done: continue
+                    }
+                }
+                let taken = follow(source, bytes, available)
+                if taken < 0 { return badBody(source) }
+                memcpy(output + Int(sink.pointee.outputEnd), bytes, taken)
+                sink.pointee.outputEnd &+= Int32(truncatingIfNeeded: taken)
+                source.pointee.inputStart &+= Int32(truncatingIfNeeded: taken)
+                count(source, taken)
+            } else if !sink.pointee.canWrite {
+                source.pointee.isPaused = true
+                return true
+            } else {
+                let limit = framed(source, bytes, available)
+                if limit <= 0 { return badBody(source) }
+                let written = transmit(sink, bytes, limit)
+                if written == IO.wouldBlock {
+                    source.pointee.isPaused = true
+                    return true
+                }
+                if written < 0 { return sinkFailed(sink) }
+                _ = follow(source, bytes, written)
+                source.pointee.inputStart &+= Int32(truncatingIfNeeded: written)
+                if sink.pointee.role == .upstream { dropReplay(source) }
+                count(source, written)
+            }
+        }
+    }
+
+    /// Counts moved bytes, and that something moved.
+    @inline(__always)
+    private mutating func count(_ source: Conn, _ moved: Int) {
+        let isRequest = source.pointee.role == .client
+        guard let client = isRequest ? source : source.pointee.peer else { return }
+        if client.pointee.phase == .tunnel && client.pointee.series >= 0 {
+            series.moved(client.pointee.series, sent: isRequest ? 0 : moved, received: isRequest ? moved : 0)
+            client.pointee.deadline = now &+ Limits.idleTunnel
+            return
+        }
+        if isRequest { client.pointee.requestBytes &+= moved } else { client.pointee.responseBytes &+= moved }
+        if !client.pointee.hasTimeout { client.pointee.deadline = now &+ Limits.idleExchange }
+    }
+
+    private mutating func sinkFailed(_ sink: Conn) -> Bool {
+        let generation = sink.pointee.generation
+        writeFailed(sink)
+        return sink.pointee.generation == generation
+    }
+
+    /// The sender breaks its own framing.
+    private mutating func badBody(_ source: Conn) -> Bool {
+        closePair(source, source.pointee.role == .client ? .clientProtocol : .upstreamProtocol)
+        return false
+    }
+
+    /// How many of these bytes belong to the message; 0 when its framing is broken.
+    @inline(__always)
+    private func framed(_ source: Conn, _ bytes: UnsafePointer<UInt8>, _ count: Int) -> Int {
+        switch source.pointee.phase {
+        case .length: return min(count, source.pointee.remaining)
+        case .chunked:
+            var scanner = source.pointee.chunks
+            let taken = scanner.scan(bytes, count)
+            return scanner.isBad ? 0 : taken
+        default: return count
+        }
+    }
+
+    /// Takes bytes off the message; -1 when its framing is broken.
+    @inline(__always)
+    private func follow(_ source: Conn, _ bytes: UnsafePointer<UInt8>, _ count: Int) -> Int {
+        switch source.pointee.phase {
+        case .length:
+            let taken = min(count, source.pointee.remaining)
+            source.pointee.remaining &-= taken
+            if source.pointee.remaining == 0 { source.pointee.phase = .done }
+            return taken
+        case .chunked:
+            let taken = source.pointee.chunks.scan(bytes, count)
+            if source.pointee.chunks.isBad { return -1 }
+            if source.pointee.chunks.isDone { source.pointee.phase = .done }
+            return taken
+        default: return count
+        }
+    }
+}

@@ -1,0 +1,327 @@
+import Glibc
+import Loop
+import Wire
+
+extension Engine {
+    /// A client has sent at least part of a request's head.
+    mutating func request(_ client: Conn) {
+        guard let input = client.pointee.input else { return }
+        // RFC 9112 §2.2: an empty line before a request is passed over.
+        if client.pointee.inputCount >= 2, input[Int(client.pointee.inputStart)] == 13, input[Int(client.pointee.inputStart) + 1] == 10 {
+            client.pointee.inputStart &+= 2
+        }
+        let count = client.pointee.inputCount
+        if count == 0 { return }
+        let bytes = UnsafePointer(input + Int(client.pointee.inputStart))
+        if client.pointee.startedAt == 0 {
+            client.pointee.startedAt = now
+            client.pointee.flag = .none
+            client.pointee.status = 0
+            client.pointee.attempts = 0
+            client.pointee.requestBytes = 0
+            client.pointee.responseBytes = 0
+            client.pointee.backend = -1
+            client.pointee.endpoint = -1
+            client.pointee.service = 0
+            client.pointee.isHead = false
+            client.pointee.isUpgrade = false
+        }
+        switch parser.request(bytes, count) {
+        case .incomplete:
+            if client.pointee.deadline > now &+ Limits.head { setDeadline(client, after: Limits.head) }
+            return
+        case .refused(let fault):
+            answer(client, status: fault.status, .clientProtocol, fault.word, close: true)
+            return
+        case .complete: break
+        }
+        client.pointee.inExchange = true
+        counts.exchanges += 1
+        client.pointee.isHead = parser.head.isHead
+        client.pointee.oldClient = parser.head.minorVersion == 0
+        client.pointee.closesAfter =
+            parser.head.saysClose || (client.pointee.oldClient && !parser.head.saysKeepAlive) || isDraining
+        client.pointee.requestBytes = parser.head.length
+        frame(client)
+        if client.pointee.side == .inbound { identify(client, bytes) }
+        let choice = route(client, bytes)
+        client.pointee.service = choice.service
+        client.pointee.backend = choice.backend
+        if parser.head.isConnect {
+            skipHead(client)
+            answer(client, status: 501, .clientProtocol, "connect_not_supported", close: true)
+            return
+        }
+        if choice.status != 0 {
+            skipHead(client)
+            answer(client, status: choice.status, choice.flag, choice.flag.reason, close: false)
+            return
+        }
+        send(client, bytes, choice)
+    }
+
+    private func skipHead(_ client: Conn) { client.pointee.inputStart &+= Int32(truncatingIfNeeded: parser.head.length) }
+
+    /// How the request's body ends.
+    @inline(__always)
+    private func frame(_ client: Conn) {
+        if parser.head.isChunked {
+            client.pointee.phase = .chunked
+            client.pointee.chunks = ChunkScanner()
+        } else if parser.head.contentLength > 0 {
+            client.pointee.phase = .length
+            client.pointee.remaining = parser.head.contentLength
+        } else {
+            client.pointee.phase = .done
+        }
+    }
+
+    /// Inbound: who calls, from the certificate and, as far as it agrees with that, from the header.
+    private mutating func identify(_ client: Conn, _ bytes: UnsafePointer<UInt8>) {
+        if parser.head.peerLine < 0 { return }
+        parser.lines[parser.head.peerLine].dropped = true
+        guard client.pointee.isMutual else { return }
+        let line = parser.lines[parser.head.peerLine]
+        let value = UnsafeBufferPointer(start: bytes + Int(line.valueOffset), count: Int(line.valueLength))
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in value { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        if hash == client.pointee.peerHash { return }
+        client.pointee.peerHash = hash
+        client.pointee.peerLabels = peer(Array(value), client.pointee.principalLabels)
+    }
+
+    private mutating func peer(_ value: [UInt8], _ certificate: UInt32) -> UInt32 {
+        var spelled = value
+        withUnsafeBytes(of: certificate) { spelled += $0 }
+        if let known = knownPeers[spelled] { return known }
+        let principal = labels.contents().peers[Int(certificate)].principal
+        let number = labels.number(of: PeerHeader.labels(String(decoding: value, as: UTF8.self), principal: principal))
+        if knownPeers.count < LabelBook.limit { knownPeers[spelled] = number }
+        return number
+    }
+
+    /// Picks an endpoint and sends the request on, trying others while no connection can be made.
+    private mutating func send(_ client: Conn, _ bytes: UnsafePointer<UInt8>, _ choice: RouteChoice) {
+        var slot = choice.endpoint
+        if slot < 0, let table { slot = pickEndpoint(table, choice.backend) }
+        if slot < 0 {
+            skipHead(client)
+            answer(client, status: 503, .noHealthyEndpoint, ResponseFlag.noHealthyEndpoint.reason, close: false)
+            return
+        }
+        if let table, client.pointee.side != .inbound {
+            client.pointee.table = table
+            table.pointee.users += 1
+        }
+        guard let upstream = acquire(client, slot, fresh: false) else {
+            skipHead(client)
+            return
+        }
+        if client.pointee.side != .inbound { client.pointee.peerLabels = endpoints[Int(upstream.pointee.endpoint)].labels }
+        let rule = choice.rule >= 0 ? client.pointee.table?.pointee.arrays.rules[Int(choice.rule)] : nil
+        compose(client, upstream, bytes, rule)
+        skipHead(client)
+        client.pointee.canReplay = true
+        let limit = rule?.timeoutMilliseconds ?? 0
+        client.pointee.hasTimeout = limit > 0
+        setDeadline(client, after: limit > 0 ? UInt64(limit) * 1_000_000 : Limits.idleExchange)
+        _ = pump(client, upstream)
+    }
+
+    /// A connection for the client's request, bound to it; nil when the client has had its answer.
+    mutating func acquire(_ client: Conn, _ first: Int32, fresh: Bool) -> Conn? {
+        var slot = first
+        while true {
+            client.pointee.attempts &+= 1
+            let outcome = fresh ? dial(slot, .http, client.pointee.table) : upstream(for: client, slot, client.pointee.table)
+            switch outcome {
+            case .ready(let upstream):
+                client.pointee.peer = upstream
+                client.pointee.endpoint = slot
+                client.pointee.secure = client.pointee.side == .inbound ? client.pointee.secure : security(slot)
+                upstream.pointee.peer = client
+                endpoints[Int(slot)].active &+= 1
+                return upstream
+            case .full:
+                answer(client, status: 503, .overflow, ResponseFlag.overflow.reason, close: false)
+                return nil
+            case .failed:
+                endpoints[Int(slot)].avoidedUntil = now &+ Limits.avoid
+                guard client.pointee.attempts < Limits.attempts, client.pointee.backend >= 0, let table = client.pointee.table else {
+                    answer(client, status: 503, .connectFailure, ResponseFlag.connectFailure.reason, close: false)
+                    return nil
+                }
+                slot = pickEndpoint(table, client.pointee.backend, not: slot)
+            }
+        }
+    }
+
+    func security(_ slot: Int32) -> Security { endpoints[Int(slot)].principal == nil ? .none : .mutualTLS }
+
+    /// Writes the head as the next hop shall see it into the upstream's output.
+    private mutating func compose(_ client: Conn, _ upstream: Conn, _ bytes: UnsafePointer<UInt8>, _ rule: RuleEntry?) {
+        let arrays = client.pointee.table?.pointee.arrays
+        var extra = 256 + Int(client.pointee.certificateLineLength) + Int(rule?.editBytes ?? 0)
+        if let arrays { extra += Int(arrays.peerLine.count) }
+        if parser.head.forwardedForLine >= 0 { extra += Int(parser.lines[parser.head.forwardedForLine].length) }
+        let sizeClass = BufferPool.sizeClass(for: parser.head.length + extra) ?? 3
+        let out = buffers.take(sizeClass)
+        upstream.pointee.output = out
+        upstream.pointee.outputClass = sizeClass
+        var at = 0
+        if parser.head.pathOffset == parser.head.targetOffset {
+            memcpy(out, bytes, parser.head.startLineLength)
+            at = parser.head.startLineLength
+        } else {
+            // Absolute form becomes origin form (RFC 9112 §3.2.2).
+            at = parser.head.methodLength &+ 1
+            memcpy(out, bytes, at)
+            if parser.head.pathLength == 0 { put("/", out, &at) }
+            memcpy(out + at, bytes + parser.head.pathOffset, parser.head.pathLength)
+            at &+= parser.head.pathLength
+            put(parser.head.minorVersion == 1 ? " HTTP/1.1\r\n" : " HTTP/1.0\r\n", out, &at)
+        }
+        if let rule, let arrays, rule.setHeaders.count > 0 || rule.removeHeaders.count > 0 { dropEdited(arrays, rule, bytes) }
+        let upgrades = keepsUpgrade(bytes)
+        client.pointee.isUpgrade = upgrades
+        let isGateway = client.pointee.side == .gateway
+        if isGateway && parser.head.forwardedForLine >= 0 { parser.lines[parser.head.forwardedForLine].dropped = true }
+        if client.pointee.side == .outbound && parser.head.peerLine >= 0 || isGateway && parser.head.peerLine >= 0 {
+            parser.lines[parser.head.peerLine].dropped = true
+        }
+        copyLines(bytes, out, &at)
+        if let rule, let arrays {
+            for place in Int(rule.setHeaders.start)..<Int(rule.setHeaders.start &+ rule.setHeaders.count) {
+                put(arrays.text + Int(arrays.edits[place].line.offset), Int(arrays.edits[place].line.count), out, &at)
+            }
+        }
+        if upgrades { put("connection: upgrade\r\n", out, &at) }
+        if parser.head.forwardedProtoLine < 0 { put("x-forwarded-proto: http\r\n", out, &at) }
+        if parser.head.requestIDLine < 0 { putRequestID(out, &at) }
+        if isGateway { putForwardedFor(client, bytes, out, &at) }
+        if client.pointee.side == .inbound {
+            if let line = client.pointee.certificateLine { put(line, Int(client.pointee.certificateLineLength), out, &at) }
+        } else if let arrays, endpoints[Int(upstream.pointee.endpoint)].principal != nil {
+            put(arrays.text + Int(arrays.peerLine.offset), Int(arrays.peerLine.count), out, &at)
+        }
+        put("\r\n", out, &at)
+        upstream.pointee.outputStart = 0
+        upstream.pointee.outputEnd = Int32(truncatingIfNeeded: at)
+        if parser.head.minorVersion == 0 { upstream.pointee.closesAfter = true }
+    }
+
+    private func dropEdited(_ arrays: TableArrays, _ rule: RuleEntry, _ bytes: UnsafePointer<UInt8>) {
+        let start = Int(rule.setHeaders.start)
+        for edit in start..<start + Int(rule.setHeaders.count) + Int(rule.removeHeaders.count) {
+            let name = arrays.edits[edit].name
+            for place in 0..<parser.head.lineCount where Int(parser.lines[place].nameLength) == Int(name.count) {
+                let line = bytes + Int(parser.lines[place].offset)
+                if sameName(line, arrays.text + Int(name.offset), Int(name.count)) { parser.lines[place].dropped = true }
+            }
+        }
+    }
+
+    /// Whether the request asks to change protocols to something we pass on; otherwise its Upgrade line goes no further.
+    private func keepsUpgrade(_ bytes: UnsafePointer<UInt8>) -> Bool {
+        for place in 0..<parser.head.lineCount where parser.lines[place].nameLength == 7 {
+            let line = parser.lines[place]
+            let isUpgrade = sameName(bytes + Int(line.offset), StaticText.upgrade.utf8Start, 7)
+            if !isUpgrade { continue }
+            let isHTTP2 = line.valueLength == 3 && sameName(bytes + Int(line.valueOffset), StaticText.h2c.utf8Start, 3)
+            if parser.head.saysUpgrade && !isHTTP2 && !line.dropped { return true }
+            parser.lines[place].dropped = true
+        }
+        return false
+    }
+
+    @inline(__always)
+    func put(_ text: StaticString, _ out: Bytes, _ at: inout Int) {
+        memcpy(out + at, text.utf8Start, text.utf8CodeUnitCount)
+        at &+= text.utf8CodeUnitCount
+    }
+
+    @inline(__always)
+    func put(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ out: Bytes, _ at: inout Int) {
+        memcpy(out + at, bytes, count)
+        at &+= count
+    }
+
+    /// Copies the lines that go on; those that stand together in one piece.
+    @inline(__always)
+    func copyLines(_ bytes: UnsafePointer<UInt8>, _ out: Bytes, _ at: inout Int) {
+        let lines = parser.lines
+        let count = parser.head.lineCount
+        var place = 0
+        while place < count {
+            if lines[place].dropped {
+                place &+= 1
+                continue
+            }
+            let start = Int(lines[place].offset)
+            var end = start &+ Int(lines[place].length)
+            place &+= 1
+            while place < count && !lines[place].dropped {
+                end &+= Int(lines[place].length)
+                place &+= 1
+            }
+            memcpy(out + at, bytes + start, end &- start)
+            at &+= end &- start
+        }
+    }
+
+    /// A random UUID (RFC 9562 §5.4).
+    @inline(__always)
+    private mutating func putRequestID(_ out: Bytes, _ at: inout Int) {
+        put("x-request-id: ", out, &at)
+        let high = chance.next() & 0xFFFF_FFFF_FFFF_0FFF | 0x4000
+        let low = chance.next() & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+        var place = 0
+        while place < 32 {
+            if place == 8 || place == 12 || place == 16 || place == 20 {
+                out[at] = 45
+                at &+= 1
+            }
+            let word = place < 16 ? high : low
+            let digit = UInt8(truncatingIfNeeded: word >> UInt64(60 &- (place & 15) &* 4)) & 15
+            out[at] = digit < 10 ? digit &+ 48 : digit &+ 87
+            at &+= 1
+            place &+= 1
+        }
+        put("\r\n", out, &at)
+    }
+
+    private func putForwardedFor(_ client: Conn, _ bytes: UnsafePointer<UInt8>, _ out: Bytes, _ at: inout Int) {
+        put("x-forwarded-for: ", out, &at)
+        if parser.head.forwardedForLine >= 0 {
+            let line = parser.lines[parser.head.forwardedForLine]
+            put(bytes + Int(line.valueOffset), Int(line.valueLength), out, &at)
+            put(", ", out, &at)
+        }
+        var shift: UInt32 = 24
+        while true {
+            putNumber(Int(client.pointee.remoteAddress >> shift & 255), out, &at)
+            if shift == 0 { break }
+            put(".", out, &at)
+            shift -= 8
+        }
+        put("\r\n", out, &at)
+    }
+
+    @inline(__always)
+    func putNumber(_ number: Int, _ out: Bytes, _ at: inout Int) {
+        var divisor = 1
+        while number / divisor >= 10 { divisor *= 10 }
+        var rest = number
+        while divisor > 0 {
+            out[at] = UInt8(truncatingIfNeeded: rest / divisor) &+ 48
+            at &+= 1
+            rest %= divisor
+            divisor /= 10
+        }
+    }
+}
+
+enum StaticText {
+    static var upgrade: StaticString { "upgrade" }
+    static var h2c: StaticString { "h2c" }
+}

@@ -1,0 +1,196 @@
+import Glibc
+import Loop
+import Wire
+
+extension Engine {
+    /// An upstream has sent something of its response, or its client can take more of it.
+    mutating func response(_ upstream: Conn, _ client: Conn) {
+        while upstream.pointee.phase == .head {
+            guard let input = upstream.pointee.input else { return }
+            let count = upstream.pointee.inputCount
+            if count == 0 { return }
+            if !upstream.pointee.sawResponse {
+                upstream.pointee.sawResponse = true
+                dropReplay(client)
+            }
+            let bytes = UnsafePointer(input + Int(upstream.pointee.inputStart))
+            switch parser.response(bytes, count) {
+            case .incomplete: return
+            case .refused:
+                failExchange(upstream, client, .upstreamProtocol, status: 502)
+                return
+            case .complete: break
+            }
+            let isInterim = parser.head.status < 200
+            if parser.head.status == 101 {
+                if !client.pointee.isUpgrade {
+                    failExchange(upstream, client, .upstreamProtocol, status: 502)
+                    return
+                }
+                switchProtocols(upstream, client, bytes)
+                return
+            }
+            if isInterim && client.pointee.oldClient {
+                upstream.pointee.inputStart &+= Int32(truncatingIfNeeded: parser.head.length)
+                continue
+            }
+            if !isInterim && !frameResponse(upstream, client) {
+                failExchange(upstream, client, .upstreamProtocol, status: 502)
+                return
+            }
+            guard composeResponse(client, bytes, isInterim: isInterim) else {
+                closePair(client, .overflow)
+                return
+            }
+            upstream.pointee.inputStart &+= Int32(truncatingIfNeeded: parser.head.length)
+            if isInterim {
+                upstream.pointee.phase = .head
+                if flush(client) == .failed {
+                    closePair(client, .clientGone)
+                    return
+                }
+            }
+        }
+        if upstream.pointee.phase == .head { return }
+        if !pump(upstream, client) { return }
+        if upstream.pointee.phase == .done { finishExchange(upstream, client) }
+    }
+
+    /// How the response's body ends, and whether both connections can serve again. False when we cannot pass it on.
+    private func frameResponse(_ upstream: Conn, _ client: Conn) -> Bool {
+        client.pointee.status = UInt16(truncatingIfNeeded: parser.head.status)
+        client.pointee.responseBytes = parser.head.length
+        if parser.head.saysClose || (parser.head.minorVersion == 0 && !parser.head.saysKeepAlive) { upstream.pointee.closesAfter = true }
+        if client.pointee.isHead || parser.head.status == 204 || parser.head.status == 304 {
+            upstream.pointee.phase = .done
+        } else if parser.head.isChunked {
+            if client.pointee.oldClient { return false }
+            upstream.pointee.phase = .chunked
+            upstream.pointee.chunks = ChunkScanner()
+        } else if parser.head.contentLength >= 0 {
+            upstream.pointee.remaining = parser.head.contentLength
+            upstream.pointee.phase = parser.head.contentLength == 0 ? .done : .length
+        } else {
+            upstream.pointee.phase = .untilClose
+            client.pointee.closesAfter = true
+            upstream.pointee.closesAfter = true
+        }
+        // The request's body may never come now; nothing may follow it on this connection.
+        if client.pointee.phase != .done || isDraining { client.pointee.closesAfter = true }
+        return true
+    }
+
+    private mutating func composeResponse(_ client: Conn, _ bytes: UnsafePointer<UInt8>, isInterim: Bool) -> Bool {
+        let needed = parser.head.length &+ 64
+        guard let out = room(client, needed) else { return false }
+        var at = Int(client.pointee.outputEnd)
+        memcpy(out + at, bytes, parser.head.startLineLength)
+        // Whatever the upstream speaks, we speak 1.1.
+        out[at &+ 7] = 49
+        at &+= parser.head.startLineLength
+        copyLines(bytes, out, &at)
+        if !isInterim {
+            if client.pointee.closesAfter {
+                put("connection: close\r\n", out, &at)
+            } else if client.pointee.oldClient {
+                put("connection: keep-alive\r\n", out, &at)
+            }
+        }
+        put("\r\n", out, &at)
+        client.pointee.outputEnd = Int32(truncatingIfNeeded: at)
+        return true
+    }
+
+    /// A client's output with at least `needed` bytes free.
+    mutating func room(_ client: Conn, _ needed: Int) -> Bytes? {
+        guard let output = client.pointee.output else {
+            // Room for a small body too, so that both leave in one write.
+            guard let sizeClass = BufferPool.sizeClass(for: max(needed, 8192)) else { return nil }
+            client.pointee.output = buffers.take(sizeClass)
+            client.pointee.outputClass = sizeClass
+            client.pointee.outputStart = 0
+            client.pointee.outputEnd = 0
+            return client.pointee.output
+        }
+        let used = Int(client.pointee.outputEnd)
+        if BufferPool.size(client.pointee.outputClass) &- used >= needed { return output }
+        guard let sizeClass = BufferPool.sizeClass(for: used &+ needed) else { return nil }
+        let bigger = buffers.take(sizeClass)
+        memcpy(bigger, output, used)
+        buffers.give(output, client.pointee.outputClass)
+        client.pointee.output = bigger
+        client.pointee.outputClass = sizeClass
+        return bigger
+    }
+
+    /// The whole response has been taken from the upstream.
+    mutating func finishExchange(_ upstream: Conn, _ client: Conn) {
+        endExchange(client)
+        client.pointee.peer = nil
+        let isUsable =
+            !upstream.pointee.closesAfter && upstream.pointee.inputCount == 0 && client.pointee.phase == .done
+            && !upstream.pointee.endOfInput && !upstream.pointee.hasOutput
+        release(upstream, isUsable: isUsable)
+        afterResponse(client)
+    }
+
+    /// The response has been handed over; what is next for its client.
+    mutating func afterResponse(_ client: Conn) {
+        if client.pointee.hasOutput {
+            if client.pointee.phase != .done && client.pointee.phase != .flushing { client.pointee.isPaused = true }
+            client.pointee.phase = .flushing
+            setDeadline(client, after: Limits.idleExchange)
+            return
+        }
+        if client.pointee.closesAfter {
+            linger(client)
+            return
+        }
+        client.pointee.phase = .head
+        client.pointee.startedAt = 0
+        setDeadline(client, after: Limits.idleClient)
+        if client.pointee.inputCount > 0 || client.pointee.isPaused {
+            client.pointee.isPaused = false
+            queue(client)
+        } else {
+            dropInput(client)
+        }
+    }
+
+    /// The upstream cannot give a response. One that has begun is cut off; otherwise the client gets an answer of ours.
+    mutating func failExchange(_ upstream: Conn, _ client: Conn, _ flag: ResponseFlag, status: Int) {
+        if client.pointee.status != 0 {
+            closePair(client, flag)
+            return
+        }
+        upstream.pointee.peer = nil
+        client.pointee.peer = nil
+        close(upstream)
+        answer(client, status: status, flag, flag.reason, close: false)
+    }
+
+    /// Upgrade: the head goes on, and then bytes of any kind, both ways.
+    private mutating func switchProtocols(_ upstream: Conn, _ client: Conn, _ bytes: UnsafePointer<UInt8>) {
+        let needed = parser.head.length &+ 64
+        guard let out = room(client, needed) else {
+            closePair(client, .overflow)
+            return
+        }
+        var at = Int(client.pointee.outputEnd)
+        memcpy(out + at, bytes, parser.head.startLineLength)
+        at &+= parser.head.startLineLength
+        copyLines(bytes, out, &at)
+        put("connection: upgrade\r\n\r\n", out, &at)
+        client.pointee.outputEnd = Int32(truncatingIfNeeded: at)
+        client.pointee.status = 101
+        upstream.pointee.inputStart &+= Int32(truncatingIfNeeded: parser.head.length)
+        upstream.pointee.phase = .tunnel
+        client.pointee.phase = .tunnel
+        upstream.pointee.deadline = .max
+        setDeadline(client, after: Limits.idleTunnel)
+        if pump(upstream, client), client.pointee.inputCount > 0 || client.pointee.isPaused {
+            client.pointee.isPaused = false
+            queue(client)
+        }
+    }
+}

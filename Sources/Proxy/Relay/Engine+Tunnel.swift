@@ -1,0 +1,216 @@
+import CKernel
+import COpenSSL
+import Glibc
+import TLS
+import Wire
+
+extension Engine {
+    /// Relays opaque bytes to where the client wanted to go.
+    mutating func startTunnel(_ client: Conn) {
+        client.pointee.mode = .opaque
+        client.pointee.phase = .tunnel
+        client.pointee.startedAt = now
+        client.pointee.inExchange = true
+        client.pointee.isPaused = true
+        counts.exchanges += 1
+        connectTunnel(client)
+    }
+
+    /// Dials the tunnel's far end; again when a connection could not be made and there are others.
+    private mutating func connectTunnel(_ client: Conn, not excluded: Int32 = -1) {
+        client.pointee.attempts &+= 1
+        var found: Upstream = .failed
+        if client.pointee.side == .inbound {
+            let slot = localEndpoint(client.pointee.originalAddress, client.pointee.originalPort)
+            client.pointee.service = inboundPort(client.pointee.originalPort)?.label ?? 0
+            found = dial(slot, .opaque, table)
+            client.pointee.endpoint = slot
+        } else {
+            let target = tunnelTarget(client, not: excluded)
+            if target.isKnown {
+                if target.slot >= 0 {
+                    found = dial(target.slot, .opaque, client.pointee.table)
+                    client.pointee.endpoint = target.slot
+                    client.pointee.peerLabels = endpoints[Int(target.slot)].labels
+                    client.pointee.secure = security(target.slot)
+                } else {
+                    client.pointee.flag = .noHealthyEndpoint
+                }
+            } else {
+                client.pointee.service = table?.pointee.arrays.passthroughLabel ?? 0
+                if let upstream = dial(address: client.pointee.originalAddress, port: client.pointee.originalPort) { found = .ready(upstream) }
+            }
+        }
+        if client.pointee.series < 0 { client.pointee.series = series.opened(tunnelKey(client)) }
+        guard case .ready(let upstream) = found else {
+            client.pointee.endpoint = -1
+            if client.pointee.flag == .none { client.pointee.flag = .connectFailure }
+            weft_reset_on_close(client.pointee.fd)
+            closePair(client)
+            return
+        }
+        if client.pointee.endpoint >= 0 { endpoints[Int(client.pointee.endpoint)].active &+= 1 }
+        upstream.pointee.phase = .tunnel
+        upstream.pointee.mode = .opaque
+        upstream.pointee.peer = client
+        client.pointee.peer = upstream
+        setDeadline(client, after: Limits.idleTunnel)
+        queue(client)
+    }
+
+    private mutating func tunnelTarget(_ client: Conn, not excluded: Int32) -> (isKnown: Bool, slot: Int32) {
+        guard let table else { return (false, -1) }
+        let arrays = table.pointee.arrays
+        if client.pointee.table == nil {
+            client.pointee.table = table
+            table.pointee.users += 1
+        }
+        let service = arrays.byAddress.find(client.pointee.originalAddress, client.pointee.originalPort)
+        if service < 0 {
+            let pod = arrays.byPod.find(client.pointee.originalAddress, client.pointee.originalPort)
+            if pod < 0 { return (false, -1) }
+            client.pointee.service = arrays.endpoints[Int(pod)].label
+            return (true, table.pointee.slots[Int(pod)])
+        }
+        let entry = arrays.services[Int(service)]
+        client.pointee.service = entry.label
+        var backend = entry.defaultBackend
+        for place in Int(entry.rules.start)..<Int(entry.rules.start &+ entry.rules.count) where arrays.rules[place].matches.count == 0 {
+            let picked = pickBackend(arrays, arrays.rules[place])
+            if picked.backend >= 0 { backend = picked.backend }
+            break
+        }
+        if backend < 0 { return (true, -1) }
+        client.pointee.backend = backend
+        client.pointee.service = arrays.backends[Int(backend)].label
+        return (true, pickEndpoint(table, backend, not: excluded))
+    }
+
+    /// A tunnel's far end could not be reached: another endpoint, or the end.
+    mutating func tunnelFailed(_ upstream: Conn, _ client: Conn) {
+        let slot = upstream.pointee.endpoint
+        upstream.pointee.peer = nil
+        client.pointee.peer = nil
+        if client.pointee.endpoint >= 0 { endpoints[Int(client.pointee.endpoint)].active &-= 1 }
+        client.pointee.endpoint = -1
+        close(upstream)
+        if client.pointee.backend >= 0 && client.pointee.attempts < Limits.attempts && client.pointee.side == .outbound {
+            connectTunnel(client, not: slot)
+            return
+        }
+        client.pointee.flag = .connectFailure
+        weft_reset_on_close(client.pointee.fd)
+        closePair(client)
+    }
+
+    /// Nothing more will be written to this side of a tunnel. When both sides are at their end, the tunnel is over.
+    mutating func endWriting(_ sink: Conn) {
+        if sink.pointee.hasOutput || !sink.pointee.canWrite { return }
+        if !sink.pointee.writeEnded {
+            sink.pointee.writeEnded = true
+            if let ssl = sink.pointee.ssl { SSL_shutdown(ssl) } else { weft_shutdown_write(sink.pointee.fd) }
+        }
+        if sink.pointee.endOfInput { closePair(sink) }
+    }
+
+    /// A connection will send no more.
+    mutating func inputEnded(_ connection: Conn) {
+        if connection.pointee.phase == .tunnel {
+            guard let peer = connection.pointee.peer else {
+                closePair(connection)
+                return
+            }
+            if connection.pointee.inputCount == 0 { endWriting(peer) }
+            return
+        }
+        if connection.pointee.role == .upstream {
+            upstreamEnded(connection)
+            return
+        }
+        switch connection.pointee.phase {
+        case .head where connection.pointee.peer == nil:
+            if connection.pointee.mode == .detecting && connection.pointee.inputCount > 0 { startTunnel(connection) } else { close(connection) }
+        case .flushing: break
+        case .lingering: close(connection)
+        default: closePair(connection, .clientGone)
+        }
+    }
+
+    private mutating func upstreamEnded(_ upstream: Conn) {
+        guard let client = upstream.pointee.peer else {
+            close(upstream)
+            return
+        }
+        switch upstream.pointee.phase {
+        case .untilClose:
+            upstream.pointee.phase = .done
+            finishExchange(upstream, client)
+        case .head where client.pointee.status == 0:
+            if upstream.pointee.sawResponse {
+                failExchange(upstream, client, .upstreamProtocol, status: 502)
+            } else if upstream.pointee.isReused {
+                retry(upstream, client, .upstreamEnded, status: 502)
+            } else {
+                failExchange(upstream, client, .upstreamEnded, status: 502)
+            }
+        default: closePair(client, .upstreamEnded)
+        }
+    }
+
+    /// No connection could be made, so nothing was sent.
+    mutating func upstreamFailed(_ upstream: Conn) {
+        guard let client = upstream.pointee.peer else {
+            close(upstream)
+            return
+        }
+        if upstream.pointee.endpoint >= 0 { endpoints[Int(upstream.pointee.endpoint)].avoidedUntil = now &+ Limits.avoid }
+        if client.pointee.phase == .tunnel {
+            tunnelFailed(upstream, client)
+        } else {
+            retry(upstream, client, .connectFailure, status: 503)
+        }
+    }
+
+    /// Sends the request again over a new connection, if it is known not to have been worked on and its bytes are still here.
+    private mutating func retry(_ upstream: Conn, _ client: Conn, _ flag: ResponseFlag, status: Int) {
+        let slot = client.pointee.endpoint
+        var kept: Bytes? = nil
+        var keptEnd: Int32 = 0
+        var keptClass: UInt8 = 0
+        if client.pointee.canReplay {
+            if let output = upstream.pointee.output {
+                (kept, keptEnd, keptClass) = (output, upstream.pointee.outputEnd, upstream.pointee.outputClass)
+                upstream.pointee.output = nil
+            } else if let replay = client.pointee.replay {
+                (kept, keptEnd, keptClass) = (replay, client.pointee.replayEnd, client.pointee.replayClass)
+                client.pointee.replay = nil
+            }
+        }
+        upstream.pointee.peer = nil
+        client.pointee.peer = nil
+        if slot >= 0 { endpoints[Int(slot)].active &-= 1 }
+        client.pointee.endpoint = -1
+        close(upstream)
+        let canTryAgain = client.pointee.backend >= 0 || flag == .upstreamEnded
+        guard let kept, canTryAgain, slot >= 0, client.pointee.attempts < Limits.attempts else {
+            if let kept { buffers.give(kept, keptClass) }
+            answer(client, status: status, flag, flag.reason, close: false)
+            return
+        }
+        counts.retries += 1
+        var next = slot
+        if client.pointee.backend >= 0, let table = client.pointee.table {
+            next = pickEndpoint(table, client.pointee.backend, not: flag == .connectFailure ? slot : -1)
+        }
+        guard let fresh = acquire(client, next, fresh: true) else {
+            buffers.give(kept, keptClass)
+            return
+        }
+        client.pointee.peerLabels = client.pointee.side == .inbound ? client.pointee.peerLabels : endpoints[Int(client.pointee.endpoint)].labels
+        fresh.pointee.output = kept
+        fresh.pointee.outputClass = keptClass
+        fresh.pointee.outputStart = 0
+        fresh.pointee.outputEnd = keptEnd
+        if client.pointee.isPaused { queue(client) }
+    }
+}

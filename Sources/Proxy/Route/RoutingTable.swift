@@ -1,0 +1,217 @@
+import Glibc
+import Loop
+import ProxyResources
+import TLS
+
+/// A place in a table's text.
+struct TextRange {
+    var offset: Int32 = 0
+    var count: Int32 = 0
+}
+
+/// A run of entries in another array of the table.
+struct Run {
+    var start: Int32 = 0
+    var count: Int32 = 0
+}
+
+struct ServiceEntry {
+    var appProtocol: AppProtocol
+    var label: UInt32
+    var rules: Run
+    var defaultBackend: Int32
+}
+
+struct RuleEntry {
+    var matches: Run
+    var backends: Run
+    var totalWeight: UInt32
+    /// 0 when none.
+    var timeoutMilliseconds: Int32
+    /// 0 when the rule has backends.
+    var directStatus: Int32
+    var setHeaders: Run
+    var removeHeaders: Run
+    var editBytes: Int32
+}
+
+enum PathKind: UInt8 { case any, exact, elements, text }
+
+struct MatchEntry {
+    var pathKind: PathKind
+    var path: TextRange
+    var method: TextRange
+    var headers: Run
+}
+
+struct HeaderMatchEntry {
+    var kind: HeaderMatch.Kind
+    var name: TextRange
+    var value: TextRange
+}
+
+struct HeaderEditEntry {
+    var name: TextRange
+    /// `name: value\r\n`
+    var line: TextRange
+}
+
+struct WeightEntry {
+    /// -1 when the rule names a backend we were not told of.
+    var backend: Int32
+    var weight: UInt32
+    var isUnresolved: Bool
+}
+
+struct BackendEntry {
+    var label: UInt32
+    var members: Run
+}
+
+struct EndpointEntry {
+    /// Never reused: the same number in another table is the same endpoint.
+    var number: UInt64
+    var address: UInt32
+    var port: UInt16
+    var principal: TextRange
+    var labels: UInt32
+    var label: UInt32
+}
+
+enum HostKind: UInt8 { case exact, suffix, any }
+
+struct HostEntry {
+    var kind: HostKind
+    var name: TextRange
+    var rules: Run
+}
+
+struct GatewayEntry {
+    var name: TextRange
+    var port: UInt16
+    var hosts: Run
+}
+
+struct InboundEntry {
+    var port: UInt16
+    var appProtocol: AppProtocol
+    var label: UInt32
+}
+
+struct ModeEntry {
+    var port: UInt16
+    var mode: MutualTLS
+}
+
+/// Finds an entry by address and port: open addressing over plain memory.
+struct AddressIndex {
+    var keys: UnsafeMutablePointer<UInt64>
+    var values: UnsafeMutablePointer<Int32>
+    var mask: Int
+
+    init(_ entries: [(address: UInt32, port: UInt16, value: Int32)]) {
+        var size = 16
+        while size < entries.count * 2 { size *= 2 }
+        keys = .allocate(capacity: size)
+        keys.initialize(repeating: 0, count: size)
+        values = .allocate(capacity: size)
+        values.initialize(repeating: -1, count: size)
+        mask = size - 1
+        for entry in entries {
+            let key = Self.key(entry.address, entry.port)
+            var place = Self.hash(key) & mask
+            while keys[place] != 0, keys[place] != key { place = (place + 1) & mask }
+            if keys[place] == key { continue }  // the first one stays
+            keys[place] = key
+            values[place] = entry.value
+        }
+    }
+
+    func deallocate() {
+        keys.deallocate()
+        values.deallocate()
+    }
+
+    @inline(__always) private static func key(_ address: UInt32, _ port: UInt16) -> UInt64 {
+        UInt64(address) << 16 | UInt64(port) | 1 << 63
+    }
+    @inline(__always) private static func hash(_ key: UInt64) -> Int {
+        Int(truncatingIfNeeded: (key &* 0x9E37_79B9_7F4A_7C15) >> 20)
+    }
+
+    func find(_ address: UInt32, _ port: UInt16) -> Int32 {
+        let key = Self.key(address, port)
+        var place = Self.hash(key) & mask
+        while keys[place] != 0 {
+            if keys[place] == key { return values[place] }
+            place = (place &+ 1) & mask
+        }
+        return -1
+    }
+}
+
+/// The arrays of a routing table, as plain pointers: copying this costs no reference count.
+struct TableArrays {
+    var text: UnsafeMutablePointer<UInt8>
+    var services: UnsafeMutablePointer<ServiceEntry>
+    var rules: UnsafeMutablePointer<RuleEntry>
+    var matches: UnsafeMutablePointer<MatchEntry>
+    var headerMatches: UnsafeMutablePointer<HeaderMatchEntry>
+    var edits: UnsafeMutablePointer<HeaderEditEntry>
+    var weights: UnsafeMutablePointer<WeightEntry>
+    var backends: UnsafeMutablePointer<BackendEntry>
+    var members: UnsafeMutablePointer<Int32>
+    var endpoints: UnsafeMutablePointer<EndpointEntry>
+    var endpointCount: Int
+    var hosts: UnsafeMutablePointer<HostEntry>
+    var gateways: UnsafeMutablePointer<GatewayEntry>
+    var gatewayCount: Int
+    var inbound: UnsafeMutablePointer<InboundEntry>
+    var inboundCount: Int
+    var modes: UnsafeMutablePointer<ModeEntry>
+    var modeCount: Int
+    var defaultMode: MutualTLS
+    var byAddress: AddressIndex
+    var byPod: AddressIndex
+    /// `x-weft-peer: …\r\n`
+    var peerLine: TextRange
+    var principal: TextRange
+    /// `PassthroughCluster` and such, as service numbers.
+    var passthroughLabel: UInt32
+}
+
+/// Everything one proxy was told, compiled for looking up. Made on the configuration thread, posted to each loop, never changed.
+///
+/// `@unchecked Sendable`: its memory is written only before it is shared and freed with the last reference.
+final class RoutingTable: @unchecked Sendable {
+    let arrays: TableArrays
+    let credentials: Credentials?
+    let generation: UInt64
+    let gateways: [GatewayListener]
+
+    init(arrays: TableArrays, credentials: Credentials?, generation: UInt64, gateways: [GatewayListener]) {
+        self.arrays = arrays
+        self.credentials = credentials
+        self.generation = generation
+        self.gateways = gateways
+    }
+
+    deinit {
+        arrays.text.deallocate()
+        arrays.services.deallocate()
+        arrays.rules.deallocate()
+        arrays.matches.deallocate()
+        arrays.headerMatches.deallocate()
+        arrays.edits.deallocate()
+        arrays.weights.deallocate()
+        arrays.backends.deallocate()
+        arrays.members.deallocate()
+        arrays.endpoints.deallocate()
+        arrays.hosts.deallocate()
+        arrays.gateways.deallocate()
+        arrays.inbound.deallocate()
+        arrays.modes.deallocate()
+        arrays.byAddress.deallocate()
+        arrays.byPod.deallocate()
+    }
+}

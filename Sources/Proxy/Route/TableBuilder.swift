@@ -1,0 +1,288 @@
+import Loop
+import ProxyResources
+import TLS
+
+/// Remembers the number each endpoint has, so that connections to it outlive a change of configuration.
+struct EndpointNumbers {
+    struct Key: Hashable {
+        var endpoint: Endpoint
+        var namespace: String
+        var service: String
+    }
+    private var numbers: [Key: UInt64] = [:]
+    private var last: UInt64 = 0
+
+    mutating func number(_ key: Key) -> UInt64 {
+        if let known = numbers[key] { return known }
+        last += 1
+        numbers[key] = last
+        return last
+    }
+
+    mutating func keep(only keys: [Key: Int32]) { numbers = numbers.filter { keys[$0.key] != nil } }
+}
+
+/// What one proxy was told, as values.
+package struct ProxyConfiguration: Sendable, Equatable {
+    package var workload: Workload
+    package var servicePorts: [String: ServicePort]
+    package var backends: [String: Backend]
+
+    package init(workload: Workload, servicePorts: [String: ServicePort] = [:], backends: [String: Backend] = [:]) {
+        self.workload = workload
+        self.servicePorts = servicePorts
+        self.backends = backends
+    }
+}
+
+/// Compiles a configuration into a routing table.
+struct TableBuilder {
+    private let labels: LabelBook
+    private var text: [UInt8] = []
+    private var services: [ServiceEntry] = []
+    private var rules: [RuleEntry] = []
+    private var matches: [MatchEntry] = []
+    private var headerMatches: [HeaderMatchEntry] = []
+    private var edits: [HeaderEditEntry] = []
+    private var weights: [WeightEntry] = []
+    private var backends: [BackendEntry] = []
+    private var members: [Int32] = []
+    private var endpoints: [EndpointEntry] = []
+    private var hosts: [HostEntry] = []
+    private var gateways: [GatewayEntry] = []
+    private var backendPlaces: [String: Int32] = [:]
+
+    private init(labels: LabelBook) { self.labels = labels }
+
+    static func table(
+        of configuration: ProxyConfiguration, credentials: Credentials?, generation: UInt64, labels: LabelBook,
+        numbers: inout EndpointNumbers
+    ) -> RoutingTable {
+        var builder = TableBuilder(labels: labels)
+        return builder.build(configuration, credentials, generation, &numbers)
+    }
+
+    private mutating func build(
+        _ configuration: ProxyConfiguration, _ credentials: Credentials?, _ generation: UInt64, _ numbers: inout EndpointNumbers
+    ) -> RoutingTable {
+        addEndpoints(configuration.backends, &numbers)
+        var byAddress: [(address: UInt32, port: UInt16, value: Int32)] = []
+        for (_, port) in configuration.servicePorts.sorted(by: { $0.key < $1.key }) {
+            let place = Int32(services.count)
+            let host = port.hosts.first ?? "\(port.service).\(port.namespace).svc.\(configuration.workload.clusterDomain)"
+            let run = add(rules: port.routes)
+            services.append(
+                ServiceEntry(
+                    appProtocol: port.appProtocol, label: labels.number(ofService: host), rules: run,
+                    defaultBackend: backendPlaces[port.defaultBackend] ?? -1))
+            for address in port.addresses {
+                guard let address = IPv4(address), let number = UInt16(exactly: port.port) else { continue }
+                byAddress.append((address.value, number, place))
+            }
+        }
+        for listener in configuration.workload.gatewayListeners { add(listener) }
+        var byPod: [(address: UInt32, port: UInt16, value: Int32)] = []
+        for (place, endpoint) in endpoints.enumerated() { byPod.append((endpoint.address, endpoint.port, Int32(place))) }
+        let workload = configuration.workload
+        let inbound = workload.inboundPorts.compactMap { port -> InboundEntry? in
+            guard let number = UInt16(exactly: port.port) else { return nil }
+            return InboundEntry(port: number, appProtocol: port.appProtocol, label: labels.number(ofService: port.service))
+        }
+        let modes = workload.portMutualTLS.compactMap { port, mode -> ModeEntry? in
+            UInt16(exactly: port).map { ModeEntry(port: $0, mode: mode) }
+        }
+        let peerLine = add(text: PeerHeader.line(for: workload))
+        let principal = add(text: credentials?.principal ?? workload.principal)
+        let arrays = TableArrays(
+            text: plain(text), services: plain(services), rules: plain(rules), matches: plain(matches),
+            headerMatches: plain(headerMatches), edits: plain(edits), weights: plain(weights), backends: plain(backends),
+            members: plain(members), endpoints: plain(endpoints), endpointCount: endpoints.count, hosts: plain(hosts),
+            gateways: plain(gateways), gatewayCount: gateways.count, inbound: plain(inbound), inboundCount: inbound.count,
+            modes: plain(modes), modeCount: modes.count, defaultMode: workload.mutualTLS, byAddress: AddressIndex(byAddress),
+            byPod: AddressIndex(byPod), peerLine: peerLine, principal: principal,
+            passthroughLabel: labels.number(ofService: "PassthroughCluster"))
+        return RoutingTable(
+            arrays: arrays, credentials: credentials, generation: generation, gateways: workload.gatewayListeners)
+    }
+
+    private func plain<Entry>(_ entries: [Entry]) -> UnsafeMutablePointer<Entry> {
+        let memory = UnsafeMutablePointer<Entry>.allocate(capacity: max(1, entries.count))
+        for (place, entry) in entries.enumerated() { (memory + place).initialize(to: entry) }
+        return memory
+    }
+
+    private mutating func add(text string: String) -> TextRange {
+        let range = TextRange(offset: Int32(text.count), count: Int32(string.utf8.count))
+        text += Array(string.utf8)
+        return range
+    }
+
+    /// Endpoints are sorted by number, so that a loop can merge an old table's with a new one's.
+    private mutating func addEndpoints(_ all: [String: Backend], _ numbers: inout EndpointNumbers) {
+        var keyed: [EndpointNumbers.Key: UInt64] = [:]
+        let sorted = all.sorted { $0.key < $1.key }
+        func key(_ endpoint: Endpoint, _ backend: Backend) -> EndpointNumbers.Key {
+            EndpointNumbers.Key(endpoint: endpoint, namespace: backend.namespace, service: backend.service)
+        }
+        for (_, backend) in sorted {
+            for endpoint in backend.endpoints where IPv4(endpoint.address) != nil {
+                let key = key(endpoint, backend)
+                if keyed[key] == nil { keyed[key] = numbers.number(key) }
+            }
+        }
+        var places: [EndpointNumbers.Key: Int32] = [:]
+        for (key, number) in keyed.sorted(by: { $0.value < $1.value }) {
+            guard let address = IPv4(key.endpoint.address), let port = UInt16(exactly: key.endpoint.port) else { continue }
+            places[key] = Int32(endpoints.count)
+            let peer = PeerLabels(
+                workload: key.endpoint.workload, namespace: key.namespace, principal: key.endpoint.principal ?? "unknown",
+                app: key.endpoint.app, version: key.endpoint.version)
+            endpoints.append(
+                EndpointEntry(
+                    number: number, address: address.value, port: port, principal: add(text: key.endpoint.principal ?? ""),
+                    labels: labels.number(of: peer), label: labels.number(ofService: key.service)))
+        }
+        numbers.keep(only: places)
+        for (name, backend) in sorted {
+            backendPlaces[name] = Int32(backends.count)
+            let start = Int32(members.count)
+            for endpoint in backend.endpoints {
+                if let place = places[key(endpoint, backend)] { members.append(place) }
+            }
+            backends.append(
+                BackendEntry(
+                    label: labels.number(ofService: backend.service), members: Run(start: start, count: Int32(members.count) - start)))
+        }
+    }
+
+    private mutating func add(rules list: [RouteRule]) -> Run {
+        var entries: [RuleEntry] = []
+        for rule in list {
+            let matchRun = add(matches: rule.matches)
+            let weightStart = Int32(weights.count)
+            var total: UInt32 = 0
+            for backend in rule.backends where backend.weight > 0 {
+                weights.append(
+                    WeightEntry(
+                        backend: backendPlaces[backend.backend] ?? -1, weight: UInt32(backend.weight),
+                        isUnresolved: backend.backend.isEmpty))
+                total += UInt32(backend.weight)
+            }
+            let weightRun = Run(start: weightStart, count: Int32(weights.count) - weightStart)
+            let setStart = Int32(edits.count)
+            for header in rule.setRequestHeaders {
+                edits.append(
+                    HeaderEditEntry(
+                        name: add(text: header.name.lowercased()), line: add(text: "\(header.name.lowercased()): \(header.value)\r\n")))
+            }
+            let removeStart = Int32(edits.count)
+            for name in rule.removeRequestHeaders {
+                edits.append(HeaderEditEntry(name: add(text: name.lowercased()), line: TextRange()))
+            }
+            var editBytes: Int32 = 0
+            for place in Int(setStart)..<Int(removeStart) { editBytes += edits[place].line.count }
+            entries.append(
+                RuleEntry(
+                    matches: matchRun, backends: weightRun, totalWeight: total,
+                    timeoutMilliseconds: Int32(clamping: rule.timeoutMilliseconds ?? 0),
+                    directStatus: Int32(rule.directStatus ?? 0),
+                    setHeaders: Run(start: setStart, count: removeStart - setStart),
+                    removeHeaders: Run(start: removeStart, count: Int32(edits.count) - removeStart), editBytes: editBytes))
+        }
+        let run = Run(start: Int32(rules.count), count: Int32(entries.count))
+        rules += entries
+        return run
+    }
+
+    private mutating func add(matches list: [RouteMatch]) -> Run {
+        var entries: [MatchEntry] = []
+        for match in list {
+            let headerStart = Int32(headerMatches.count)
+            for header in match.headers {
+                headerMatches.append(
+                    HeaderMatchEntry(kind: header.kind, name: add(text: header.name.lowercased()), value: add(text: header.value)))
+            }
+            let headerRun = Run(start: headerStart, count: Int32(headerMatches.count) - headerStart)
+            var kind = PathKind.any
+            var path = TextRange()
+            switch match.path {
+            case .any: break
+            case .exact(let value): (kind, path) = (.exact, add(text: value))
+            case .prefix(let value):
+                // `/foo/` and `/foo` mean the same; `/` matches all.
+                var trimmed = value
+                while trimmed.hasSuffix("/") { trimmed.removeLast() }
+                if !trimmed.isEmpty { (kind, path) = (.elements, add(text: trimmed)) }
+            case .textPrefix(let value): (kind, path) = (.text, add(text: value))
+            }
+            entries.append(
+                MatchEntry(pathKind: kind, path: path, method: add(text: match.method ?? ""), headers: headerRun))
+        }
+        let run = Run(start: Int32(matches.count), count: Int32(entries.count))
+        matches += entries
+        return run
+    }
+
+    /// Hosts in the order they are tried: exact names, then longer suffixes, then any.
+    private mutating func add(_ listener: GatewayListener) {
+        var entries: [HostEntry] = []
+        for virtualHost in listener.routes {
+            let run = add(rules: virtualHost.rules)
+            for host in virtualHost.hosts {
+                let name = host.lowercased()
+                if name == "*" {
+                    entries.append(HostEntry(kind: .any, name: TextRange(), rules: run))
+                } else if name.hasPrefix("*.") {
+                    entries.append(HostEntry(kind: .suffix, name: add(text: String(name.dropFirst())), rules: run))
+                } else {
+                    entries.append(HostEntry(kind: .exact, name: add(text: name), rules: run))
+                }
+            }
+        }
+        let sorted = entries.enumerated().sorted { one, other in
+            if one.element.kind != other.element.kind { return one.element.kind.rawValue < other.element.kind.rawValue }
+            if one.element.name.count != other.element.name.count { return one.element.name.count > other.element.name.count }
+            return one.offset < other.offset
+        }
+        let run = Run(start: Int32(hosts.count), count: Int32(sorted.count))
+        hosts += sorted.map(\.element)
+        gateways.append(GatewayEntry(name: add(text: listener.name), port: UInt16(clamping: listener.port), hosts: run))
+    }
+}
+
+/// The header sidecars tell each other who they speak for, `x-weft-peer: w=catalog;n=demo;a=catalog;v=v1`.
+enum PeerHeader {
+    static func line(for workload: Workload) -> String {
+        func clean(_ text: String) -> String { String(text.filter { $0 != ";" && $0 != "\r" && $0 != "\n" && $0 != "\r\n" }) }
+        return "x-weft-peer: w=\(clean(workload.name));n=\(clean(workload.namespace));a=\(clean(workload.app));v=\(clean(workload.version))\r\n"
+    }
+
+    /// Reads the header's value. It is believed as far as the certificate agrees: the namespace must be the one in `principal`.
+    static func labels(_ value: String, principal: String) -> PeerLabels {
+        var labels = byCertificate(principal)
+        var claimed = ""
+        var found = PeerLabels()
+        for part in value.split(separator: ";") {
+            let text = part.dropFirst(2)
+            if text.isEmpty { continue }
+            switch part.prefix(2) {
+            case "w=": found.workload = String(text)
+            case "n=": claimed = String(text)
+            case "a=": found.app = String(text)
+            case "v=": found.version = String(text)
+            default: break
+            }
+        }
+        if claimed == labels.namespace { (labels.workload, labels.app, labels.version) = (found.workload, found.app, found.version) }
+        return labels
+    }
+
+    /// What `spiffe://domain/ns/<namespace>/sa/<account>` alone tells.
+    static func byCertificate(_ principal: String) -> PeerLabels {
+        var labels = PeerLabels()
+        labels.principal = principal
+        let parts = principal.split(separator: "/")
+        if let place = parts.firstIndex(of: "ns"), place + 1 < parts.count { labels.namespace = String(parts[place + 1]) }
+        return labels
+    }
+}

@@ -1,0 +1,118 @@
+import COpenSSL
+import Glibc
+import TLS
+import Wire
+
+extension Engine {
+    /// Starts the server's part on an inbound connection from the mesh.
+    mutating func beginTLS(_ client: Conn) {
+        guard let context = table?.pointee.server, attachTLS(client, context) else {
+            close(client)
+            return
+        }
+        SSL_set_accept_state(client.pointee.ssl)
+        setDeadline(client, after: Limits.handshake)
+        _ = handshake(client)
+    }
+
+    /// Starts the client's part on a new connection to an endpoint.
+    func attachClientTLS(_ upstream: Conn, _ context: OpaquePointer, _ endpoint: UnsafeMutablePointer<LiveEndpoint>, _ alpn: ApplicationProtocol) -> Bool {
+        guard attachTLS(upstream, context) else { return false }
+        SSL_set_connect_state(upstream.pointee.ssl)
+        let name = alpn.wire
+        SSL_set_alpn_protos(upstream.pointee.ssl, name.utf8Start, UInt32(name.utf8CodeUnitCount))
+        if let ssl = upstream.pointee.ssl {
+            let slot = UnsafeMutableRawPointer(endpoint).advanced(by: LiveEndpoint.sessionOffset)
+            // Opaque connections start afresh: a session belongs to the protocol it was agreed with.
+            if alpn == .http { remember(session: slot.assumingMemoryBound(to: OpaquePointer?.self), for: ssl) }
+        }
+        return true
+    }
+
+    private func attachTLS(_ connection: Conn, _ context: OpaquePointer) -> Bool {
+        guard let ssl = SSL_new(context) else { return false }
+        guard let bio = BIO_new(socketBIO) else {
+            SSL_free(ssl)
+            return false
+        }
+        BIO_set_data(bio, connection)
+        BIO_set_init(bio, 1)
+        SSL_set_bio(ssl, bio, bio)
+        connection.pointee.ssl = ssl
+        connection.pointee.tls = .handshaking
+        return true
+    }
+
+    /// Moves a handshake on. False when it failed and the connection is gone.
+    mutating func handshake(_ connection: Conn) -> Bool {
+        let outcome = SSL_do_handshake(connection.pointee.ssl)
+        if outcome == 1 {
+            counts.handshakes += 1
+            if SSL_session_reused(connection.pointee.ssl) != 0 { counts.resumed += 1 }
+            return established(connection)
+        }
+        let reason = SSL_get_error(connection.pointee.ssl, outcome)
+        if (reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE) && !connection.pointee.endOfInput { return true }
+        ERR_clear_error()
+        counts.handshakeFailures += 1
+        if connection.pointee.role == .upstream { upstreamFailed(connection) } else { close(connection) }
+        return false
+    }
+
+    /// The chain is verified; now the name in it must be the right one.
+    private mutating func established(_ connection: Conn) -> Bool {
+        guard let ssl = connection.pointee.ssl, let principal = peerPrincipal(ssl) else {
+            counts.handshakeFailures += 1
+            if connection.pointee.role == .upstream { upstreamFailed(connection) } else { close(connection) }
+            return false
+        }
+        connection.pointee.tls = .established
+        connection.pointee.isMutual = true
+        // What came with the handshake's last flight is in OpenSSL's buffer; no event will tell of it.
+        queue(connection)
+        if connection.pointee.role == .upstream {
+            let endpoint = endpoints + Int(connection.pointee.endpoint)
+            let length = Int(endpoint.pointee.principalLength)
+            guard let expected = endpoint.pointee.principal, principal.utf8.count == length,
+                principal.utf8.elementsEqual(UnsafeBufferPointer(start: expected, count: length))
+            else {
+                counts.handshakeFailures += 1
+                connection.pointee.tls = .handshaking
+                upstreamFailed(connection)
+                return false
+            }
+            connected(connection)
+            return true
+        }
+        connection.pointee.secure = .mutualTLS
+        connection.pointee.principalLabels = labels.number(of: PeerHeader.byCertificate(principal))
+        connection.pointee.peerLabels = connection.pointee.principalLabels
+        keepCertificateLine(connection, principal)
+        switch ApplicationProtocol.negotiated(ssl) {
+        case .http:
+            connection.pointee.mode = .http
+            setDeadline(connection, after: Limits.idleClient)
+        case .opaque: startTunnel(connection)
+        case nil:
+            close(connection)
+            return false
+        }
+        return connection.pointee.role == .client
+    }
+
+    private func keepCertificateLine(_ client: Conn, _ principal: String) {
+        guard let table else { return }
+        let own = table.pointee.arrays.principal
+        let by = String(
+            decoding: UnsafeBufferPointer(start: table.pointee.arrays.text + Int(own.offset), count: Int(own.count)), as: UTF8.self)
+        let line = Array("x-forwarded-client-cert: By=\(by);URI=\(principal)\r\n".utf8)
+        let memory = Bytes.allocate(capacity: line.count)
+        for (place, byte) in line.enumerated() { memory[place] = byte }
+        client.pointee.certificateLine = memory
+        client.pointee.certificateLineLength = Int32(line.count)
+    }
+}
+
+extension LiveEndpoint {
+    static let sessionOffset = MemoryLayout<LiveEndpoint>.offset(of: \.session) ?? 0
+}
