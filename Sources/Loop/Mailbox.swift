@@ -1,6 +1,6 @@
 import CKernel
 import Glibc
-package import Synchronization
+import Synchronization
 
 /// How other threads reach a loop: messages under a lock, and an eventfd in the loop's poller. The only lock a loop takes.
 package final class Mailbox<Message: Sendable>: Sendable {

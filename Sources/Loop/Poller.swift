@@ -1,17 +1,17 @@
-package import CKernel
+import CKernel
 import Glibc
 package import Kernel
 
 /// One epoll instance and the events of its last wait. Keys are the owner's: slab index and generation.
 package struct Poller: ~Copyable {
     private let descriptor: CInt
-    private let events: UnsafeMutablePointer<epoll_event>
+    private let events: UnsafeMutableRawPointer
     private static let batch = 512
 
     package init() throws(SystemCallFailed) {
         descriptor = weft_poll_create()
         guard descriptor >= 0 else { throw SystemCallFailed("epoll_create1", code: errno, on: "a loop") }
-        events = .allocate(capacity: Self.batch)
+        events = .allocate(byteCount: Self.batch * Int(WEFT_EVENT_SIZE), alignment: 16)
     }
 
     deinit {

@@ -1,196 +1,48 @@
 // Sockets, epoll and clocks as the loops use them. Calls that can fail return -errno, so that no caller reads errno too late.
+// No system header is included here: their types would belong to this module then.
 #pragma once
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <sys/un.h>
-#include <time.h>
-#include <unistd.h>
-
-static inline uint64_t weft_monotonic_nanoseconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
-}
-
-static inline int64_t weft_wall_milliseconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-// epoll ----------------------------------------------------------------------------------------------------------------
 
 enum {
-    WEFT_POLL_READ = EPOLLIN,
-    WEFT_POLL_WRITE = EPOLLOUT,
-    WEFT_POLL_HANGUP = EPOLLRDHUP | EPOLLHUP | EPOLLERR,
-    WEFT_POLL_ERROR = EPOLLERR | EPOLLHUP,
+    WEFT_POLL_READ = 0x1,
+    WEFT_POLL_WRITE = 0x4,
+    WEFT_POLL_HANGUP = 0x2018,  // the peer ended its side, both sides, or broke
+    WEFT_EVENT_SIZE = 16,
 };
 
-static inline int weft_poll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
-
-static inline int weft_poll_add_events(int poll, int fd, uint32_t events, uint64_t key) {
-    struct epoll_event e = {.events = events};
-    e.data.u64 = key;
-    return epoll_ctl(poll, EPOLL_CTL_ADD, fd, &e) < 0 ? -errno : 0;
-}
+uint64_t weft_monotonic_nanoseconds(void);
+int64_t weft_wall_milliseconds(void);
+int weft_poll_create(void);
 // Both directions, edge-triggered, registered once: no epoll_ctl a request.
-static inline int weft_poll_add(int poll, int fd, uint64_t key) {
-    return weft_poll_add_events(poll, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, key);
-}
+int weft_poll_add(int poll, int fd, uint64_t key);
 // Readable, level-triggered; one of several loops on the same descriptor wakes.
-static inline int weft_poll_add_listener(int poll, int fd, uint64_t key) {
-    return weft_poll_add_events(poll, fd, EPOLLIN | EPOLLEXCLUSIVE, key);
-}
-static inline int weft_poll_add_readable(int poll, int fd, uint64_t key) { return weft_poll_add_events(poll, fd, EPOLLIN, key); }
-static inline int weft_poll_remove(int poll, int fd) { return epoll_ctl(poll, EPOLL_CTL_DEL, fd, NULL) < 0 ? -errno : 0; }
-static inline int weft_poll_wait(int poll, struct epoll_event *into, int count, int milliseconds) {
-    int r = epoll_wait(poll, into, count, milliseconds);
-    return r < 0 ? -errno : r;
-}
-static inline uint64_t weft_event_key(const struct epoll_event *e, long i) { return e[i].data.u64; }
-static inline uint32_t weft_event_mask(const struct epoll_event *e, long i) { return e[i].events; }
-
-static inline int weft_eventfd(void) { return eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }
-
-// TCP over IPv4. Addresses and ports are in host order. -----------------------------------------------------------------
-
-static inline struct sockaddr_in weft_ipv4(uint32_t address, uint16_t port) {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
-    a.sin_addr.s_addr = htonl(address);
-    return a;
-}
-static inline void weft_no_delay(int fd) {
-    int one = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-}
+int weft_poll_add_listener(int poll, int fd, uint64_t key);
+int weft_poll_add_readable(int poll, int fd, uint64_t key);
+int weft_poll_remove(int poll, int fd);
+int weft_poll_wait(int poll, void *into, int count, int milliseconds);
+uint64_t weft_event_key(const void *events, long i);
+uint32_t weft_event_mask(const void *events, long i);
+int weft_eventfd(void);
+void weft_no_delay(int fd);
 // Starts a connection; the outcome comes as writability and weft_socket_error.
-static inline int weft_connect_ipv4(uint32_t address, uint16_t port) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -errno;
-    weft_no_delay(fd);
-    struct sockaddr_in a = weft_ipv4(address, port);
-    if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0 && errno != EINPROGRESS) {
-        int code = errno;
-        close(fd);
-        return -code;
-    }
-    return fd;
-}
-static inline int weft_listen_ipv4(uint32_t address, uint16_t port, int share, int backlog) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -errno;
-    int one = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (share) setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
-    struct sockaddr_in a = weft_ipv4(address, port);
-    if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0 || listen(fd, backlog) < 0) {
-        int code = errno;
-        close(fd);
-        return -code;
-    }
-    return fd;
-}
-static inline int weft_udp_ipv4(uint32_t address, uint16_t port) {
-    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -errno;
-    int one = 1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    struct sockaddr_in a = weft_ipv4(address, port);
-    if (bind(fd, (struct sockaddr *)&a, sizeof a) < 0) {
-        int code = errno;
-        close(fd);
-        return -code;
-    }
-    return fd;
-}
-static inline long weft_receive_from(int fd, void *into, size_t count, uint32_t *address, uint16_t *port) {
-    struct sockaddr_in a;
-    socklen_t length = sizeof a;
-    long r = recvfrom(fd, into, count, 0, (struct sockaddr *)&a, &length);
-    if (r < 0) return -(long)errno;
-    *address = ntohl(a.sin_addr.s_addr);
-    *port = ntohs(a.sin_port);
-    return r;
-}
-static inline long weft_send_to(int fd, const void *from, size_t count, uint32_t address, uint16_t port) {
-    struct sockaddr_in a = weft_ipv4(address, port);
-    long r = sendto(fd, from, count, MSG_NOSIGNAL, (struct sockaddr *)&a, sizeof a);
-    return r < 0 ? -(long)errno : r;
-}
-static inline int weft_accept(int listener, uint32_t *address, uint16_t *port) {
-    struct sockaddr_in a;
-    socklen_t length = sizeof a;
-    int fd = accept4(listener, (struct sockaddr *)&a, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) return -errno;
-    weft_no_delay(fd);
-    *address = a.sin_family == AF_INET ? ntohl(a.sin_addr.s_addr) : 0;
-    *port = a.sin_family == AF_INET ? ntohs(a.sin_port) : 0;
-    return fd;
-}
+int weft_connect_ipv4(uint32_t address, uint16_t port);
+int weft_listen_ipv4(uint32_t address, uint16_t port, int share, int backlog);
+int weft_udp_ipv4(uint32_t address, uint16_t port);
+long weft_receive_from(int fd, void *into, size_t count, uint32_t *address, uint16_t *port);
+long weft_send_to(int fd, const void *from, size_t count, uint32_t address, uint16_t port);
+int weft_accept(int listener, uint32_t *address, uint16_t *port);
 // Where the client wanted to go before a redirect rule sent it here (SO_ORIGINAL_DST, 80); -ENOENT if nothing redirected it.
-static inline int weft_original_destination(int fd, uint32_t *address, uint16_t *port) {
-    struct sockaddr_in a;
-    socklen_t length = sizeof a;
-    if (getsockopt(fd, IPPROTO_IP, 80, &a, &length) < 0) return -errno;
-    *address = ntohl(a.sin_addr.s_addr);
-    *port = ntohs(a.sin_port);
-    return 0;
-}
-static inline int weft_local_address(int fd, uint32_t *address, uint16_t *port) {
-    struct sockaddr_in a;
-    socklen_t length = sizeof a;
-    if (getsockname(fd, (struct sockaddr *)&a, &length) < 0) return -errno;
-    *address = ntohl(a.sin_addr.s_addr);
-    *port = ntohs(a.sin_port);
-    return 0;
-}
-static inline int weft_socket_error(int fd) {
-    int code = 0;
-    socklen_t length = sizeof code;
-    getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length);
-    return code;
-}
-static inline long weft_receive(int fd, void *into, size_t count) {
-    long r = recv(fd, into, count, 0);
-    return r < 0 ? -(long)errno : r;
-}
-static inline long weft_peek(int fd, void *into, size_t count) {
-    long r = recv(fd, into, count, MSG_PEEK);
-    return r < 0 ? -(long)errno : r;
-}
-static inline long weft_send(int fd, const void *from, size_t count) {
-    long r = send(fd, from, count, MSG_NOSIGNAL);
-    return r < 0 ? -(long)errno : r;
-}
-static inline void weft_shutdown_write(int fd) { shutdown(fd, SHUT_WR); }
+int weft_original_destination(int fd, uint32_t *address, uint16_t *port);
+int weft_local_address(int fd, uint32_t *address, uint16_t *port);
+int weft_socket_error(int fd);
+long weft_receive(int fd, void *into, size_t count);
+long weft_peek(int fd, void *into, size_t count);
+long weft_send(int fd, const void *from, size_t count);
+void weft_shutdown_write(int fd);
 // Closing then sends a reset instead of waiting for what is unsent.
-static inline void weft_reset_on_close(int fd) {
-    struct linger l = {.l_onoff = 1, .l_linger = 0};
-    setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
-}
+void weft_reset_on_close(int fd);
 // Blocking connection to a Unix socket; -errno.
-static inline int weft_connect_unix(const char *path) {
-    struct sockaddr_un a = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof a.sun_path) return -ENAMETOOLONG;
-    strcpy(a.sun_path, path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -errno;
-    if (connect(fd, (struct sockaddr *)&a, sizeof a) < 0) {
-        int code = errno;
-        close(fd);
-        return -code;
-    }
-    return fd;
-}
+int weft_connect_unix(const char *path);
+// Names the calling thread, up to 15 bytes.
+void weft_name_thread(const char *name);

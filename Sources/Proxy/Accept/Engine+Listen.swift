@@ -1,5 +1,6 @@
 import CKernel
 import Glibc
+import Loop
 import ProxyResources
 
 extension Engine {

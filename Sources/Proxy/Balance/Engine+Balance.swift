@@ -1,5 +1,6 @@
 import COpenSSL
 import Glibc
+import Loop
 import TLS
 
 extension Engine {

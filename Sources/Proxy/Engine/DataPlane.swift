@@ -53,8 +53,9 @@ package final class DataPlane: Sendable {
             let plan = plans[place]
             let labels = labels
             let spread = seed == 0 ? Clock.monotonic : seed
-            var engine = try Engine(
-                mailbox: mailbox, labels: labels, seed: spread &+ UInt64(place) &* 0x9E37_79B9_7F4A_7C15, inherited: inherited,
+            let poller = try Poller()
+            var engine = Engine(
+                poller: poller, mailbox: mailbox, labels: labels, seed: spread &+ UInt64(place) &* 0x9E37_79B9_7F4A_7C15, inherited: inherited,
                 ownPorts: ownPorts)
             for listening in plan { engine.listen(listening) }
             start("loop-\(place)", Parked(engine))

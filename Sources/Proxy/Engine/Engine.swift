@@ -101,9 +101,10 @@ struct Engine: ~Copyable {
     var isStopped = false
 
     init(
-        mailbox: Mailbox<LoopMessage>, labels: LabelBook, seed: UInt64, inherited: [String: CInt], ownPorts: Set<UInt16>
-    ) throws(SystemCallFailed) {
-        poller = try Poller()
+        poller: consuming Poller, mailbox: Mailbox<LoopMessage>, labels: LabelBook, seed: UInt64, inherited: [String: CInt],
+        ownPorts: Set<UInt16>
+    ) {
+        self.poller = poller
         self.mailbox = mailbox
         self.labels = labels
         self.inherited = inherited
@@ -113,8 +114,7 @@ struct Engine: ~Copyable {
         timers = TimerWheel(now: now)
         slab = Self.zeroed(Limits.connections)
         endpoints = Self.zeroed(Limits.endpoints)
-        guard let door = open(mailbox.descriptor, .mailbox) else { throw SystemCallFailed("mmap", code: ENOMEM, on: "a loop's connections") }
-        _ = poller.addReadable(mailbox.descriptor, key: key(door))
+        if let door = open(mailbox.descriptor, .mailbox) { _ = self.poller.addReadable(mailbox.descriptor, key: key(door)) }
     }
 
     /// Memory that costs nothing until it is touched.
@@ -205,9 +205,9 @@ struct Engine: ~Copyable {
             return
         case .free: return
         }
-        if mask & (UInt32(WEFT_POLL_READ.rawValue) | UInt32(WEFT_POLL_HANGUP.rawValue)) != 0 {
+        if mask & (UInt32(WEFT_POLL_READ) | UInt32(WEFT_POLL_HANGUP)) != 0 {
             connection.pointee.isDrained = false
-            if mask & UInt32(WEFT_POLL_HANGUP.rawValue) != 0 { connection.pointee.hangup = true }
+            if mask & UInt32(WEFT_POLL_HANGUP) != 0 { connection.pointee.hangup = true }
         }
         let waits =
             connection.pointee.isConnecting || connection.pointee.tls == .handshaking || connection.pointee.hasOutput

@@ -1,3 +1,4 @@
+import CKernel
 import Glibc
 
 /// Starts threads of our own: the data plane has no tasks.
@@ -31,7 +32,11 @@ enum Thread {
     static func start(_ name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t { launch(name, body) }
 
     private static func launch(_ name: String, _ body: @escaping @Sendable () -> Void) -> pthread_t {
-        let runner = Unmanaged.passRetained(Runner(body))
+        let runner = Unmanaged.passRetained(
+            Runner {
+                weft_name_thread(name)
+                body()
+            })
         var attributes = pthread_attr_t()
         pthread_attr_init(&attributes)
         pthread_attr_setstacksize(&attributes, 1 << 20)
@@ -42,7 +47,6 @@ enum Thread {
             return nil
         }, runner.toOpaque())
         if code != 0 { fatalError("pthread_create: \(String(cString: strerror(code)))") }
-        pthread_setname_np(thread, name)
         return thread
     }
 }

@@ -1,6 +1,7 @@
 import CKernel
 import COpenSSL
 import Glibc
+import Loop
 import TLS
 import Wire
 

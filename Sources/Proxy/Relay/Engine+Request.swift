@@ -1,5 +1,6 @@
 import Glibc
 import Loop
+import TLS
 import Wire
 
 extension Engine {

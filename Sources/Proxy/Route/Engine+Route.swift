@@ -1,5 +1,6 @@
 import Glibc
 import Loop
+import ProxyResources
 import Wire
 
 /// Where a request goes, before an endpoint is chosen.

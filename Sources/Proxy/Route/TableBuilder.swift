@@ -1,5 +1,5 @@
 import Loop
-import ProxyResources
+package import ProxyResources
 import TLS
 
 /// Remembers the number each endpoint has, so that connections to it outlive a change of configuration.

@@ -43,6 +43,6 @@ nonisolated(unsafe) let socketBIO: OpaquePointer = {
         }
         return CInt(truncatingIfNeeded: written)
     }
-    BIO_meth_set_ctrl(method) { _, command, _, _ in command == CInt(WEFT_BIO_CTRL_FLUSH.rawValue) ? 1 : 0 }
+    BIO_meth_set_ctrl(method) { _, command, _, _ in command == CInt(WEFT_BIO_CTRL_FLUSH) ? 1 : 0 }
     return method
 }()

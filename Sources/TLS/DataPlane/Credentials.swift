@@ -1,4 +1,4 @@
-package import COpenSSL
+import COpenSSL
 import Glibc
 
 /// One workload's certificate, key and trusted roots, ready for both ends of a connection.

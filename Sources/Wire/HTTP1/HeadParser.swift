@@ -1,4 +1,4 @@
-package import Glibc
+import Glibc
 
 package typealias Bytes = UnsafeMutablePointer<UInt8>
 
