@@ -1,1 +1,33 @@
-print("meshproxy")
+import Glibc
+import Proxy
+
+signal(SIGPIPE, SIG_IGN)
+// Signals are taken by this thread alone, in `sigwait`.
+var signals = sigset_t()
+sigemptyset(&signals)
+for number in [SIGTERM, SIGINT] { sigaddset(&signals, number) }
+pthread_sigmask(SIG_BLOCK, &signals, nil)
+
+func say(_ text: String, to file: Int32) {
+    var text = text
+    text.withUTF8 { _ = write(file, $0.baseAddress, $0.count) }
+}
+
+switch CommandLineOptions.read(Array(CommandLine.arguments.dropFirst())) {
+case .print(let text):
+    say(text, to: 1)
+case .fault(let text):
+    say("meshproxy: \(text)\n", to: 2)
+    exit(64)
+case .start(let options):
+    do {
+        let program = try Program(options)
+        var number: Int32 = 0
+        sigwait(&signals, &number)
+        program.drain()
+        exit(0)
+    } catch {
+        say("meshproxy: \(error)\n", to: 2)
+        exit(1)
+    }
+}

@@ -1,0 +1,117 @@
+import ProxyResources
+import Wire
+
+/// What the proxy answers about itself, by listener and path.
+struct AdminPages: Sendable {
+    enum Door: Sendable { case health, metrics, admin }
+
+    struct Page {
+        var status = 200
+        var type = "application/json"
+        var body: [UInt8] = []
+        static func text(_ text: String, status: Int = 200) -> Page { Page(status: status, type: "text/plain", body: Array(text.utf8)) }
+        static func json(_ json: JSON) -> Page { Page(body: Array(json.pretty().utf8)) }
+    }
+
+    let state: ProgramState
+
+    func page(_ door: Door, _ method: String, _ path: String) -> Page {
+        guard method == "GET" || method == "HEAD" else { return .text("only GET\n", status: 405) }
+        switch (door, path) {
+        case (.health, "/healthz/ready"), (.admin, "/ready"): return ready()
+        case (.metrics, "/stats/prometheus"), (.admin, "/stats/prometheus"), (.admin, "/stats"), (.metrics, "/metrics"): return metrics()
+        case (.admin, "/config_dump"): return .json(configuration())
+        case (.admin, "/edges"): return .json(edges())
+        case (.admin, "/"): return .text("/config_dump\n/edges\n/ready\n/stats\n")
+        default: return .text("no such page: \(path)\n", status: 404)
+        }
+    }
+
+    private func ready() -> Page {
+        if state.isReady { return .text("ready\n") }
+        return .text(state.read { $0.isDraining } ? "draining\n" : "not configured yet\n", status: 503)
+    }
+
+    private func metrics() -> Page {
+        let workload = state.read { $0.configuration?.workload }
+        let text = MetricsText.render(state.plane.collect(), labels: state.plane.labels, workload: workload)
+        return Page(type: "text/plain; version=0.0.4; charset=utf-8", body: text)
+    }
+
+    /// What this proxy runs, as the control plane sent it; keys stay secret.
+    private func configuration() -> JSON {
+        let held = state.read { held in
+            (held.configuration, held.identity, held.versions, held.isConnected, held.isRestored, held.generation, held.lastFault)
+        }
+        var dump = JSONObject()
+        dump["role"] = .string(state.role)
+        dump["generation"] = .int(Int64(held.5))
+        dump["connected"] = .bool(held.3)
+        dump["restored"] = .bool(held.4)
+        if !held.6.isEmpty { dump["lastFault"] = .string(held.6) }
+        if let identity = held.1 {
+            var json = identity.json
+            json["privateKey"] = "(secret)"
+            dump["identity"] = json
+        }
+        if let configuration = held.0 {
+            dump["workload"] = configuration.workload.json
+            dump["servicePorts"] = .array(configuration.servicePorts.sorted { $0.key < $1.key }.map(\.value.json))
+            dump["backends"] = .array(configuration.backends.sorted { $0.key < $1.key }.map(\.value.json))
+        }
+        var versions = JSONObject()
+        for (kind, names) in held.2.sorted(by: { $0.key.rawValue < $1.key.rawValue }) { versions[kind.word] = JSON(names) }
+        dump["versions"] = .object(versions)
+        return .object(dump)
+    }
+
+    /// Who talked with whom, from the counters.
+    private func edges() -> JSON {
+        struct Edge: Hashable {
+            var peer: UInt32
+            var service: UInt32
+            var isDestination: Bool
+            var security: Security
+        }
+        let merged = MetricsText.merge(state.plane.collect().map(\.series))
+        let (peers, services) = state.plane.labels.contents()
+        let own = state.read { $0.configuration?.workload }
+        var counts: [Edge: (requests: UInt64, failed: UInt64)] = [:]
+        for series in merged {
+            let key = series.key
+            let edge = Edge(peer: key.peer, service: key.service, isDestination: key.isDestination, security: key.security)
+            var count = counts[edge] ?? (0, 0)
+            count.requests += series.count
+            if key.kind == .http && key.status >= 500 { count.failed += series.count }
+            counts[edge] = count
+        }
+        var list: [JSON] = []
+        let ordered = counts.sorted { ($0.key.service, $0.key.peer) < ($1.key.service, $1.key.peer) }
+        for (edge, count) in ordered {
+            let other = Int(edge.peer) < peers.count ? peers[Int(edge.peer)] : .unknown
+            func workload(_ isOwn: Bool) -> JSON {
+                var json = JSONObject()
+                json["workload"] = .string(isOwn ? own?.name ?? "" : other.workload)
+                json["namespace"] = .string(isOwn ? own?.namespace ?? "" : other.namespace)
+                json["principal"] = .string(isOwn ? own?.principal ?? "" : other.principal)
+                json["version"] = .string(isOwn ? own?.version ?? "" : other.version)
+                return .object(json)
+            }
+            var json = JSONObject()
+            json["direction"] = .string(edge.isDestination ? "inbound" : "outbound")
+            json["source"] = workload(!edge.isDestination)
+            json["destination"] = workload(edge.isDestination)
+            json["service"] = .string(Int(edge.service) < services.count ? services[Int(edge.service)] : "unknown")
+            json["security"] = .string(edge.security.word)
+            json["requests"] = .int(Int64(count.requests))
+            json["failed"] = .int(Int64(count.failed))
+            list.append(.object(json))
+        }
+        return .array(list)
+    }
+}
+
+extension ProxyResource.Kind {
+    /// `ServicePort`
+    var word: String { String(rawValue.split(separator: ".").last ?? "") }
+}

@@ -1,0 +1,122 @@
+import Glibc
+package import Kernel
+import Loop
+package import ProxyResources
+
+/// How a proxy is started.
+package struct ProgramOptions: Sendable {
+    package enum Role: String, Sendable { case sidecar, gateway, run }
+    package var role: Role
+    package var concurrency = 0
+    package var meshSocket = "/var/run/weft/mesh/mesh.sock"
+    package var configFile: String?
+    /// Where the last good configuration is kept; empty for nowhere.
+    package var stateDirectory = "/tmp/weft-proxy"
+    package var outboundPort = 15001
+    package var inboundPort = 15006
+    package var healthPort = 15021
+    package var metricsPort = 15090
+    package var adminPort = 15000
+    package var dnsPort = 15053
+    /// How long after SIGTERM the proxy serves at least, and at most, in seconds.
+    package var drainSeconds = 2
+    package var drainLimitSeconds = 25
+
+    package init(role: Role) { self.role = role }
+}
+
+/// One proxy: its loops and the threads beside them.
+package final class Program: Sendable {
+    package let options: ProgramOptions
+    package let state: ProgramState
+
+    /// Opens all listeners and starts all threads.
+    package init(_ options: ProgramOptions) throws {
+        self.options = options
+        let loops = options.concurrency > 0 ? options.concurrency : Processors.usable()
+        let inherited = InheritedDescriptors.take()
+        var listeners: [ListenerOption] = []
+        var file: ConfigurationFile? = nil
+        switch options.role {
+        case .sidecar:
+            listeners.append(ListenerOption(side: .outbound, port: options.outboundPort))
+            listeners.append(ListenerOption(side: .inbound, port: options.inboundPort))
+        case .gateway: break
+        case .run:
+            guard let path = options.configFile else { throw ConfigurationFault("run needs --config FILE") }
+            let read = try ConfigurationFile(reading: path)
+            listeners = read.listeners
+            file = read
+        }
+        let plane = try DataPlane(loops: loops, listeners: listeners, inherited: inherited)
+        let keeper = options.role == .run ? nil : LastGood(directory: options.stateDirectory)
+        state = ProgramState(plane: plane, role: options.role.rawValue, keeper: keeper)
+        if let file {
+            try plane.apply(file.configuration, identity: file.identity)
+            state.adopt(file.configuration, identity: file.identity)
+        } else {
+            state.restore()
+            DiscoveryClient.start(socket: options.meshSocket, state: state)
+        }
+        try AdminServer.start(state: state, options: options)
+        if options.role == .sidecar && options.dnsPort > 0 { try NameServer.start(port: options.dnsPort, state: state) }
+        log("meshproxy \(options.role.rawValue) started with \(loops) loop\(loops == 1 ? "" : "s")")
+    }
+
+    /// Takes its leave: not ready, responses close their connections, and the end when nothing is in flight or the time is over.
+    package func drain() {
+        state.beginDraining()
+        state.plane.drain()
+        let start = Clock.monotonic
+        let least = start + UInt64(options.drainSeconds) * 1_000_000_000
+        let most = start + UInt64(max(options.drainSeconds, options.drainLimitSeconds)) * 1_000_000_000
+        while true {
+            usleep(100_000)
+            let now = Clock.monotonic
+            if now >= most { break }
+            if now < least { continue }
+            if state.plane.collect().allSatisfy({ $0.counts.exchanges == 0 }) { break }
+        }
+        state.plane.stop()
+    }
+}
+
+/// How many loops this machine, or this container's share of it, is worth: one or two.
+enum Processors {
+    static func usable() -> Int {
+        var count = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+        func number(_ path: String, _ place: Int) -> Int? {
+            guard let bytes = try? SmallFile.read(path) else { return nil }
+            let words = String(decoding: bytes, as: UTF8.self).split { $0 == " " || $0 == "\n" }
+            return words.count > place ? Int(words[place]) : nil
+        }
+        var quota = number("/sys/fs/cgroup/cpu.max", 0)
+        var period = number("/sys/fs/cgroup/cpu.max", 1)
+        if quota == nil {
+            quota = number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", 0)
+            period = number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", 0)
+        }
+        if let quota, let period, quota > 0, period > 0 { count = min(count, (quota + period - 1) / period) }
+        return max(1, min(2, count))
+    }
+}
+
+/// Sockets passed in, as systemd does it: descriptors from 3 on, named in LISTEN_FDNAMES.
+enum InheritedDescriptors {
+    static func take() -> [String: CInt] {
+        guard let text = getenv("LISTEN_FDS"), let count = Int(String(cString: text)), count > 0, count < 1024 else { return [:] }
+        if let owner = getenv("LISTEN_PID"), let pid = Int32(String(cString: owner)), pid != getpid() { return [:] }
+        let names = getenv("LISTEN_FDNAMES").map { String(cString: $0).split(separator: ":", omittingEmptySubsequences: false).map(String.init) }
+        var found: [String: CInt] = [:]
+        for place in 0..<count {
+            let descriptor = CInt(3 + place)
+            let flags = fcntl(descriptor, F_GETFL)
+            if flags < 0 { continue }
+            _ = fcntl(descriptor, F_SETFL, flags | O_NONBLOCK)
+            _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
+            let name = names.flatMap { place < $0.count ? $0[place] : nil } ?? "fd\(place)"
+            found[name] = descriptor
+        }
+        return found
+    }
+}

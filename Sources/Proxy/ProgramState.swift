@@ -1,0 +1,83 @@
+import ProxyResources
+import Synchronization
+
+/// What the threads beside the loops share.
+package final class ProgramState: Sendable {
+    struct Held: Sendable {
+        var configuration: ProxyConfiguration?
+        var identity: Identity?
+        /// By kind and name, as the control plane numbers them.
+        var versions: [ProxyResource.Kind: [String: String]] = [:]
+        var isDraining = false
+        var isConnected = false
+        /// From a file of an earlier life, not yet confirmed by the control plane.
+        var isRestored = false
+        var generation: UInt64 = 0
+        var lastFault = ""
+    }
+
+    package let plane: DataPlane
+    let role: String
+    private let keeper: LastGood?
+    private let held = Mutex(Held())
+
+    init(plane: DataPlane, role: String, keeper: LastGood?) {
+        self.plane = plane
+        self.role = role
+        self.keeper = keeper
+    }
+
+    func read<Value>(_ body: (borrowing Held) -> Value) -> Value { held.withLock { body($0) } }
+
+    package func adopt(_ configuration: ProxyConfiguration, identity: Identity?) {
+        held.withLock {
+            $0.configuration = configuration
+            $0.identity = identity
+        }
+    }
+
+    /// Gives what the control plane sent to the loops, and keeps it for a life without the control plane.
+    func apply(
+        _ configuration: ProxyConfiguration, identity: Identity?, versions: [ProxyResource.Kind: [String: String]]
+    ) throws {
+        let generation = try plane.apply(configuration, identity: identity)
+        held.withLock {
+            $0.configuration = configuration
+            $0.identity = identity
+            $0.versions = versions
+            $0.isRestored = false
+            $0.generation = generation
+        }
+        keeper?.save(configuration, identity: identity, versions: versions)
+    }
+
+    /// Starts with what an earlier life of this container was told.
+    func restore() {
+        guard let kept = keeper?.load() else { return }
+        do {
+            let generation = try plane.apply(kept.configuration, identity: kept.identity)
+            held.withLock {
+                $0.configuration = kept.configuration
+                $0.identity = kept.identity
+                $0.versions = kept.versions
+                $0.isRestored = true
+                $0.generation = generation
+            }
+            log("started with the configuration kept at \(keeper?.path ?? "")")
+        } catch {
+            log("the configuration kept at \(keeper?.path ?? "") cannot be used: \(error)", level: "warning")
+        }
+    }
+
+    func beginDraining() { held.withLock { $0.isDraining = true } }
+    func note(connected: Bool) { held.withLock { $0.isConnected = connected } }
+    func note(fault: String) { held.withLock { $0.lastFault = fault } }
+
+    /// Ready to take traffic: configured, and not on the way out.
+    package var isReady: Bool {
+        held.withLock { held in
+            guard let configuration = held.configuration, !held.isDraining else { return false }
+            return held.identity != nil || configuration.workload.principal.isEmpty || role == "run"
+        }
+    }
+}

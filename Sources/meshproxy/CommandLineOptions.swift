@@ -1,0 +1,103 @@
+import Proxy
+
+/// What the command line asks for.
+enum CommandLineOptions {
+    case start(ProgramOptions)
+    case print(String)
+    case fault(String)
+
+    static let version = "0.1.0"
+
+    static let help = """
+        meshproxy: the data plane of Weft
+
+        USAGE
+          meshproxy sidecar [options]     takes a pod's traffic, configured over the mesh socket
+          meshproxy gateway [options]     lets calls from outside into the mesh
+          meshproxy run --config FILE     stands alone, configured by one JSON file
+
+        OPTIONS
+          --mesh-socket PATH      the control plane's socket (default /var/run/weft/mesh/mesh.sock)
+          --config FILE           resources and listeners as JSON, for run
+          --concurrency N         loops; default one a processor of the container's share, at most 2
+          --state DIRECTORY       keeps the last good configuration (default /tmp/weft-proxy; "" for nowhere)
+          --outbound-port N       default 15001
+          --inbound-port N        default 15006
+          --health-port N         default 15021, /healthz/ready; 0 for none, as with the next three
+          --metrics-port N        default 15090, /stats/prometheus
+          --admin-port N          default 15000 on loopback: /config_dump /edges /stats /ready
+          --dns-port N            default 15053
+          --drain-seconds N       serves at least this long after SIGTERM (default 2)
+          --drain-limit N         and at most this long (default 25)
+          --version, --help
+
+        EXAMPLES
+          meshproxy sidecar
+          meshproxy run --config pair.json --admin-port 0 --health-port 0 --metrics-port 9090
+          curl http://127.0.0.1:15000/config_dump
+
+        """
+
+    static func read(_ arguments: [String]) -> CommandLineOptions {
+        var options: ProgramOptions? = nil
+        var rest = arguments[...]
+        var isStandalone = false
+        while let word = rest.popFirst() {
+            switch word {
+            case "--help", "-h", "help": return .print(help)
+            case "--version", "version": return .print("meshproxy \(version)\n")
+            case "sidecar", "gateway", "run":
+                if options != nil { return .fault("\(word): only one of sidecar, gateway, run") }
+                guard let role = ProgramOptions.Role(rawValue: word) else { return .fault("\(word): unknown") }
+                options = ProgramOptions(role: role)
+                isStandalone = role == .run
+                if isStandalone {
+                    options?.healthPort = 0
+                    options?.metricsPort = 0
+                    options?.adminPort = 0
+                }
+            default:
+                guard word.hasPrefix("--") else { return .fault("\(word): unknown command; see meshproxy --help") }
+                var name = word
+                var value: String? = nil
+                if let equals = word.firstIndex(of: "=") {
+                    name = String(word[..<equals])
+                    value = String(word[word.index(after: equals)...])
+                }
+                guard options != nil else { return .fault("\(name): say sidecar, gateway or run first") }
+                guard let value = value ?? rest.popFirst() else { return .fault("\(name): needs a value") }
+                if var changed = options {
+                    if let fault = set(&changed, name, value) { return .fault(fault) }
+                    options = changed
+                }
+            }
+        }
+        guard let options else { return .fault("say sidecar, gateway or run; see meshproxy --help") }
+        if isStandalone && options.configFile == nil { return .fault("run: needs --config FILE") }
+        return .start(options)
+    }
+
+    private static func set(_ options: inout ProgramOptions, _ name: String, _ value: String) -> String? {
+        let numbers: [String: (WritableKeyPath<ProgramOptions, Int>, ClosedRange<Int>)] = [
+            "--concurrency": (\.concurrency, 1...64), "--outbound-port": (\.outboundPort, 1...65535),
+            "--inbound-port": (\.inboundPort, 1...65535), "--health-port": (\.healthPort, 0...65535),
+            "--metrics-port": (\.metricsPort, 0...65535), "--admin-port": (\.adminPort, 0...65535),
+            "--dns-port": (\.dnsPort, 0...65535), "--drain-seconds": (\.drainSeconds, 0...3600),
+            "--drain-limit": (\.drainLimitSeconds, 0...3600),
+        ]
+        if let (path, range) = numbers[name] {
+            guard let number = Int(value), range.contains(number) else {
+                return "\(name): \(value): must be a number from \(range.lowerBound) to \(range.upperBound)"
+            }
+            options[keyPath: path] = number
+            return nil
+        }
+        switch name {
+        case "--mesh-socket": options.meshSocket = value
+        case "--config": options.configFile = value
+        case "--state": options.stateDirectory = value
+        default: return "\(name): unknown option; see meshproxy --help"
+        }
+        return nil
+    }
+}
