@@ -127,7 +127,7 @@ long weft_send_to(int fd, const void *from, size_t count, uint32_t address, uint
     long r = sendto(fd, from, count, MSG_NOSIGNAL, (struct sockaddr *)&a, sizeof a);
     return r < 0 ? -(long)errno : r;
 }
-int weft_accept(int listener, uint32_t *address, uint16_t *port) {
+int weft_tcp_accept(int listener, uint32_t *address, uint16_t *port) {
     struct sockaddr_in a;
     socklen_t length = sizeof a;
     int fd = accept4(listener, (struct sockaddr *)&a, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -160,7 +160,7 @@ int weft_socket_error(int fd) {
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &length);
     return code;
 }
-long weft_receive(int fd, void *into, size_t count) {
+long weft_tcp_receive(int fd, void *into, size_t count) {
     long r = recv(fd, into, count, 0);
     return r < 0 ? -(long)errno : r;
 }
@@ -168,7 +168,7 @@ long weft_peek(int fd, void *into, size_t count) {
     long r = recv(fd, into, count, MSG_PEEK);
     return r < 0 ? -(long)errno : r;
 }
-long weft_send(int fd, const void *from, size_t count) {
+long weft_tcp_send(int fd, const void *from, size_t count) {
     long r = send(fd, from, count, MSG_NOSIGNAL);
     return r < 0 ? -(long)errno : r;
 }

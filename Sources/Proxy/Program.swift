@@ -1,7 +1,7 @@
 import Glibc
-package import Kernel
+import Kernel
 import Loop
-package import ProxyResources
+import ProxyResources
 
 /// How a proxy is started.
 package struct ProgramOptions: Sendable {

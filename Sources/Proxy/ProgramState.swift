@@ -1,4 +1,4 @@
-import ProxyResources
+package import ProxyResources
 import Synchronization
 
 /// What the threads beside the loops share.

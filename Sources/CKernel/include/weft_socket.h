@@ -31,14 +31,14 @@ int weft_listen_ipv4(uint32_t address, uint16_t port, int share, int backlog);
 int weft_udp_ipv4(uint32_t address, uint16_t port);
 long weft_receive_from(int fd, void *into, size_t count, uint32_t *address, uint16_t *port);
 long weft_send_to(int fd, const void *from, size_t count, uint32_t address, uint16_t port);
-int weft_accept(int listener, uint32_t *address, uint16_t *port);
+int weft_tcp_accept(int listener, uint32_t *address, uint16_t *port);
 // Where the client wanted to go before a redirect rule sent it here (SO_ORIGINAL_DST, 80); -ENOENT if nothing redirected it.
 int weft_original_destination(int fd, uint32_t *address, uint16_t *port);
 int weft_local_address(int fd, uint32_t *address, uint16_t *port);
 int weft_socket_error(int fd);
-long weft_receive(int fd, void *into, size_t count);
+long weft_tcp_receive(int fd, void *into, size_t count);
 long weft_peek(int fd, void *into, size_t count);
-long weft_send(int fd, const void *from, size_t count);
+long weft_tcp_send(int fd, const void *from, size_t count);
 void weft_shutdown_write(int fd);
 // Closing then sends a reset instead of waiting for what is unsent.
 void weft_reset_on_close(int fd);

@@ -14,7 +14,7 @@ extension Engine {
             taken += 1
             var address: UInt32 = 0
             var port: UInt16 = 0
-            let fd = weft_accept(door.pointee.fd, &address, &port)
+            let fd = weft_tcp_accept(door.pointee.fd, &address, &port)
             if fd < 0 { return }
             guard let client = open(fd, .client) else {
                 _ = Glibc.close(fd)

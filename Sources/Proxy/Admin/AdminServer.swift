@@ -5,7 +5,7 @@ import Loop
 import Wire
 
 /// Serves health, metrics and admin pages from one thread of its own, so that no reader disturbs traffic.
-struct AdminServer: ~Copyable, Sendable {
+struct AdminServer: ~Copyable {
     private struct Visitor {
         var descriptor: CInt
         var door: AdminPages.Door
@@ -59,7 +59,11 @@ struct AdminServer: ~Copyable, Sendable {
             let now = Clock.monotonic
             for place in visitors.indices.reversed() {
                 let isReady = waiting[doors.count + place].revents != 0
-                let goesOn = isReady ? serve(&visitors[place], now) : now < visitors[place].since + Self.patience
+                var visitor = visitors[place]
+                visitors[place].input = []
+                visitors[place].output = []
+                let goesOn = isReady ? serve(&visitor, now) : now < visitor.since + Self.patience
+                visitors[place] = visitor
                 if goesOn { continue }
                 close(visitors[place].descriptor)
                 visitors.remove(at: place)
@@ -67,7 +71,7 @@ struct AdminServer: ~Copyable, Sendable {
             for (place, entry) in doors.enumerated() where waiting[place].revents != 0 {
                 var address: UInt32 = 0
                 var port: UInt16 = 0
-                let descriptor = weft_accept(entry.descriptor, &address, &port)
+                let descriptor = weft_tcp_accept(entry.descriptor, &address, &port)
                 if descriptor < 0 { continue }
                 if visitors.count >= Self.mostVisitors {
                     close(descriptor)
@@ -83,7 +87,7 @@ struct AdminServer: ~Copyable, Sendable {
         visitor.since = now
         if !visitor.output.isEmpty { return write(&visitor) }
         var space = [UInt8](repeating: 0, count: 8192)
-        let count = space.withUnsafeMutableBytes { weft_receive(visitor.descriptor, $0.baseAddress, $0.count) }
+        let count = space.withUnsafeMutableBytes { weft_tcp_receive(visitor.descriptor, $0.baseAddress, $0.count) }
         if count == -Int(EAGAIN) { return true }
         if count <= 0 { return false }
         visitor.input += space[..<count]
@@ -119,7 +123,7 @@ struct AdminServer: ~Copyable, Sendable {
     private func write(_ visitor: inout Visitor) -> Bool {
         while visitor.written < visitor.output.count {
             let rest = visitor.output.count - visitor.written
-            let count = visitor.output.withUnsafeBytes { weft_send(visitor.descriptor, $0.baseAddress?.advanced(by: visitor.written), rest) }
+            let count = visitor.output.withUnsafeBytes { weft_tcp_send(visitor.descriptor, $0.baseAddress?.advanced(by: visitor.written), rest) }
             if count == -Int(EAGAIN) { return true }
             if count < 0 { return false }
             visitor.written += count

@@ -64,12 +64,11 @@ struct DiscoveryClient: ~Copyable, Sendable {
                 subscription.isComplete = true
                 apply()
             }
-            let count: Int
-            do {
-                let outcome = try space.withUnsafeMutableBytes { space throws(SystemCallFailed) in try connection.read(into: space) }
-                guard case .bytes(let read) = outcome else { return "the control plane closed the connection" }
-                count = read
-            } catch { return "\(error)" }
+            let descriptor = connection.number
+            let count = space.withUnsafeMutableBytes { weft_tcp_receive(descriptor, $0.baseAddress, $0.count) }
+            if count == -Int(EINTR) { continue }
+            if count < 0 { return "read: \(String(cString: strerror(Int32(-count))))" }
+            if count == 0 { return "the control plane closed the connection" }
             do {
                 let messages = try http.receive(space[..<count])
                 if messages.isEmpty { continue }
@@ -110,9 +109,10 @@ struct DiscoveryClient: ~Copyable, Sendable {
 
     private func write(_ bytes: [UInt8], _ connection: borrowing OwnedDescriptor) -> String? {
         var done = 0
+        let descriptor = connection.number
         while done < bytes.count {
             let count = bytes.withUnsafeBytes { space in
-                weft_send(connection.number, space.baseAddress?.advanced(by: done), bytes.count - done)
+                weft_tcp_send(descriptor, space.baseAddress?.advanced(by: done), bytes.count - done)
             }
             if count < 0 { return "write: \(String(cString: strerror(Int32(-count))))" }
             done += count

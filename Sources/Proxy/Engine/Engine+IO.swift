@@ -27,7 +27,7 @@ extension Engine {
             return IO.failed
         }
         if connection.pointee.isDrained { return IO.wouldBlock }
-        let read = weft_receive(connection.pointee.fd, into, count)
+        let read = weft_tcp_receive(connection.pointee.fd, into, count)
         if read > 0 {
             // A short read empties the socket, unless an end is queued behind the bytes.
             if read < count && !connection.pointee.hangup { connection.pointee.isDrained = true }
@@ -51,7 +51,7 @@ extension Engine {
             ERR_clear_error()
             return IO.failed
         }
-        let written = weft_send(connection.pointee.fd, from, count)
+        let written = weft_tcp_send(connection.pointee.fd, from, count)
         if written >= 0 { return written }
         return written == -Int(EAGAIN) || written == -Int(EINTR) ? IO.wouldBlock : IO.failed
     }

@@ -89,8 +89,7 @@ struct NameServer: ~Copyable, Sendable {
             return
         }
         var changed = bytes
-        var number: UInt16 = 0
-        _ = getrandom(&number, 2, 0)
+        let number = UInt16.random(in: 0...UInt16.max)
         changed[0] = UInt8(number >> 8)
         changed[1] = UInt8(number & 255)
         _ = changed.withUnsafeBytes { weft_send_to(descriptor, $0.baseAddress, $0.count, upstream.address.value, upstream.port) }

@@ -1,4 +1,5 @@
 import Loop
+import ProxyResources
 import Synchronization
 import Wire
 

@@ -16,7 +16,7 @@ enum StreamNameServer {
             poll(&waiting, 1, -1)
             var address: UInt32 = 0
             var port: UInt16 = 0
-            let descriptor = weft_accept(door, &address, &port)
+            let descriptor = weft_tcp_accept(door, &address, &port)
             if descriptor < 0 { continue }
             if busy.value.load(ordering: .relaxed) >= most {
                 close(descriptor)
@@ -72,7 +72,7 @@ enum StreamNameServer {
         var bytes = [UInt8](repeating: 0, count: count)
         var done = 0
         while done < count {
-            let taken = bytes.withUnsafeMutableBytes { weft_receive(descriptor, $0.baseAddress?.advanced(by: done), count - done) }
+            let taken = bytes.withUnsafeMutableBytes { weft_tcp_receive(descriptor, $0.baseAddress?.advanced(by: done), count - done) }
             if taken <= 0 { return nil }
             done += taken
         }
@@ -83,7 +83,7 @@ enum StreamNameServer {
         let bytes = [UInt8(message.count >> 8 & 255), UInt8(message.count & 255)] + message
         var done = 0
         while done < bytes.count {
-            let sent = bytes.withUnsafeBytes { weft_send(descriptor, $0.baseAddress?.advanced(by: done), bytes.count - done) }
+            let sent = bytes.withUnsafeBytes { weft_tcp_send(descriptor, $0.baseAddress?.advanced(by: done), bytes.count - done) }
             if sent <= 0 { return false }
             done += sent
         }

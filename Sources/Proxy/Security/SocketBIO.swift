@@ -15,7 +15,7 @@ nonisolated(unsafe) let socketBIO: OpaquePointer = {
             weft_bio_retry_read(bio)
             return -1
         }
-        let read = weft_receive(connection.pointee.fd, into, Int(count))
+        let read = weft_tcp_receive(connection.pointee.fd, into, Int(count))
         if read < Int(count) && !connection.pointee.hangup { connection.pointee.isDrained = true }
         if read == 0 {
             connection.pointee.endOfInput = true
@@ -36,7 +36,7 @@ nonisolated(unsafe) let socketBIO: OpaquePointer = {
         guard let bio, let from, let data = BIO_get_data(bio) else { return -1 }
         let connection = data.assumingMemoryBound(to: Connection.self)
         weft_bio_clear_retry(bio)
-        let written = weft_send(connection.pointee.fd, from, Int(count))
+        let written = weft_tcp_send(connection.pointee.fd, from, Int(count))
         if written < 0 {
             if written == -Int(EAGAIN) || written == -Int(EINTR) { weft_bio_retry_write(bio) }
             return -1
