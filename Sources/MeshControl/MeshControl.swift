@@ -14,7 +14,8 @@ package struct MeshControlConfiguration: Sendable {
     package var identityLifetime: Duration
 
     package init(
-        settings: MeshSettings = MeshSettings(), authorityDirectory: String, proxyImage: String = "weft.dev/meshproxy:dev",
+        settings: MeshSettings = MeshSettings(), authorityDirectory: String,
+        proxyImage: String = "weft.dev/meshproxy:dev",
         gathering: Duration = .milliseconds(20), identityLifetime: Duration = .seconds(24 * 3600)
     ) {
         self.settings = settings
@@ -54,7 +55,8 @@ package final class MeshControl: Sendable {
         let identities = IdentityIssuer(authority, lifetime: configuration.identityLifetime)
         let discovery = Discovery(group: group, issuer: identities, logger: logger)
         let statuses = StatusWriter(api, logger)
-        let (models, published) = AsyncStream.makeStream(of: StatusWriter.Wanted.self, bufferingPolicy: .bufferingNewest(1))
+        let (models, published) = AsyncStream.makeStream(
+            of: StatusWriter.Wanted.self, bufferingPolicy: .bufferingNewest(1))
         let keeper = ModelKeeper(settings: configuration.settings, gathering: configuration.gathering) { model, state in
             discovery.publish(model)
             published.yield(StatusWriter.Wanted(model, state))

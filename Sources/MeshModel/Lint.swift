@@ -17,17 +17,20 @@ private func unknownKind(_ reference: PolicyReference) -> PolicyFinding? {
     switch (group, reference.type.kind) {
     case ("networking.istio.io", "EnvoyFilter"):
         return PolicyFinding(
-            reference, "kind", .unsupported, "EnvoyFilter patches Envoy's own configuration, and the proxy here is not Envoy",
+            reference, "kind", .unsupported,
+            "EnvoyFilter patches Envoy's own configuration, and the proxy here is not Envoy",
             severity: .error)
     case ("security.istio.io", "AuthorizationPolicy"), ("security.istio.io", "RequestAuthentication"):
         return PolicyFinding(
             reference, "kind", .unsupported, "\(reference.type.kind) is not enforced by this version, so it is refused",
             severity: .error)
-    case ("gateway.networking.k8s.io", _), ("networking.istio.io", _), ("telemetry.istio.io", _), ("extensions.istio.io", _),
+    case ("gateway.networking.k8s.io", _), ("networking.istio.io", _), ("telemetry.istio.io", _),
+        ("extensions.istio.io", _),
         ("gateway.networking.x-k8s.io", _):
         let isKnown = MeshState.watched.contains { $0.qualifiedName == reference.type.qualifiedName }
         return isKnown
-            ? nil : PolicyFinding(reference, "kind", .unsupported, "\(reference.type.kind) has no effect in this version")
+            ? nil
+            : PolicyFinding(reference, "kind", .unsupported, "\(reference.type.kind) has no effect in this version")
     default: return nil
     }
 }

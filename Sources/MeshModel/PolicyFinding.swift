@@ -42,7 +42,8 @@ package struct PolicyFinding: Sendable, Hashable, CustomStringConvertible {
     package var severity: Severity
     package var code: Code
 
-    package init(_ object: PolicyReference, _ field: String, _ code: Code, _ message: String, severity: Severity? = nil) {
+    package init(_ object: PolicyReference, _ field: String, _ code: Code, _ message: String, severity: Severity? = nil)
+    {
         self.object = object
         self.field = field
         self.message = message

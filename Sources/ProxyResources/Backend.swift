@@ -23,7 +23,8 @@ package struct Endpoint: Sendable, Hashable {
     package var app: String
 
     package init(
-        address: String, port: Int, principal: String? = nil, workload: String = "", version: String = "", app: String = ""
+        address: String, port: Int, principal: String? = nil, workload: String = "", version: String = "",
+        app: String = ""
     ) {
         self.address = address
         self.port = port

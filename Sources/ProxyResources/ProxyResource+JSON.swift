@@ -3,8 +3,8 @@ package import Wire
 extension ProxyResource {
     /// Decodes what an xDS `Any` holds.
     ///
-    /// - Parameter name: the name the xDS resource has; the content must agree with it.
-    /// - Throws: `ResourceFault` naming the resource and the field; suitable as a NACK's `error_detail`.
+    /// `name`: the name the xDS resource has; the content must agree with it.
+    /// Throws a `ResourceFault` naming the resource and the field; suitable as a NACK's `error_detail`.
     package static func decode(kind: Kind, name: String, bytes: [UInt8]) throws(ResourceFault) -> ProxyResource {
         let label = "\(kind.word) \(name)"
         let json: JSON

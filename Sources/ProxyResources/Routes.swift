@@ -22,7 +22,8 @@ package struct RouteRule: Sendable, Hashable {
 
     package init(
         name: String, matches: [RouteMatch] = [], backends: [WeightedBackend] = [], timeoutMilliseconds: Int? = nil,
-        setRequestHeaders: [HeaderValue] = [], addRequestHeaders: [HeaderValue] = [], removeRequestHeaders: [String] = [],
+        setRequestHeaders: [HeaderValue] = [], addRequestHeaders: [HeaderValue] = [],
+        removeRequestHeaders: [String] = [],
         directStatus: Int? = nil
     ) {
         self.name = name

@@ -116,7 +116,9 @@ final class ADSClient: Sendable {
 
     /// Takes and acknowledges responses until one of this kind that fulfils the condition has come.
     @discardableResult
-    func next(_ kind: ProxyResource.Kind, where holds: (DeltaResponse) -> Bool = { _ in true }) async throws -> DeltaResponse {
+    func next(_ kind: ProxyResource.Kind, where holds: (DeltaResponse) -> Bool = { _ in true }) async throws
+        -> DeltaResponse
+    {
         while true {
             let response = try await next()
             try await acknowledge(response)

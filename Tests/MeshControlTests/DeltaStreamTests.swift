@@ -9,7 +9,8 @@ import Testing
     static func port(_ service: String, _ backend: String) -> ProxyResource {
         .servicePort(
             ServicePort(
-                namespace: "demo", service: service, port: 80, routes: [RouteRule(name: "r", backends: [WeightedBackend(backend: backend)])],
+                namespace: "demo", service: service, port: 80,
+                routes: [RouteRule(name: "r", backends: [WeightedBackend(backend: backend)])],
                 defaultBackend: backend))
     }
     static func ask(
@@ -38,7 +39,8 @@ import Testing
         #expect(stream.receive(Self.ask(.backend, answering: first[0].nonce)) == [])
         #expect(stream.acknowledgedGeneration == 1)
 
-        let second = stream.update(Snapshot(generation: 2, [Self.backend("a"), Self.backend("b", 2), Self.backend("c")]))
+        let second = stream.update(
+            Snapshot(generation: 2, [Self.backend("a"), Self.backend("b", 2), Self.backend("c")]))
         #expect(Self.names(second) == [["b", "c"]])
         _ = stream.receive(Self.ask(.backend, answering: second[0].nonce))
         let third = stream.update(Snapshot(generation: 3, [Self.backend("a")]))
@@ -143,7 +145,8 @@ import Testing
     func messages() throws {
         #expect(VersionedResource(Self.backend("a")).version == VersionedResource(Self.backend("a")).version)
         #expect(VersionedResource(Self.backend("a")).version != VersionedResource(Self.backend("a", 2)).version)
-        var request = Self.ask(.backend, subscribe: ["a", "b"], unsubscribe: ["c"], held: ["d": "1", "e": ""], answering: "7", error: "no")
+        var request = Self.ask(
+            .backend, subscribe: ["a", "b"], unsubscribe: ["c"], held: ["d": "1", "e": ""], answering: "7", error: "no")
         request.node = "demo/x"
         #expect(try DeltaRequest(protobuf: request.protobuf) == request)
         var response = DeltaResponse()

@@ -50,7 +50,9 @@ extension MemoryAPI {
         for document in try yamlDocuments(String(decoding: bytes, as: UTF8.self)) {
             var object = KubeObject(document.json)
             guard let type = Self.types["\(object.apiVersion)/\(object.kind)"] else { continue }
-            if type == .services { object.json[path: ["spec", "clusterIP"]] = .string("10.96.0.\(object.name.utf8.count)") }
+            if type == .services {
+                object.json[path: ["spec", "clusterIP"]] = .string("10.96.0.\(object.name.utf8.count)")
+            }
             seed(type, object)
         }
     }
@@ -70,7 +72,8 @@ extension MemoryAPI {
         seed(.pods, pod)
         for service in Set([name, app]) {
             var slice = KubeObject(
-                apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "demo", name: "\(service)-\(index)")
+                apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "demo", name: "\(service)-\(index)"
+            )
             slice.labels = ["kubernetes.io/service-name": service]
             slice.json["ports"] = [["name": "http", "port": 8080]]
             slice.json["endpoints"] = [
@@ -104,9 +107,12 @@ extension MemoryAPI {
         let own = try #require(held["\(ProxyResource.Kind.workload.rawValue) self"])
         let workload = try Workload(json: JSON(parsing: own.value))
         #expect(workload.principal == "spiffe://cluster.local/ns/demo/sa/frontend")
-        let identity = try Identity(json: JSON(parsing: try #require(held["\(ProxyResource.Kind.identity.rawValue) self"]).value))
+        let identity = try Identity(
+            json: JSON(parsing: try #require(held["\(ProxyResource.Kind.identity.rawValue) self"]).value))
         #expect(identity.trustRoots.contains("BEGIN CERTIFICATE"))
-        try await eventually("consent to the first generation") { mesh.control.proxyStatuses().first?.isCurrent == true }
+        try await eventually("consent to the first generation") {
+            mesh.control.proxyStatuses().first?.isCurrent == true
+        }
 
         try mesh.api.apply(file: "policies/examples/canary/route.yaml")
         let routed = try await client.next(.servicePort)
@@ -148,7 +154,9 @@ extension MemoryAPI {
     @Test("another call, bytes that are no message, and a pod that goes away end the call with a status")
     func ends() async throws {
         let mesh = try await RunningMesh()
-        let wrong = try await ADSClient.connect(mesh.socket, group: mesh.group, call: "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources")
+        let wrong = try await ADSClient.connect(
+            mesh.socket, group: mesh.group,
+            call: "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources")
         try await eventually("the answer") { wrong.trailers != nil }
         #expect(wrong.trailers?["grpc-status"] == "12")
 
@@ -182,7 +190,8 @@ extension MemoryAPI {
         await mesh.control.stop()
 
         let again = try MeshControl.start(
-            api: mesh.api, configuration: MeshControlConfiguration(authorityDirectory: "\(mesh.directory)/pki"), group: mesh.group,
+            api: mesh.api, configuration: MeshControlConfiguration(authorityDirectory: "\(mesh.directory)/pki"),
+            group: mesh.group,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         try await again.open(pod: mesh.pod, directory: mesh.directory)
         let back = try await ADSClient.connect(mesh.socket, group: mesh.group)
@@ -209,13 +218,20 @@ extension MemoryAPI {
         var policy = try await mesh.api.get(.virtualServices, key)
         policy.json[path: ["spec", "http"]] = [["route": [["destination": ["host": "gone"]]]]]
         let said = await mesh.control.findings(.virtualServices, policy)
-        #expect(said.map(\.description) == ["VirtualService demo/catalog: spec.http[0].route[0].destination: host \"gone\" names no service"])
+        #expect(
+            said.map(\.description) == [
+                "VirtualService demo/catalog: spec.http[0].route[0].destination: host \"gone\" names no service"
+            ])
         _ = try await mesh.api.update(.virtualServices, policy)
-        try await eventually("the finding") { try await accepted(.virtualServices)?["message"]?.string?.contains("names no service") == true }
+        try await eventually("the finding") {
+            try await accepted(.virtualServices)?["message"]?.string?.contains("names no service") == true
+        }
 
-        var filter = KubeObject(apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter", namespace: "demo", name: "f")
+        var filter = KubeObject(
+            apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter", namespace: "demo", name: "f")
         filter.spec = [:]
-        let type = ResourceType(group: "networking.istio.io", version: "v1alpha3", resource: "envoyfilters", kind: "EnvoyFilter")
+        let type = ResourceType(
+            group: "networking.istio.io", version: "v1alpha3", resource: "envoyfilters", kind: "EnvoyFilter")
         #expect(await mesh.control.findings(type, filter).map(\.severity) == [.error])
         await mesh.end()
     }

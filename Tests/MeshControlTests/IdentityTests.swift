@@ -33,7 +33,9 @@ import Wire
         #expect(stat("\(path)/ca.key", &info) == 0)
         #expect(info.st_mode & 0o777 == 0o600)
         unlink("\(path)/ca.key")
-        #expect { try MeshAuthority.open(directory: path, trustDomain: "cluster.local") } throws: { "\($0)".contains("ca.key: is missing beside") }
+        #expect { try MeshAuthority.open(directory: path, trustDomain: "cluster.local") } throws: {
+            "\($0)".contains("ca.key: is missing beside")
+        }
     }
 
     @Test("an identity names the account in its URI alone, is signed by the root, and fits its key")
@@ -69,11 +71,13 @@ import Wire
         let file = try #require(fopen(leaf, "w"))
         fputs(identity.certificateChain, file)
         fclose(file)
-        let status = system("openssl verify -x509_strict -purpose sslclient -CAfile \(directory)/ca.crt \(leaf) >\(directory)/out 2>&1")
+        let status = system(
+            "openssl verify -x509_strict -purpose sslclient -CAfile \(directory)/ca.crt \(leaf) >\(directory)/out 2>&1")
         #expect(status == 0)
     }
 
-    @Test("an identity is renewed between 40 and 50 % of its life, the same until then, and only for pods that run here")
+    @Test(
+        "an identity is renewed between 40 and 50 % of its life, the same until then, and only for pods that run here")
     func rotation() throws {
         let directory = temporaryDirectory()
         defer { remove(directory) }

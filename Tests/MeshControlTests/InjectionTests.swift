@@ -8,7 +8,8 @@ import Wire
 @Suite struct InjectionTests {
     static let enabled = ["weft.dev/inject": "enabled"]
 
-    static func pod(labels: [String: String] = [:], annotations: [String: String] = [:], spec: JSON = [:]) -> KubeObject {
+    static func pod(labels: [String: String] = [:], annotations: [String: String] = [:], spec: JSON = [:]) -> KubeObject
+    {
         var pod = KubeObject(apiVersion: "v1", kind: "Pod", namespace: "demo", name: "p")
         pod.labels = labels
         pod.annotations = annotations
@@ -19,7 +20,8 @@ import Wire
     }
 
     static func injected(_ pod: KubeObject, _ labels: [String: String] = enabled) throws -> KubeObject {
-        let outcome = injection(of: pod, namespaceLabels: labels, try InjectionTemplate.linked(values: ["image": "weft.dev/meshproxy:1.2"]))
+        let outcome = injection(
+            of: pod, namespaceLabels: labels, try InjectionTemplate.linked(values: ["image": "weft.dev/meshproxy:1.2"]))
         guard case .injected(let made) = outcome else { throw Late(description: "\(outcome)") }
         return made
     }
@@ -56,13 +58,18 @@ import Wire
         "labels of the pod count more than the namespace's, and the reason is said",
         arguments: [
             ([:], ["istio-injection": "enabled"], nil), ([:], [:], "neither the pod"),
-            ([:], ["weft.dev/inject": "disabled", "istio-injection": "enabled"], "label weft.dev/inject=disabled on the namespace"),
+            (
+                [:], ["weft.dev/inject": "disabled", "istio-injection": "enabled"],
+                "label weft.dev/inject=disabled on the namespace"
+            ),
             (["sidecar.istio.io/inject": "false"], enabled, "label sidecar.istio.io/inject=false on the pod"),
-            (["weft.dev/inject": "true"], [:], nil), (["weft.dev/inject": "false", "sidecar.istio.io/inject": "true"], enabled, "weft.dev/inject=false"),
+            (["weft.dev/inject": "true"], [:], nil),
+            (["weft.dev/inject": "false", "sidecar.istio.io/inject": "true"], enabled, "weft.dev/inject=false"),
             (["weft.dev/gateway": "weft-ingress"], enabled, "it is a gateway"),
         ] as [([String: String], [String: String], String?)])
     func choice(labels: [String: String], namespace: [String: String], reason: String?) throws {
-        let outcome = injection(of: Self.pod(labels: labels), namespaceLabels: namespace, try InjectionTemplate.linked())
+        let outcome = injection(
+            of: Self.pod(labels: labels), namespaceLabels: namespace, try InjectionTemplate.linked())
         switch outcome {
         case .injected: #expect(reason == nil)
         case .skipped(let said): #expect(said.contains(reason ?? "nothing"))
@@ -80,12 +87,15 @@ import Wire
     @Test("annotations change the sidecar; one that means nothing is refused by name")
     func overrides() throws {
         let pod = try Self.injected(
-            Self.pod(annotations: ["proxy.weft.dev/cpu": "50m", "sidecar.istio.io/proxyMemory": "48Mi", "proxy.weft.dev/image": "mine:1"]))
+            Self.pod(annotations: [
+                "proxy.weft.dev/cpu": "50m", "sidecar.istio.io/proxyMemory": "48Mi", "proxy.weft.dev/image": "mine:1",
+            ]))
         let sidecar = pod.spec["initContainers"]?[0]
         #expect(sidecar?["resources"]?["requests"] == ["cpu": "50m", "memory": "48Mi"])
         #expect(sidecar?["image"]?.string == "mine:1")
         let outcome = injection(
-            of: Self.pod(annotations: ["proxy.weft.dev/colour": "red"]), namespaceLabels: Self.enabled, try InjectionTemplate.linked())
+            of: Self.pod(annotations: ["proxy.weft.dev/colour": "red"]), namespaceLabels: Self.enabled,
+            try InjectionTemplate.linked())
         guard case .refused(let message) = outcome else { throw Late(description: "\(outcome)") }
         #expect(message.contains("metadata.annotations[proxy.weft.dev/colour]") && message.contains("cpu, image"))
     }
@@ -95,7 +105,8 @@ import Wire
         let objects = try ProxyTemplates.defaults(image: "weft.dev/meshproxy:1.2")
         #expect(
             objects.map(\.label) == [
-                "Namespace weft-system", "GatewayClass weft", "Gateway weft-system/ingress", "ServiceAccount weft-system/weft-ingress",
+                "Namespace weft-system", "GatewayClass weft", "Gateway weft-system/ingress",
+                "ServiceAccount weft-system/weft-ingress",
                 "Deployment weft-system/weft-ingress", "Service weft-system/weft-ingress",
             ])
         let container = objects.first { $0.kind == "Deployment" }?.spec["template"]?["spec"]?["containers"]?[0]

@@ -40,7 +40,8 @@ struct Cluster {
         case let value as Double: .double(value)
         case let value as String: .string(value)
         case let value as [Any]: .array(value.map(json))
-        case let value as [String: Any]: .object(JSONObject(value.sorted { $0.key < $1.key }.map { .init($0.key, json($0.value)) }))
+        case let value as [String: Any]:
+            .object(JSONObject(value.sorted { $0.key < $1.key }.map { .init($0.key, json($0.value)) }))
         default: .null
         }
     }
@@ -88,13 +89,17 @@ struct Cluster {
         _ = state.apply(.pods, pod)
         for service in services {
             var slice = KubeObject(
-                apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: namespace, name: "\(service.name)-\(name)")
+                apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: namespace,
+                name: "\(service.name)-\(name)")
             slice.labels = ["kubernetes.io/service-name": service.name]
             slice.json["ports"] = [["name": .string(service.portName), "port": .int(Int64(port)), "protocol": "TCP"]]
             slice.json["endpoints"] = [
                 [
                     "addresses": [.string(address)],
-                    "conditions": ["ready": .bool(ready), "serving": .bool(ready || terminating), "terminating": .bool(terminating)],
+                    "conditions": [
+                        "ready": .bool(ready), "serving": .bool(ready || terminating),
+                        "terminating": .bool(terminating),
+                    ],
                     "targetRef": ["kind": "Pod", "namespace": .string(namespace), "name": .string(name)],
                 ]
             ]
@@ -108,7 +113,8 @@ struct Cluster {
         for file in ["00-namespace", "services"] { try cluster.apply(file: "policies/examples/canary/\(file).yaml") }
         for (version, address) in [("v1", "10.244.1.11"), ("v2", "10.244.2.12")] {
             cluster.pod(
-                "catalog-\(version)-x", address: address, account: "catalog", labels: ["app": "catalog", "version": version],
+                "catalog-\(version)-x", address: address, account: "catalog",
+                labels: ["app": "catalog", "version": version],
                 services: [("catalog", "http"), ("catalog-\(version)", "http")])
         }
         cluster.pod(
@@ -119,8 +125,11 @@ struct Cluster {
 }
 
 /// Where requests go: endpoint address to its share in 1000, or `status 404` for an answer of the proxy's own.
-func shares(_ model: MeshModel, _ name: String, from namespace: String = "demo", _ request: RequestForm = RequestForm(path: "/")) throws -> [String: Int] {
-    let port = try #require(model.destinations(from: namespace).first { $0.resourceName == name }, "\(name) is a destination")
+func shares(
+    _ model: MeshModel, _ name: String, from namespace: String = "demo", _ request: RequestForm = RequestForm(path: "/")
+) throws -> [String: Int] {
+    let port = try #require(
+        model.destinations(from: namespace).first { $0.resourceName == name }, "\(name) is a destination")
     return try shares(model, port.routes, request)
 }
 

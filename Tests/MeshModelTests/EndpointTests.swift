@@ -24,13 +24,15 @@ import Wire
     func workload() throws {
         var cluster = try Cluster.canary()
         try cluster.apply(
-            "{apiVersion: v1, kind: Service, metadata: {name: raw, namespace: demo}, spec: {selector: {app: frontend}, ports: [{name: tcp-x, port: 9, targetPort: 9000}]}}")
+            "{apiVersion: v1, kind: Service, metadata: {name: raw, namespace: demo}, spec: {selector: {app: frontend}, ports: [{name: tcp-x, port: 9, targetPort: 9000}]}}"
+        )
         let model = compile(cluster.state)
         let frontend = try #require(model.workloads[ObjectKey(namespace: "demo", name: "frontend-x")])
-        #expect(frontend.inboundPorts == [
-            InboundPort(port: 8080, appProtocol: .http, service: "frontend.demo.svc.cluster.local"),
-            InboundPort(port: 9000, appProtocol: .tcp, service: "raw.demo.svc.cluster.local"),
-        ])
+        #expect(
+            frontend.inboundPorts == [
+                InboundPort(port: 8080, appProtocol: .http, service: "frontend.demo.svc.cluster.local"),
+                InboundPort(port: 9000, appProtocol: .tcp, service: "raw.demo.svc.cluster.local"),
+            ])
         #expect(frontend.principal == "spiffe://cluster.local/ns/demo/sa/frontend")
         #expect((frontend.app, frontend.version, frontend.node) == ("frontend", "v1", "node-1"))
     }
@@ -38,8 +40,10 @@ import Wire
     @Test(
         "what a port speaks, from appProtocol or its name",
         arguments: [
-            (nil, "http", AppProtocol.http), (nil, "http-web", .http), (nil, "grpc", .http), (nil, "httpx", .unknown), (nil, "", .unknown),
-            (nil, "tcp-db", .tcp), (nil, "mysql", .tcp), ("http", "tcp-db", .http), ("kubernetes.io/h2c", "", .http), ("https", "", .tcp),
+            (nil, "http", AppProtocol.http), (nil, "http-web", .http), (nil, "grpc", .http), (nil, "httpx", .unknown),
+            (nil, "", .unknown),
+            (nil, "tcp-db", .tcp), (nil, "mysql", .tcp), ("http", "tcp-db", .http), ("kubernetes.io/h2c", "", .http),
+            ("https", "", .tcp),
         ] as [(String?, String, AppProtocol)])
     func protocols(declared: String?, name: String, expected: AppProtocol) {
         #expect(AppProtocol(declared: declared, portName: name) == expected)

@@ -12,15 +12,19 @@ import Wire
         var cluster = try Cluster.canary()
         try cluster.apply(file: "policies/defaults/gateway.yaml")
         try cluster.apply(file: "proxies/gateway/deployment.yaml")
-        let template = try #require(Cluster.objects(file: "proxies/gateway/deployment.yaml").first { $0.kind == "Deployment" })
+        let template = try #require(
+            Cluster.objects(file: "proxies/gateway/deployment.yaml").first { $0.kind == "Deployment" })
         let metadata = template.spec["template"]?["metadata"]
         cluster.pod(
             pod.name, in: pod.namespace, address: "10.244.1.5", account: "weft-ingress",
-            labels: metadata?["labels"]?.stringMap ?? [:], annotations: metadata?["annotations"]?.stringMap ?? [:], sidecar: false)
+            labels: metadata?["labels"]?.stringMap ?? [:], annotations: metadata?["annotations"]?.stringMap ?? [:],
+            sidecar: false)
         return cluster
     }
 
-    static func answer(_ model: MeshModel, _ authority: String, _ path: String = "/", port: Int = 8080) throws -> [String: Int] {
+    static func answer(_ model: MeshModel, _ authority: String, _ path: String = "/", port: Int = 8080) throws
+        -> [String: Int]
+    {
         let listener = try #require(model.workloads[pod]?.gatewayListeners.first { $0.port == port })
         guard let host = chooseHost(in: listener.routes, for: authority) else { return ["no host": 1000] }
         return try shares(model, listener.routes[host].rules, RequestForm(path: path))
@@ -79,7 +83,8 @@ import Wire
         "the most specific host is looked at first, and the wider ones after it",
         arguments: [
             ("shop.example.com", "/", ["10.244.1.11": 1000]), ("SHOP.example.com:8080", "/", ["10.244.1.11": 1000]),
-            ("shop.example.com", "/wide", ["10.244.1.11": 1000]), ("other.example.com", "/wide/x", ["10.244.2.12": 1000]),
+            ("shop.example.com", "/wide", ["10.244.1.11": 1000]),
+            ("other.example.com", "/wide/x", ["10.244.2.12": 1000]),
             ("other.example.com", "/", ["status 404": 1000]), ("example.com", "/wide", ["no host": 1000]),
         ])
     func hosts(authority: String, path: String, expected: [String: Int]) throws {

@@ -11,7 +11,9 @@ import Testing
         spec: {host: catalog.demo.svc.cluster.local, subsets: [{name: v1, labels: {version: v1}}, {name: v2, labels: {version: v2}}]}
         """
 
-    static func policy(_ http: String, name: String = "catalog", namespace: String = "demo", more: String = "") -> String {
+    static func policy(_ http: String, name: String = "catalog", namespace: String = "demo", more: String = "")
+        -> String
+    {
         """
         apiVersion: networking.istio.io/v1
         kind: VirtualService
@@ -34,7 +36,8 @@ import Testing
         "matches in order: uri by its characters, headers exact, by prefix and by presence, method, port",
         arguments: [
             (RequestForm(path: "/foobar"), v2), (RequestForm(path: "/exact"), v2), (RequestForm(path: "/exact/"), v1),
-            (RequestForm(method: "PUT", path: "/"), v2), (RequestForm(path: "/", headers: [.init(name: "End-User", value: "jason")]), v2),
+            (RequestForm(method: "PUT", path: "/"), v2),
+            (RequestForm(path: "/", headers: [.init(name: "End-User", value: "jason")]), v2),
             (RequestForm(path: "/", headers: [.init(name: "agent", value: "beta-7")]), v2),
             (RequestForm(path: "/", headers: [.init(name: "x-debug", value: "")]), v2), (RequestForm(path: "/"), v1),
             (RequestForm(path: "/other-port"), v1),
@@ -53,7 +56,8 @@ import Testing
     func parts() throws {
         let model = try Self.model(
             Self.policy(
-                "[{match: [{uri: {prefix: /x}}], timeout: 1.5s, headers: {request: {set: {X-A: a}, add: {X-B: b}, remove: [X-C]}}, \(Self.toV1)}]"))
+                "[{match: [{uri: {prefix: /x}}], timeout: 1.5s, headers: {request: {set: {X-A: a}, add: {X-B: b}, remove: [X-C]}}, \(Self.toV1)}]"
+            ))
         let rule = try #require(model.servicePorts["demo/catalog:8080"]?.routes.first)
         #expect(rule.timeoutMilliseconds == 1500)
         #expect(rule.setRequestHeaders == [HeaderValue(name: "x-a", value: "a")])
@@ -66,9 +70,11 @@ import Testing
     func dangling() throws {
         let model = try Self.model(
             Self.policy(
-                "[{route: [{destination: {host: catalog, subset: v9}, weight: 50}, {destination: {host: gone}, weight: 50}]}]"))
+                "[{route: [{destination: {host: catalog, subset: v9}, weight: 50}, {destination: {host: gone}, weight: 50}]}]"
+            ))
         #expect(try shares(model, "demo/catalog:8080") == ["status 500": 1000])
-        #expect(model.findings.map(\.field) == ["spec.http[0].route[0].destination", "spec.http[0].route[1].destination"])
+        #expect(
+            model.findings.map(\.field) == ["spec.http[0].route[0].destination", "spec.http[0].route[1].destination"])
         #expect(model.findings.allSatisfy { $0.code == .notFound })
     }
 
@@ -79,7 +85,10 @@ import Testing
             ("[{fault: {abort: {httpStatus: 500}}, \(toV1)}]", "spec.http[0].fault", .warning, v1),
             ("[{rewrite: {uri: /x}, \(toV1)}]", "spec.http[0].rewrite", .warning, ["status 500": 1000]),
             ("[{match: [{uri: {regex: /x.*}}], \(toV2)}, {\(toV1)}]", "spec.http[0].match[0].uri.regex", .warning, v1),
-            ("[{match: [{sourceLabels: {a: b}}], \(toV2)}, {\(toV1)}]", "spec.http[0].match[0].sourceLabels", .warning, v1),
+            (
+                "[{match: [{sourceLabels: {a: b}}], \(toV2)}, {\(toV1)}]", "spec.http[0].match[0].sourceLabels",
+                .warning, v1
+            ),
             ("[{timeout: soon, \(toV1)}]", "spec.http[0].timeout", .error, v1),
             ("[{directResponse: {status: 418}}]", "", .warning, ["status 418": 1000]),
             ("[{}]", "spec.http[0].route", .error, ["status 500": 1000]),
@@ -95,7 +104,9 @@ import Testing
     func exported() throws {
         let model = try Self.model(
             Self.policy("[{\(Self.toV2)}]"),
-            Self.policy("[{route: [{destination: {host: catalog.demo.svc.cluster.local, subset: v1}}]}]", name: "own", namespace: "shop", more: "exportTo: [\".\"],"))
+            Self.policy(
+                "[{route: [{destination: {host: catalog.demo.svc.cluster.local, subset: v1}}]}]", name: "own",
+                namespace: "shop", more: "exportTo: [\".\"],"))
         #expect(try shares(model, "demo/catalog:8080", from: "shop") == Self.v1)
         #expect(try shares(model, "demo/catalog:8080", from: "demo") == Self.v2)
         #expect(try shares(model, "demo/catalog:8080", from: "third") == Self.v2)
@@ -104,7 +115,8 @@ import Testing
     @Test("a DestinationRule that disables TLS makes clients speak plain text")
     func plainText() throws {
         let on = try Self.model()
-        #expect(on.backends["demo/catalog:8080"]?.endpoints.first?.principal == "spiffe://cluster.local/ns/demo/sa/catalog")
+        #expect(
+            on.backends["demo/catalog:8080"]?.endpoints.first?.principal == "spiffe://cluster.local/ns/demo/sa/catalog")
         let off = try Self.model(
             """
             apiVersion: networking.istio.io/v1

@@ -26,10 +26,16 @@ import Wire
                         matches: [
                             RouteMatch(
                                 path: .prefix("/v2"), method: "GET",
-                                headers: [HeaderMatch(name: "x-canary", kind: .exact, value: "1"), HeaderMatch(name: "x", kind: .present)]),
+                                headers: [
+                                    HeaderMatch(name: "x-canary", kind: .exact, value: "1"),
+                                    HeaderMatch(name: "x", kind: .present),
+                                ]),
                             RouteMatch(path: .exact("/a")), RouteMatch(path: .textPrefix("/b")),
                         ],
-                        backends: [WeightedBackend(backend: "demo/catalog-v1:8080", weight: 90), WeightedBackend(backend: "", weight: 0)],
+                        backends: [
+                            WeightedBackend(backend: "demo/catalog-v1:8080", weight: 90),
+                            WeightedBackend(backend: "", weight: 0),
+                        ],
                         timeoutMilliseconds: 1500, setRequestHeaders: [HeaderValue(name: "x-a", value: "")],
                         removeRequestHeaders: ["x-b"])
                 ], defaultBackend: "demo/catalog:8080")),
@@ -51,13 +57,28 @@ import Wire
     @Test(
         "a bad resource is refused with its field named",
         arguments: [
-            (ProxyResource.Kind.backend, "a/b:1", #"{"name":"a/b:1","endpoints":[{"address":"1.2.3.4","port":0}]}"#, "endpoints[0].port"),
+            (
+                ProxyResource.Kind.backend, "a/b:1", #"{"name":"a/b:1","endpoints":[{"address":"1.2.3.4","port":0}]}"#,
+                "endpoints[0].port"
+            ),
             (.backend, "a/b:1", #"{"name":"a/c:1"}"#, ""), (.backend, "a/b:1", "{", ""), (.identity, "self", "[]", ""),
             (.servicePort, "a/b:1", #"{"namespace":"a","service":"b","port":1,"protocol":"gopher"}"#, "protocol"),
-            (.servicePort, "a/b:1", #"{"namespace":"a","service":"b","port":1,"routes":[{"matches":[{"path":{"regex":"x"}}]}]}"#, "routes[0].matches[0].path.regex"),
+            (
+                .servicePort, "a/b:1",
+                #"{"namespace":"a","service":"b","port":1,"routes":[{"matches":[{"path":{"regex":"x"}}]}]}"#,
+                "routes[0].matches[0].path.regex"
+            ),
             (.servicePort, "a/b:1", #"{"namespace":"a","service":"b","port":1,"routes":[{}]}"#, "routes[0].backends"),
-            (.servicePort, "a/b:1", #"{"namespace":"a","service":"b","port":1,"routes":[{"backends":[{"backend":"x","weight":-1}]}]}"#, "routes[0].backends[0].weight"),
-            (.workload, "self", #"{"namespace":"a","pod":"b","trustDomain":"t","principal":"p","clusterDomain":"c","portMutualTLS":{"x":"STRICT"}}"#, "portMutualTLS.x"),
+            (
+                .servicePort, "a/b:1",
+                #"{"namespace":"a","service":"b","port":1,"routes":[{"backends":[{"backend":"x","weight":-1}]}]}"#,
+                "routes[0].backends[0].weight"
+            ),
+            (
+                .workload, "self",
+                #"{"namespace":"a","pod":"b","trustDomain":"t","principal":"p","clusterDomain":"c","portMutualTLS":{"x":"STRICT"}}"#,
+                "portMutualTLS.x"
+            ),
         ])
     func refused(kind: ProxyResource.Kind, name: String, text: String, field: String) {
         #expect {

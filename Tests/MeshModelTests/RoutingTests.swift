@@ -63,10 +63,14 @@ import Testing
     @Test(
         "Gateway API's order: exact path, longest prefix, method, number of headers",
         arguments: [
-            (RequestForm(path: "/a/b"), "exact"), (RequestForm(path: "/a/b/c"), "long"), (RequestForm(path: "/a/x"), "short"),
+            (RequestForm(path: "/a/b"), "exact"), (RequestForm(path: "/a/b/c"), "long"),
+            (RequestForm(path: "/a/x"), "short"),
             (RequestForm(method: "DELETE", path: "/a/x"), "method"), (RequestForm(path: "/ab"), "none"),
             (RequestForm(path: "/h", headers: [.init(name: "X-One", value: "1")]), "one"),
-            (RequestForm(path: "/h", headers: [.init(name: "x-one", value: "1"), .init(name: "x-two", value: "2")]), "two"),
+            (
+                RequestForm(path: "/h", headers: [.init(name: "x-one", value: "1"), .init(name: "x-two", value: "2")]),
+                "two"
+            ),
         ])
     func precedence(request: RequestForm, expected: String) throws {
         var cluster = try Cluster.canary()
@@ -109,7 +113,10 @@ import Testing
         #expect(rule.addRequestHeaders == [HeaderValue(name: "x-b", value: "b")])
         #expect(rule.removeRequestHeaders == ["x-c"])
         #expect(try shares(model, "demo/catalog:8080", RequestForm(path: "/v2/x")) == Self.v2)
-        #expect(try shares(model, "demo/catalog:8080", RequestForm(path: "/", headers: [.init(name: "canary", value: "yes")])) == Self.v2)
+        #expect(
+            try shares(
+                model, "demo/catalog:8080", RequestForm(path: "/", headers: [.init(name: "canary", value: "yes")]))
+                == Self.v2)
         #expect(try shares(model, "demo/catalog:8080", RequestForm(path: "/v22")) == ["status 404": 1000])
     }
 
@@ -118,15 +125,25 @@ import Testing
         arguments: [
             ("[{name: gone, port: 8080}]", ["status 500": 1000], "BackendNotFound", "Service demo/gone does not exist"),
             ("[{name: catalog-v1, port: 1}]", ["status 500": 1000], "BackendNotFound", "has no port 1, only 8080"),
-            ("[{kind: Bucket, group: s3.io, name: x}]", ["status 500": 1000], "InvalidKind", "kind Bucket.s3.io cannot be a backend"),
-            ("[{name: catalog-v1, port: 8080, weight: 3}, {name: gone, port: 8080}]", ["10.244.1.11": 750, "status 500": 250], "BackendNotFound", "gone"),
-            ("[{name: safe, namespace: vault, port: 80}]", ["status 500": 1000], "RefNotPermitted", "no ReferenceGrant in namespace vault"),
+            (
+                "[{kind: Bucket, group: s3.io, name: x}]", ["status 500": 1000], "InvalidKind",
+                "kind Bucket.s3.io cannot be a backend"
+            ),
+            (
+                "[{name: catalog-v1, port: 8080, weight: 3}, {name: gone, port: 8080}]",
+                ["10.244.1.11": 750, "status 500": 250], "BackendNotFound", "gone"
+            ),
+            (
+                "[{name: safe, namespace: vault, port: 80}]", ["status 500": 1000], "RefNotPermitted",
+                "no ReferenceGrant in namespace vault"
+            ),
             ("[{name: catalog-v1, port: 8080, weight: 0}]", ["status 500": 1000], "ResolvedRefs", ""),
             ("[]", ["status 500": 1000], "ResolvedRefs", ""),
         ])
     func invalidReferences(backends: String, expected: [String: Int], reason: String, message: String) throws {
         var cluster = try Cluster.canary()
-        try cluster.apply("{apiVersion: v1, kind: Service, metadata: {name: safe, namespace: vault}, spec: {ports: [{port: 80}]}}")
+        try cluster.apply(
+            "{apiVersion: v1, kind: Service, metadata: {name: safe, namespace: vault}, spec: {ports: [{port: 80}]}}")
         try cluster.apply(Self.route("r", "[{backendRefs: \(backends)}]"))
         let model = compile(cluster.state)
         #expect(try shares(model, "demo/catalog:8080") == expected)
@@ -135,7 +152,9 @@ import Testing
         #expect(parent.resolvedReferences.reason == reason)
         #expect(parent.resolvedReferences.isTrue == (reason == "ResolvedRefs"))
         #expect(parent.resolvedReferences.message.contains(message))
-        if reason != "ResolvedRefs" { #expect(model.findings.contains { $0.field.hasPrefix("spec.rules[0].backendRefs[") }) }
+        if reason != "ResolvedRefs" {
+            #expect(model.findings.contains { $0.field.hasPrefix("spec.rules[0].backendRefs[") })
+        }
     }
 
     @Test("a ReferenceGrant lets a route name a service of another namespace")
@@ -163,7 +182,8 @@ import Testing
         try cluster.apply(Self.route("producer", "[{\(Self.toV1)}]"))
         try cluster.apply(
             Self.route("consumer", "[{backendRefs: [{name: own, port: 80}]}]", namespace: "shop")
-                + "\n---\n{apiVersion: v1, kind: Service, metadata: {name: own, namespace: shop}, spec: {ports: [{port: 80}]}}")
+                + "\n---\n{apiVersion: v1, kind: Service, metadata: {name: own, namespace: shop}, spec: {ports: [{port: 80}]}}"
+        )
         cluster.pod("own-x", in: "shop", address: "10.244.2.50", services: [("own", "")])
         let model = compile(cluster.state)
         #expect(try shares(model, "demo/catalog:8080", from: "shop") == ["10.244.2.50": 1000])

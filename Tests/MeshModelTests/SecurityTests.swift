@@ -15,7 +15,9 @@ import Testing
     static let mesh = policy("default", "weft-system", "{mtls: {mode: STRICT}}")
     static let space = policy("default", "demo", "{mtls: {mode: DISABLE}}")
     static let own = policy(
-        "catalog", "demo", #"{selector: {matchLabels: {app: catalog}}, mtls: {mode: PERMISSIVE}, portLevelMtls: {"8080": {mode: STRICT}, "9": {mode: UNSET}}}"#)
+        "catalog", "demo",
+        #"{selector: {matchLabels: {app: catalog}}, mtls: {mode: PERMISSIVE}, portLevelMtls: {"8080": {mode: STRICT}, "9": {mode: UNSET}}}"#
+    )
 
     @Test(
         "the nearest policy counts: workload, namespace, mesh",
@@ -42,7 +44,8 @@ import Testing
         let model = compile(cluster.state)
         #expect(model.findings == [])
         #expect(model.workloads[ObjectKey(namespace: "demo", name: "frontend-x")]?.mutualTLS == .strict)
-        #expect(model.workloads[ObjectKey(namespace: "demo", name: "catalog-v2-x")]?.portMutualTLS == [9090: .permissive])
+        #expect(
+            model.workloads[ObjectKey(namespace: "demo", name: "catalog-v2-x")]?.portMutualTLS == [9090: .permissive])
     }
 
     @Test("of two policies for one namespace the older is in force and the younger is told so")
@@ -58,7 +61,8 @@ import Testing
     @Test("a pod without a sidecar is spoken to in plain text and has no workload")
     func noSidecar() throws {
         var cluster = try Cluster.canary()
-        cluster.pod("plain", address: "10.244.1.40", labels: ["app": "plain"], sidecar: false, services: [("catalog", "http")])
+        cluster.pod(
+            "plain", address: "10.244.1.40", labels: ["app": "plain"], sidecar: false, services: [("catalog", "http")])
         let model = compile(cluster.state)
         #expect(model.workloads[ObjectKey(namespace: "demo", name: "plain")] == nil)
         #expect(model.resources(for: ObjectKey(namespace: "demo", name: "plain")).isEmpty)

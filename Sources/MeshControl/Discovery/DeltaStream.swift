@@ -106,7 +106,8 @@ package struct DeltaStream: Sendable {
                 TypeStatus(
                     kind: kind, count: subscription.held.count, sentNonce: subscription.sentNonce,
                     acknowledgedNonce: subscription.acknowledgedNonce,
-                    acknowledgedGeneration: subscription.acknowledgedGeneration, lastRejection: subscription.lastRejection)
+                    acknowledgedGeneration: subscription.acknowledgedGeneration,
+                    lastRejection: subscription.lastRejection)
             }
         }
     }
@@ -127,7 +128,9 @@ package struct DeltaStream: Sendable {
             if let response { responses.append(response) }
         }
         add(next(.identity, snapshot, removing: true))
-        let routesAreSent = [ProxyResource.Kind.servicePort, .workload].allSatisfy { isSent($0, snapshot, removing: true) }
+        let routesAreSent = [ProxyResource.Kind.servicePort, .workload].allSatisfy {
+            isSent($0, snapshot, removing: true)
+        }
         add(next(.backend, snapshot, removing: routesAreSent))
         if isSent(.backend, snapshot, removing: false) {
             add(next(.servicePort, snapshot, removing: true))
@@ -186,13 +189,15 @@ extension DeltaStream.Subscription {
             }
         }
         if removing {
-            difference.removed = held.keys.filter { wanted[$0] == nil } + asked.filter { wanted[$0] == nil && held[$0] == nil }
+            difference.removed =
+                held.keys.filter { wanted[$0] == nil } + asked.filter { wanted[$0] == nil && held[$0] == nil }
         }
         return difference
     }
 
     mutating func fill(
-        _ response: inout DeltaResponse, _ difference: Difference, from wanted: [String: VersionedResource], generation: Int
+        _ response: inout DeltaResponse, _ difference: Difference, from wanted: [String: VersionedResource],
+        generation: Int
     ) {
         var changed = Set(difference.changed)
         var removed = Set(difference.removed)
@@ -222,7 +227,8 @@ extension DeltaStream.Subscription {
         inFlight = nil
         if let error {
             isRejected = true
-            lastRejection = DeltaStream.Rejection(generation: sent.generation, nonce: sent.nonce, message: error.message)
+            lastRejection = DeltaStream.Rejection(
+                generation: sent.generation, nonce: sent.nonce, message: error.message)
             for (name, version) in sent.names { rejected.updateValue(version, forKey: name) }
         } else {
             isRejected = false

@@ -183,7 +183,8 @@ package final class Discovery: Sendable {
         let refusal: String? = state.withLock { state in
             guard var session = state.sessions[number] else { return nil }
             let refusal = types.first { type in
-                type.lastRejection != nil && type.lastRejection != session.types.first { $0.kind == type.kind }?.lastRejection
+                type.lastRejection != nil
+                    && type.lastRejection != session.types.first { $0.kind == type.kind }?.lastRejection
             }
             session.node = node
             session.types = types

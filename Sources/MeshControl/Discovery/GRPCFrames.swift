@@ -25,7 +25,7 @@ package struct GRPCFrames: Sendable {
     private var start = 0
     private let limit: Int
 
-    /// - Parameter limit: the largest message taken, in bytes.
+    /// `limit`: the largest message taken, in bytes.
     package init(limit: Int = 4 << 20) { self.limit = limit }
 
     package mutating func append(_ more: some Collection<UInt8>) { bytes.append(contentsOf: more) }

@@ -27,7 +27,8 @@ package struct ProxyStatus: Sendable, Hashable {
 
     package var json: JSON {
         var json: JSON = [
-            "namespace": .string(pod.namespace), "pod": .string(pod.name), "uid": .string(podUID), "node": .string(node),
+            "namespace": .string(pod.namespace), "pod": .string(pod.name), "uid": .string(podUID),
+            "node": .string(node),
             "status": .string(word), "generation": .int(Int64(generation)),
             "acknowledgedGeneration": .int(Int64(acknowledgedGeneration)),
         ]

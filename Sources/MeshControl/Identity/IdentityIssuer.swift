@@ -31,7 +31,7 @@ package final class IdentityIssuer: Sendable {
     private let now: @Sendable () -> Int64
     private let state = Mutex(State())
 
-    /// - Parameter now: seconds since 1970.
+    /// `now`: seconds since 1970.
     package init(
         _ authority: MeshAuthority, lifetime: Duration = .seconds(24 * 3600),
         now: @escaping @Sendable () -> Int64 = { Int64(time(nil)) }
@@ -73,12 +73,15 @@ package final class IdentityIssuer: Sendable {
             let made = try make(holder.principal)
             return state.withLock { state in
                 // Another caller may have been faster: one identity is told to all.
-                if let known = state.holders[podUID], let identity = known.identity, known.renewal > time { return identity }
+                if let known = state.holders[podUID], let identity = known.identity, known.renewal > time {
+                    return identity
+                }
                 state.counters.issued += 1
                 if holder.identity != nil { state.counters.rotated += 1 }
                 if state.holders[podUID] != nil {
                     state.holders[podUID] = Holder(
-                        principal: holder.principal, identity: made, renewal: renewal(issued: time, expires: made.expires))
+                        principal: holder.principal, identity: made,
+                        renewal: renewal(issued: time, expires: made.expires))
                 }
                 return made
             }

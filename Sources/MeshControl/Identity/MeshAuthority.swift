@@ -26,7 +26,8 @@ package struct MeshAuthority: Sendable {
         if !isThere.0 {
             try create(directory: directory, files.certificate, files.key, trustDomain: trustDomain)
         } else if !isThere.1 {
-            throw MeshIdentityFailure(files.key, "is missing beside \(files.certificate): restore it, or remove both to start a new trust")
+            throw MeshIdentityFailure(
+                files.key, "is missing beside \(files.certificate): restore it, or remove both to start a new trust")
         }
         do {
             let certificate = try Certificate(pem: try FileText.read(files.certificate))

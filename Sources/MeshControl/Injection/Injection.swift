@@ -18,8 +18,10 @@ package enum Injection: Sendable, Hashable {
 
 /// Adds the sidecar to a pod about to be created. The same pod again is left as it is.
 ///
-/// - Parameter namespaceLabels: of the pod's namespace.
-package func injection(of pod: KubeObject, namespaceLabels: [String: String], _ template: InjectionTemplate) -> Injection {
+/// `namespaceLabels`: of the pod's namespace.
+package func injection(of pod: KubeObject, namespaceLabels: [String: String], _ template: InjectionTemplate)
+    -> Injection
+{
     if let reason = reasonToSkip(pod, namespaceLabels) { return .skipped(reason: reason) }
     let name = template.container["name"]?.string ?? ""
     let spec = pod.spec
@@ -32,7 +34,8 @@ package func injection(of pod: KubeObject, namespaceLabels: [String: String], _ 
         guard let word = overriddenValue(key) else { continue }
         guard values[word] != nil else {
             let known = values.keys.sorted().joined(separator: ", ")
-            return .refused(message: "metadata.annotations[\(key)]: the sidecar has no value \"\(word)\", only \(known)")
+            return .refused(
+                message: "metadata.annotations[\(key)]: the sidecar has no value \"\(word)\", only \(known)")
         }
         values[word] = value
     }

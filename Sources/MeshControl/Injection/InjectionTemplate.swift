@@ -11,7 +11,7 @@ package struct InjectionTemplate: Sendable, Hashable {
 
     /// The template linked into this program.
     ///
-    /// - Parameter values: come before those of the file, for example the image of this version.
+    /// `values`: come before those of the file, for example the image of this version.
     package static func linked(values: [String: String] = [:]) throws(TemplateFault) -> InjectionTemplate {
         guard let document = try ProxyTemplates.documents(path).first else {
             throw TemplateFault(path: path, message: "is empty")

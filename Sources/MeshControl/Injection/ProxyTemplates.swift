@@ -5,7 +5,9 @@ import Wire
 
 /// The files of `proxies/` and `policies/defaults/` that are linked into this program.
 package enum ProxyTemplates {
-    package static let paths: [String] = (0..<weft_template_count()).map { String(cString: weft_template_entry($0).path) }
+    package static let paths: [String] = (0..<weft_template_count()).map {
+        String(cString: weft_template_entry($0).path)
+    }
 
     package static func text(_ path: String) -> String? {
         guard let index = paths.firstIndex(of: path) else { return nil }
@@ -14,7 +16,9 @@ package enum ProxyTemplates {
     }
 
     /// What a cluster has from its start: the system's namespace, the GatewayClass and Gateway, the gateway's pods; in order.
-    package static func defaults(image: String, pullPolicy: String = "IfNotPresent") throws(TemplateFault) -> [KubeObject] {
+    package static func defaults(image: String, pullPolicy: String = "IfNotPresent") throws(TemplateFault)
+        -> [KubeObject]
+    {
         let values = ["image": image, "pullPolicy": pullPolicy]
         var objects: [KubeObject] = []
         for path in paths where path != InjectionTemplate.path {
@@ -48,14 +52,18 @@ package enum ProxyTemplates {
         }
     }
 
-    private static func filled(_ text: String, _ values: [String: String], _ path: String) throws(TemplateFault) -> String {
+    private static func filled(_ text: String, _ values: [String: String], _ path: String) throws(TemplateFault)
+        -> String
+    {
         var result = ""
         var rest = text[...]
         while let start = rest.firstRange(of: "${") {
             result += rest[..<start.lowerBound]
             guard let end = rest[start.upperBound...].firstIndex(of: "}") else { break }
             let name = String(rest[start.upperBound..<end])
-            guard let value = values[name] else { throw TemplateFault(path: path, message: "has no value for ${\(name)}") }
+            guard let value = values[name] else {
+                throw TemplateFault(path: path, message: "has no value for ${\(name)}")
+            }
             result += value
             rest = rest[rest.index(after: end)...]
         }

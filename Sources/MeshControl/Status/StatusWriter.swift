@@ -49,7 +49,9 @@ actor StatusWriter {
         hasFailed = false
         var present: Set<Name> = []
         for status in wanted.model.gatewayClasses {
-            await write(.gatewayClasses, ObjectKey(name: status.name), status, &present) { status.applied(to: $0, now: $1) }
+            await write(.gatewayClasses, ObjectKey(name: status.name), status, &present) {
+                status.applied(to: $0, now: $1)
+            }
         }
         for status in wanted.model.gateways {
             await write(.gateways, status.key, status, &present) { status.applied(to: $0, now: $1) }

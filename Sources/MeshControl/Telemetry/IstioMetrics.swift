@@ -112,7 +112,8 @@ package struct IstioMetrics: Sendable, Hashable {
     package func since(_ earlier: IstioMetrics) -> IstioMetrics {
         var difference = self
         for (edge, before) in earlier.edges {
-            guard let now = edges[edge], now.requests >= before.requests, now.connectionsOpened >= before.connectionsOpened
+            guard let now = edges[edge], now.requests >= before.requests,
+                now.connectionsOpened >= before.connectionsOpened
             else { continue }
             difference.edges[edge]?.combine(before, scale: -1)
         }

@@ -72,7 +72,9 @@ private struct SampleReader {
             skipSpace()
             guard bytes.popFirst() == UInt8(ascii: "=") else { throw fault("label \(name) has no value") }
             skipSpace()
-            guard bytes.popFirst() == UInt8(ascii: "\"") else { throw fault("the value of label \(name) is not quoted") }
+            guard bytes.popFirst() == UInt8(ascii: "\"") else {
+                throw fault("the value of label \(name) is not quoted")
+            }
             labels[name] = try quoted()
         }
     }

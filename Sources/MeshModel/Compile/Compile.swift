@@ -21,7 +21,8 @@ package func compile(_ state: MeshState) -> MeshModel {
                 let members = found.filter { found in found.labels.map { subset.admits($0) } ?? false }
                 let subsetName = backendName(service.key, port.port, subset: subset.name)
                 model.backends[subsetName] = Backend(
-                    name: subsetName, service: host, namespace: service.key.namespace, endpoints: members.map(\.endpoint))
+                    name: subsetName, service: host, namespace: service.key.namespace,
+                    endpoints: members.map(\.endpoint))
             }
         }
     }
@@ -39,7 +40,8 @@ package func compile(_ state: MeshState) -> MeshModel {
     let inbound = InboundPorts(state)
     for pod in state.pods.values where pod.hasProxy && !pod.isFinished {
         model.workloads[pod.key] = workload(
-            pod, state.settings, requirements.requirement(for: pod), inbound.ports(of: pod), gateways.listeners(of: pod))
+            pod, state.settings, requirements.requirement(for: pod), inbound.ports(of: pod), gateways.listeners(of: pod)
+        )
     }
     var findings = state.ownFindings
     findings += requirements.findings

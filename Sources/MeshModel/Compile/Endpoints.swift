@@ -24,7 +24,7 @@ struct EndpointTable {
 
     /// The ready endpoints of a port. When there are none, those that still serve while they end: better than an error.
     ///
-    /// - Parameter plain: clients shall not use TLS, whatever the endpoint can do.
+    /// `plain`: clients shall not use TLS, whatever the endpoint can do.
     func endpoints(of service: ObjectKey, port: MeshService.Port, plain: Bool) -> [Found] {
         var ready: [String: Found] = [:]
         var ending: [String: Found] = [:]

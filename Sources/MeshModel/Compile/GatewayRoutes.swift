@@ -67,9 +67,12 @@ struct GatewayRoutes {
             $0.protocolName == "HTTP" && parent.sectionName ?? $0.name == $0.name && parent.port ?? $0.port == $0.port
         }
         if named.isEmpty {
-            return ConditionState(false, "NoMatchingParent", "Gateway \(gateway.key) has no HTTP listener that parentRefs names")
+            return ConditionState(
+                false, "NoMatchingParent", "Gateway \(gateway.key) has no HTTP listener that parentRefs names")
         }
-        let permitted = named.filter { $0.admitsHTTPRoutes && admits($0.admission, route.key.namespace, gateway.key.namespace) }
+        let permitted = named.filter {
+            $0.admitsHTTPRoutes && admits($0.admission, route.key.namespace, gateway.key.namespace)
+        }
         if permitted.isEmpty {
             return ConditionState(
                 false, "NotAllowedByListeners",
@@ -125,10 +128,12 @@ struct GatewayRoutes {
         for policy in policies where !listeners.contains(where: { $0.attached.contains(policy.key) }) {
             findings.append(
                 PolicyFinding(
-                    policy.reference, "spec.hosts", .noEffect, "no host is one of the servers' of Gateway \(gateway.key)"))
+                    policy.reference, "spec.hosts", .noEffect,
+                    "no host is one of the servers' of Gateway \(gateway.key)"))
         }
         if !state.pods.values.contains(where: { $0.isGateway && $0.isSelected(by: gateway.selector) }) {
-            findings.append(PolicyFinding(gateway.reference, "spec.selector", .notFound, "no gateway pod has these labels"))
+            findings.append(
+                PolicyFinding(gateway.reference, "spec.selector", .notFound, "no gateway pod has these labels"))
         }
     }
 
@@ -140,7 +145,8 @@ struct GatewayRoutes {
         var open: [OpenListener] = []
         for (gateway, listeners) in gateways where gateway.isServed(by: pod) { open += listeners }
         for (gateway, listeners) in istio where pod.isSelected(by: gateway.selector) { open += listeners }
-        return Dictionary(grouping: open) { targetPort(of: pod, $0.port) }.sorted { $0.key < $1.key }.map { port, members in
+        return Dictionary(grouping: open) { targetPort(of: pod, $0.port) }.sorted { $0.key < $1.key }.map {
+            port, members in
             let names = members.map(\.name)
             let inherited = pod.machineListeners.first { names.contains($0) }
             return GatewayListener(
@@ -152,7 +158,9 @@ struct GatewayRoutes {
     /// the proxy may not open low ports.
     private func targetPort(of pod: MeshPod, _ port: Int) -> Int {
         for service in state.services.values.sorted(by: { $0.key < $1.key })
-        where service.key.namespace == pod.key.namespace && !service.selector.isEmpty && pod.isSelected(by: service.selector) {
+        where service.key.namespace == pod.key.namespace && !service.selector.isEmpty
+            && pod.isSelected(by: service.selector)
+        {
             guard let mapped = service.ports.first(where: { $0.port == port }) else { continue }
             switch mapped.target {
             case .number(let number): return number
@@ -185,11 +193,13 @@ struct GatewayRoutes {
         let pods = state.pods.values.filter { gateway.isServed(by: $0) && !$0.isFinished }
         let programmed =
             pods.isEmpty
-            ? ConditionState(false, "NoResources", "no pod with the label \(MeshWords.gateway)=\(gateway.servedBy) exists")
+            ? ConditionState(
+                false, "NoResources", "no pod with the label \(MeshWords.gateway)=\(gateway.servedBy) exists")
             : ConditionState(true, "Programmed")
         var addresses: Set<String> = []
         for service in state.services.values where !service.selector.isEmpty {
-            if pods.contains(where: { $0.key.namespace == service.key.namespace && $0.isSelected(by: service.selector) }) {
+            if pods.contains(where: { $0.key.namespace == service.key.namespace && $0.isSelected(by: service.selector) }
+            ) {
                 addresses.formUnion(service.addresses)
             }
         }

@@ -31,7 +31,9 @@ struct MeshRoutes {
                 model.servicePorts[made.resourceName] = made
                 for namespace in special {
                     let routes = self.routes(service, port, client: namespace)
-                    if routes != made.routes { model.routesOfClients[namespace, default: [:]][made.resourceName] = routes }
+                    if routes != made.routes {
+                        model.routesOfClients[namespace, default: [:]][made.resourceName] = routes
+                    }
                 }
             }
         }
@@ -56,10 +58,13 @@ struct MeshRoutes {
             }
             if !accepted.isTrue {
                 findings.append(PolicyFinding(route.reference, field, .notFound, accepted.message))
-            } else if let unsupported = route.findings.first(where: { $0.code == .unsupported && $0.field.hasPrefix("spec.rules") }) {
+            } else if let unsupported = route.findings.first(where: {
+                $0.code == .unsupported && $0.field.hasPrefix("spec.rules")
+            }) {
                 accepted = ConditionState(true, "Accepted", "in part: \(unsupported.field) \(unsupported.message)")
             }
-            parents[route.key, default: []].append(.init(parent: parent, accepted: accepted, resolvedReferences: resolved))
+            parents[route.key, default: []].append(
+                .init(parent: parent, accepted: accepted, resolvedReferences: resolved))
         }
     }
 
@@ -87,7 +92,8 @@ struct MeshRoutes {
             }
             if !isFound {
                 findings.append(
-                    PolicyFinding(policy.reference, "spec.hosts[\(index)]", .notFound, "no service has the host \"\(host)\""))
+                    PolicyFinding(
+                        policy.reference, "spec.hosts[\(index)]", .notFound, "no service has the host \"\(host)\""))
             }
         }
     }
@@ -115,12 +121,14 @@ struct MeshRoutes {
             defaultBackend: backendName(service.key, port.port))
     }
 
-    /// - Parameter client: the namespace the request comes from; `nil` for any without a say of its own.
+    /// `client`: the namespace the request comes from; `nil` for any without a say of its own.
     private mutating func routes(_ service: MeshService, _ port: MeshService.Port, client: String?) -> [RouteRule] {
         let rules = httpRoutes(service.key, port.port, client: client)
         let policies = (virtual[service.key] ?? []).filter { $0.isExported(to: client) }
         let chosen =
-            policies.first { $0.key.namespace == client } ?? policies.first { $0.key.namespace == service.key.namespace }
+            policies.first { $0.key.namespace == client } ?? policies.first {
+                $0.key.namespace == service.key.namespace
+            }
             ?? policies.first
         if let rules {
             if port.appProtocol == .tcp { reportTCP(service.key, port.port) }
@@ -132,7 +140,9 @@ struct MeshRoutes {
         guard let chosen else { return [direct(service.key, port.port)] }
         if chosen.key.namespace != client {
             for other in policies where other.key != chosen.key && other.key.namespace == chosen.key.namespace {
-                report(other, "spec.hosts", .conflict, "\(chosen.reference) is older and in force for Service \(service.key)")
+                report(
+                    other, "spec.hosts", .conflict,
+                    "\(chosen.reference) is older and in force for Service \(service.key)")
             }
         }
         let made = references.rules(chosen, gateway: nil, port: port.port, &findings)

@@ -34,7 +34,8 @@ struct SubsetRules {
                     PolicyFinding(rule.reference, "spec.host", .notFound, "no service has the host \"\(rule.host)\""))
             } else if !rules.values.contains(where: { $0.key == rule.key }) {
                 findings.append(
-                    PolicyFinding(rule.reference, "spec.host", .conflict, "another DestinationRule for this host is in force"))
+                    PolicyFinding(
+                        rule.reference, "spec.host", .conflict, "another DestinationRule for this host is in force"))
             }
         }
     }
@@ -71,7 +72,7 @@ struct HostNames {
 struct References {
     enum Resolved: Hashable {
         case backend(String)
-        /// - Parameter reason: of the condition `ResolvedRefs`.
+        /// `reason`: of the condition `ResolvedRefs`.
         case failed(reason: String, code: PolicyFinding.Code, message: String)
 
         var backend: String? {
@@ -93,7 +94,8 @@ struct References {
     func resolve(_ reference: HTTPRoute.BackendReference, from namespace: String) -> Resolved {
         guard reference.group.isEmpty, reference.kind == "Service" else {
             let kind = reference.group.isEmpty ? reference.kind : "\(reference.kind).\(reference.group)"
-            return .failed(reason: "InvalidKind", code: .unsupported, message: "kind \(kind) cannot be a backend, only Service")
+            return .failed(
+                reason: "InvalidKind", code: .unsupported, message: "kind \(kind) cannot be a backend, only Service")
         }
         let key = reference.key
         if key.namespace != namespace {
@@ -103,7 +105,9 @@ struct References {
             if !isPermitted {
                 return .failed(
                     reason: "RefNotPermitted", code: .notPermitted,
-                    message: "no ReferenceGrant in namespace \(key.namespace) permits HTTPRoutes of \(namespace) to name Service \(key)")
+                    message:
+                        "no ReferenceGrant in namespace \(key.namespace) permits HTTPRoutes of \(namespace) to name Service \(key)"
+                )
             }
         }
         guard let service = state.services[key], !service.isExternalName else {
@@ -118,14 +122,15 @@ struct References {
         return .backend(backendName(key, port))
     }
 
-    /// - Parameter requested: the port the client addressed; `nil` at a gateway.
+    /// `requested`: the port the client addressed; `nil` at a gateway.
     func resolve(_ destination: VirtualService.Destination, from namespace: String, requested: Int?) -> Resolved {
         let full = hosts.full(destination.host, from: namespace)
         // A service in another namespace may also be written `name.namespace`.
         let short = full.split(separator: ".").map(String.init)
         let key = hosts.service(full) ?? (short.count == 2 ? ObjectKey(namespace: short[1], name: short[0]) : nil)
         guard let key, let service = state.services[key], !service.isExternalName else {
-            return .failed(reason: "BackendNotFound", code: .notFound, message: "host \"\(destination.host)\" names no service")
+            return .failed(
+                reason: "BackendNotFound", code: .notFound, message: "host \"\(destination.host)\" names no service")
         }
         let numbers = service.ports.map(\.port)
         let port: Int

@@ -4,7 +4,7 @@ import ProxyResources
 extension References {
     /// The rules of a VirtualService, in its own order, as sidecars (`gateway` is `nil`) or a gateway take them.
     ///
-    /// - Parameter port: that of the service the client addressed, or the gateway's own.
+    /// `port`: that of the service the client addressed, or the gateway's own.
     func rules(
         _ policy: VirtualService, gateway: ObjectKey?, port: Int, _ findings: inout [PolicyFinding]
     ) -> [RouteRule] {
@@ -24,7 +24,8 @@ extension References {
             for destination in rule.destinations {
                 let resolved = resolve(destination, from: policy.key.namespace, requested: gateway == nil ? port : nil)
                 if case .failed(_, let code, let message) = resolved {
-                    findings.append(PolicyFinding(policy.reference, destination.field, code, message, severity: .warning))
+                    findings.append(
+                        PolicyFinding(policy.reference, destination.field, code, message, severity: .warning))
                 }
                 backends.append(WeightedBackend(backend: resolved.backend ?? "", weight: max(0, destination.weight)))
             }

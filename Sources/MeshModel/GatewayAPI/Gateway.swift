@@ -64,7 +64,8 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
     private static func listener(_ fields: PolicyFields, index: Int, _ findings: inout [PolicyFinding]) -> Listener {
         let name = fields.string("protocol") ?? ""
         if name != "HTTP" {
-            findings.append(fields.finding("protocol", .unsupported, "\(name) is not supported: the listener is not opened"))
+            findings.append(
+                fields.finding("protocol", .unsupported, "\(name) is not supported: the listener is not opened"))
         }
         let allowed = fields.json["allowedRoutes"]
         let kinds = allowed?["kinds"]?.array ?? []

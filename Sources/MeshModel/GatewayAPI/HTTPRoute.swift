@@ -89,7 +89,8 @@ struct HTTPRouteReader {
             than: ["name", "matches", "filters", "backendRefs", "timeouts"], as: "requests are routed without it",
             to: &findings)
         var rule = HTTPRoute.Rule(
-            index: index, matches: [], backends: [], timeoutMilliseconds: nil, headers: HeaderChanges(), isRefused: false)
+            index: index, matches: [], backends: [], timeoutMilliseconds: nil, headers: HeaderChanges(),
+            isRefused: false)
         let matches = fields.each("matches")
         if matches.isEmpty { rule.matches = [RouteMatch()] }
         for match in matches {
@@ -100,13 +101,15 @@ struct HTTPRouteReader {
         for backend in fields.each("backendRefs") {
             let reference = self.backend(backend, &rule, &findings)
             if !(0...1_000_000).contains(reference.weight) {
-                findings.append(backend.finding("weight", .invalid, "is \(reference.weight), must be from 0 to 1000000"))
+                findings.append(
+                    backend.finding("weight", .invalid, "is \(reference.weight), must be from 0 to 1000000"))
             }
             total += max(0, reference.weight)
             rule.backends.append(reference)
         }
         if !rule.backends.isEmpty, total == 0 {
-            findings.append(fields.finding("backendRefs", .noEffect, "all weights are 0: every request is answered with 500"))
+            findings.append(
+                fields.finding("backendRefs", .noEffect, "all weights are 0: every request is answered with 500"))
         }
         if let timeouts = fields.inside("timeouts") { rule.timeoutMilliseconds = timeout(timeouts, &findings) }
         return rule
@@ -178,7 +181,8 @@ struct HTTPRouteReader {
         _ fields: PolicyFields, _ rule: inout HTTPRoute.Rule, _ findings: inout [PolicyFinding]
     ) -> HTTPRoute.BackendReference {
         if !fields.each("filters").isEmpty {
-            findings.append(fields.finding("filters", .unsupported, "is not supported for one backend: the rule answers 500"))
+            findings.append(
+                fields.finding("filters", .unsupported, "is not supported for one backend: the rule answers 500"))
             rule.isRefused = true
         }
         return HTTPRoute.BackendReference(

@@ -30,7 +30,8 @@ package struct PeerAuthentication: Sendable, Hashable, AgedPolicy {
                     findings.append(levels.finding(member.key, .invalid, "is not a port number"))
                     continue
                 }
-                ports[port] = Self.mode(PolicyFields(member.value, at: levels.place(member.key), of: spec.object), &findings)
+                ports[port] = Self.mode(
+                    PolicyFields(member.value, at: levels.place(member.key), of: spec.object), &findings)
             }
             if selector.isEmpty, !ports.isEmpty {
                 findings.append(
@@ -45,7 +46,8 @@ package struct PeerAuthentication: Sendable, Hashable, AgedPolicy {
     private static func mode(_ fields: PolicyFields?, _ findings: inout [PolicyFinding]) -> MutualTLS? {
         guard let fields, let word = fields.string("mode"), word != "UNSET" else { return nil }
         if let mode = MutualTLS(rawValue: word) { return mode }
-        findings.append(fields.finding("mode", .invalid, "\"\(word)\" is not one of UNSET, DISABLE, PERMISSIVE, STRICT"))
+        findings.append(
+            fields.finding("mode", .invalid, "\"\(word)\" is not one of UNSET, DISABLE, PERMISSIVE, STRICT"))
         return nil
     }
 }
@@ -74,7 +76,8 @@ struct PeerRequirements {
                 workloads[namespace, default: []].append(policy)
             } else if !seen.insert(namespace).inserted {
                 findings.append(
-                    PolicyFinding(policy.reference, "spec", .conflict, "an older policy for the whole namespace is in force"))
+                    PolicyFinding(
+                        policy.reference, "spec", .conflict, "an older policy for the whole namespace is in force"))
             } else if state.settings.rootNamespaces.contains(namespace) {
                 mesh = mesh ?? policy.mode
             } else {

@@ -71,7 +71,7 @@ package struct VirtualService: Sendable, Hashable, AgedPolicy {
             ? ObjectKey(namespace: parts[0], name: parts[1]) : ObjectKey(namespace: key.namespace, name: name)
     }
 
-    /// - Parameter namespace: of the clients; `nil` for those of any namespace.
+    /// `namespace`: of the clients; `nil` for those of any namespace.
     func isExported(to namespace: String?) -> Bool {
         if exportTo.isEmpty || exportTo.contains("*") { return true }
         guard let namespace else { return false }
@@ -85,7 +85,9 @@ enum VirtualServiceReader {
             index: index, matches: [], matchesAll: false, destinations: [], timeoutMilliseconds: nil,
             headers: HeaderChanges(), directStatus: nil)
         fields.reportOthers(
-            than: ["name", "match", "route", "timeout", "headers", "directResponse", "redirect", "rewrite", "delegate"],
+            than: [
+                "name", "match", "route", "timeout", "headers", "directResponse", "redirect", "rewrite", "delegate",
+            ],
             as: "requests are routed without it", to: &findings)
         // Left out, these would send requests where they must not go.
         for field in ["redirect", "rewrite", "delegate"] where fields.has(field) {
@@ -105,11 +107,13 @@ enum VirtualServiceReader {
         }
         rule.destinations = fields.each("route").map { destination($0, &findings) }
         let weights = rule.destinations.map(\.weight)
-        if rule.destinations.count == 1, weights[0] == 0 { rule.destinations[0].weight = 100 }  // absent, alone: all of it
+        // Alone, an absent weight is all of it.
+        if rule.destinations.count == 1, weights[0] == 0 { rule.destinations[0].weight = 100 }
         if weights.contains(where: { $0 < 0 }) {
             findings.append(fields.finding("route", .invalid, "a weight is negative"))
         } else if weights.count > 1, weights.reduce(0, +) == 0 {
-            findings.append(fields.finding("route", .invalid, "the sum of the weights is 0, so no destination can be chosen"))
+            findings.append(
+                fields.finding("route", .invalid, "the sum of the weights is 0, so no destination can be chosen"))
         }
         if rule.destinations.isEmpty, rule.directStatus == nil {
             findings.append(fields.finding("route", .invalid, "is required: the rule has nowhere to send a request"))
@@ -126,7 +130,8 @@ enum VirtualServiceReader {
             isUsable = false
         }
         let known: Set<String> = ["uri", "method", "headers", "port", "gateways", "name", "statPrefix"]
-        for member in fields.json.object ?? JSONObject() where !known.contains(member.key) && member.value != .bool(false) {
+        for member in fields.json.object ?? JSONObject()
+        where !known.contains(member.key) && member.value != .bool(false) {
             refuse(fields.finding(member.key, .unsupported, "is not supported: this match takes no request"))
         }
         if fields.has("gateways") { match.gateways = fields.strings("gateways") }
@@ -154,7 +159,9 @@ enum VirtualServiceReader {
                 } else if let prefix = member.value["prefix"]?.string {
                     match.route.headers.append(HeaderMatch(name: name, kind: .prefix, value: prefix))
                 } else if member.value["regex"] != nil {
-                    refuse(headers.finding(member.key, .unsupported, "regex is not supported: this match takes no request"))
+                    refuse(
+                        headers.finding(member.key, .unsupported, "regex is not supported: this match takes no request")
+                    )
                 } else {
                     match.route.headers.append(HeaderMatch(name: name, kind: .present))
                 }
@@ -163,7 +170,9 @@ enum VirtualServiceReader {
         return isUsable ? match : nil
     }
 
-    private static func destination(_ fields: PolicyFields, _ findings: inout [PolicyFinding]) -> VirtualService.Destination {
+    private static func destination(_ fields: PolicyFields, _ findings: inout [PolicyFinding])
+        -> VirtualService.Destination
+    {
         fields.reportOthers(than: ["destination", "weight"], as: "requests are routed without it", to: &findings)
         let destination = fields.inside("destination")
         if destination?.string("host")?.isEmpty ?? true {

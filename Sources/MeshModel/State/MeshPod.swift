@@ -67,7 +67,8 @@ package struct MeshPod: Sendable, Hashable {
     private static func workload(of object: KubeObject) -> String {
         guard let owner = object.controller else { return object.name }
         let ending = "-" + (object.labels["pod-template-hash"] ?? "\u{0}")
-        return owner.kind == "ReplicaSet" && owner.name.hasSuffix(ending) ? String(owner.name.dropLast(ending.count)) : owner.name
+        return owner.kind == "ReplicaSet" && owner.name.hasSuffix(ending)
+            ? String(owner.name.dropLast(ending.count)) : owner.name
     }
 
     package var app: String { labels["app"] ?? labels["app.kubernetes.io/name"] ?? workload }

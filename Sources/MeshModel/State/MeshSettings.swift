@@ -20,5 +20,7 @@ package struct MeshSettings: Sendable, Hashable {
         "spiffe://\(trustDomain)/ns/\(namespace)/sa/\(account)"
     }
 
-    package func host(_ service: String, _ namespace: String) -> String { "\(service).\(namespace).svc.\(clusterDomain)" }
+    package func host(_ service: String, _ namespace: String) -> String {
+        "\(service).\(namespace).svc.\(clusterDomain)"
+    }
 }

@@ -46,7 +46,8 @@ package struct MeshState: Sendable, Hashable {
         case ResourceType.gatewayClasses.qualifiedName: replace(&gatewayClasses[key], object.map(GatewayClass.init))
         case ResourceType.referenceGrants.qualifiedName: replace(&referenceGrants[key], object.map(ReferenceGrant.init))
         case ResourceType.virtualServices.qualifiedName: replace(&virtualServices[key], object.map(VirtualService.init))
-        case ResourceType.destinationRules.qualifiedName: replace(&destinationRules[key], object.map(DestinationRule.init))
+        case ResourceType.destinationRules.qualifiedName:
+            replace(&destinationRules[key], object.map(DestinationRule.init))
         case ResourceType.istioGateways.qualifiedName: replace(&istioGateways[key], object.map(IstioGateway.init))
         case ResourceType.peerAuthentications.qualifiedName:
             replace(&peerAuthentications[key], object.map(PeerAuthentication.init))
