@@ -83,8 +83,8 @@ let package = Package(
         module(
             "APIServer",
             [
-                "KubeTypes", "KubeClient", "Wire", "Store", "Transport", "TLS", nioCore, nioPosix, nioHTTP1, nioWebSocket,
-                yams, logging, deque,
+                "KubeTypes", "KubeClient", "Wire", "Store", "Transport", "TLS", "Kernel", nioCore, nioPosix, nioHTTP1,
+                nioWebSocket, yams, logging, deque,
             ]),
         module("Controllers", ["KubeClient", "KubeTypes", "Wire", logging]),
         module("Scheduler", ["KubeClient", "KubeTypes", "Wire", logging]),

@@ -2,31 +2,76 @@ import KubeClient
 import KubeTypes
 import Logging
 import Store
+import TLS
+import Transport
 import Wire
 
 /// The API of one cluster: its store, its rules, and the sockets it is served on.
 package final class APIServer: Sendable {
-    let configuration: APIServerConfiguration
-    let registry: Registry
+    private let registry: Registry
+    private let http: HTTPServer
 
-    private init(_ configuration: APIServerConfiguration, _ registry: Registry) {
-        self.configuration = configuration
+    private init(_ registry: Registry, _ http: HTTPServer) {
         self.registry = registry
+        self.http = http
     }
 
-    /// Opens the store, makes what every cluster has, and serves. Ready when it returns.
+    /// Opens the store, makes what every cluster has, writes the kubeconfig, and serves. Ready when it returns.
     package static func start(_ configuration: APIServerConfiguration) async throws -> APIServer {
         let store = try EmbeddedStore(directory: configuration.stateDirectory, logger: configuration.logger)
+        do {
+            let registry = try await openRegistry(store, configuration)
+            let http = try makeServer(registry, configuration)
+            for listener in configuration.listeners { try await http.listen(on: listener) }
+            return APIServer(registry, http)
+        } catch {
+            store.close()
+            throw error
+        }
+    }
+
+    private static func openRegistry(_ store: EmbeddedStore, _ configuration: APIServerConfiguration) async throws -> Registry {
         let addresses = try ServiceAddresses(
             range: configuration.serviceRange, reserved: [configuration.kubernetesAddress, configuration.dnsAddress])
-        let registry = Registry(
-            store: store, catalog: .builtIn, addresses: addresses, logger: configuration.logger)
+        let registry = Registry(store: store, catalog: .builtIn, addresses: addresses, logger: configuration.logger)
         let services = try registry.list(try registry.definition(of: .services), namespace: "", .all)
         addresses.adopt(services.items)
         registry.admission = AdmissionChain(
             mutating: [ServiceAccountAdmission(registry: registry)] + configuration.mutating, validating: configuration.validating)
         try await Bootstrap(registry: registry, configuration: configuration).run()
-        return APIServer(configuration, registry)
+        return registry
+    }
+
+    private static func makeServer(_ registry: Registry, _ configuration: APIServerConfiguration) throws -> HTTPServer {
+        let pki = try ClusterPKI.open(configuration.stateDirectory + "/pki", serverNames: serverNames(configuration))
+        let server = "https://\(configuration.publicAddress):\(configuration.publicPort)"
+        try Kubeconfig.write(
+            configuration.stateDirectory + "/kubeconfig", cluster: configuration.clusterName, server: server, pki)
+        let tls = try TLSContext(
+            .server,
+            .server(
+                certificates: [pki.serverCertificate], key: pki.serverKey, clientRoots: [pki.authority.certificate]))
+        let metrics = RequestMetrics()
+        let handler = RequestHandler(
+            registry: registry, authentication: Authentication(tokens: AccountTokens(key: pki.accountKey, registry: registry)),
+            nodes: configuration.nodes,
+            documents: ServerDocuments(
+                registry: registry, openAPI: OpenAPIDocuments(registry.catalog), metrics: metrics,
+                address: "\(configuration.publicAddress):\(configuration.publicPort)"),
+            metrics: metrics, logger: configuration.logger)
+        return HTTPServer(HTTPServer.Configuration(tls: tls), logger: configuration.logger) { request, responder in
+            await handler.handle(request, responder)
+        }
+    }
+
+    private static func serverNames(_ configuration: APIServerConfiguration) -> [SubjectAlternativeName] {
+        var addresses: [String] = []
+        for address in ["127.0.0.1", configuration.publicAddress, configuration.kubernetesAddress, configuration.endpointAddress]
+        where !addresses.contains(address) { addresses.append(address) }
+        let names = [
+            "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+        ]
+        return names.map(SubjectAlternativeName.dns) + addresses.map(SubjectAlternativeName.ip)
     }
 
     /// The API without the socket, for one of our own parts: `api(as: .component("controllers"))`.
@@ -34,6 +79,8 @@ package final class APIServer: Sendable {
 
     /// Ends watches and connections, then closes the store. Everything answered before is stored.
     package func stop() async {
+        registry.store.endWatches()
+        await http.stop()
         registry.store.close()
     }
 }

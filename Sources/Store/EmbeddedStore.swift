@@ -73,6 +73,9 @@ package final class EmbeddedStore: Sendable {
         return number
     }
 
+    /// Ends watches and refuses new ones; reads and writes go on.
+    package func endWatches() { memory.close() }
+
     /// Ends watches, writes what is queued, and gives the directory free. Safe to repeat.
     package func close() {
         memory.close()

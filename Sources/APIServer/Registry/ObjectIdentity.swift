@@ -38,18 +38,6 @@ enum ObjectIdentity {
         object.json["metadata"] = metadata
     }
 
-    /// Whether something beside metadata and status differs: what counts as a new generation.
-    static func specDiffers(_ one: KubeObject, _ other: KubeObject) -> Bool {
-        func rest(_ object: KubeObject) -> JSON {
-            var json = object.json
-            json["metadata"] = nil
-            json["status"] = nil
-            json["apiVersion"] = nil
-            return json
-        }
-        return rest(one) != rest(other)
-    }
-
     /// Whether anything differs beside the version and the record of who owns which field.
     static func isSame(_ one: KubeObject, _ other: KubeObject) -> Bool {
         func plain(_ object: KubeObject) -> JSON {

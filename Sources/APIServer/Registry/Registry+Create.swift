@@ -32,6 +32,8 @@ extension Registry {
         _ definition: ResourceDefinition, _ given: KubeObject, _ context: WriteContext
     ) async throws(APIFailure) -> KubeObject {
         let type = definition.type
+        // Asked before anything is taken for it; the store's own check is the one that counts.
+        if exists(type, given.key) { throw .alreadyExists(type, given.name) }
         var object = given
         prepare(&object, definition)
         definition.default(&object)
@@ -45,10 +47,7 @@ extension Registry {
         for warning in try await admission.validate(request) { context.warn(warning) }
         let lease = try addresses.assign(&object, old: nil, type, isDryRun: context.isDryRun)
         recordManager(&object, old: nil, definition, subresource: nil, context)
-        if context.isDryRun {
-            if exists(type, key) { throw .alreadyExists(type, key.name) }
-            return object
-        }
+        if context.isDryRun { return object }
         do throws(StoreFailure) {
             let record = try await store.create(StorageKey.key(type, key), encode(object, definition))
             return self.object(record, as: definition)

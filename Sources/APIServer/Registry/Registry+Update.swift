@@ -98,7 +98,7 @@ extension Registry {
         try validate(object, old: old, definition)
         request.object = object
         for warning in try await admission.validate(request) { context.warn(warning) }
-        if subresource != "status", ObjectIdentity.specDiffers(object, old), old.metadata["generation"] != nil {
+        if subresource != "status", definition.asksForChange(from: old, to: object), old.metadata["generation"] != nil {
             object.json[path: ["metadata", "generation"]] = .int(Int64(old.generation + 1))
         }
         let lease = try addresses.assign(&object, old: old, type, isDryRun: context.isDryRun)

@@ -65,9 +65,7 @@ enum StorageKey {
 extension Registry {
     /// A record as an object of the asked version.
     func object(_ record: Record, as definition: ResourceDefinition, keeping: Bool = false) -> KubeObject {
-        var object = KubeObject(record.decoded(keeping: keeping, Self.decode))
-        if object.apiVersion != definition.type.apiVersion { object.json["apiVersion"] = .string(definition.type.apiVersion) }
-        return object
+        definition.presented(KubeObject(record.decoded(keeping: keeping, Self.decode)))
     }
 
     private static func decode(_ record: Record) -> JSON {
@@ -78,11 +76,8 @@ extension Registry {
     }
 
     func encode(_ object: KubeObject, _ definition: ResourceDefinition) -> [UInt8] {
-        var object = object
+        var object = definition.stored(object)
         object.resourceVersion = ""
-        if object.apiVersion != definition.storageType.apiVersion {
-            object.json["apiVersion"] = .string(definition.storageType.apiVersion)
-        }
         return object.json.bytes
     }
 

@@ -1,0 +1,123 @@
+import KubeClient
+import KubeTypes
+import NIOHTTP1
+import Transport
+import Wire
+
+extension RequestHandler {
+    /// The parts and actions under an object.
+    func serveSubresource(
+        _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ responder: HTTPResponder,
+        _ warnings: WarningSink
+    ) async throws(APIFailure) {
+        guard definition.subresource(route.subresource) != nil else { throw Self.noSuchPath }
+        let context = try request.context(warnings)
+        let answers = Answers(request, definition, responder, warnings)
+        switch (definition.type.qualifiedName, route.subresource, request.http.method) {
+        case (_, "status", .GET): try await answers.send(.ok, try registry.get(definition, route.key))
+        case (_, "status", .PUT), ("namespaces", "finalize", .PUT):
+            let object = try await bodyObject(request, definition, warnings)
+            try await answers.send(
+                .ok, try await registry.update(definition, route.key, object, subresource: route.subresource, context))
+        case (_, "status", .PATCH):
+            let (object, _) = try await patch(request, definition, route, subresource: "status", context)
+            try await answers.send(.ok, object)
+        case (_, "scale", .GET), (_, "scale", .PUT), (_, "scale", .PATCH):
+            try await scale(request, route, definition, answers, context)
+        case ("pods", "binding", .POST):
+            let (body, _) = try request.tree(try await request.body())
+            try await registry.bind(
+                route.key, uid: body["metadata"]?["uid"]?.string ?? "", node: body["target"]?["name"]?.string ?? "",
+                annotations: body["metadata"]?["annotations"]?.stringMap ?? [:], context)
+            await answers.sendStatus([:])
+        case ("pods", "eviction", .POST): try await evict(request, route, definition, answers, context)
+        case ("pods", "ephemeralcontainers", .GET), ("pods", "resize", .GET):
+            try await answers.send(.ok, try registry.get(definition, route.key))
+        case ("pods", "log", .GET): try await log(request, route, definition, responder)
+        case ("pods", "exec", .GET), ("pods", "exec", .POST): try await exec(request, route, definition, responder)
+        case ("serviceaccounts", "token", .POST): try await token(request, route, definition, answers, warnings)
+        case (_, _, .GET), (_, _, .POST), (_, _, .PUT), (_, _, .PATCH), (_, _, .DELETE):
+            throw APIFailure(
+                code: 501, reason: "NotImplemented",
+                message: "\(definition.type.qualifiedName) \"\(route.name)\": \(request.http.method.rawValue) on \(route.subresource)"
+                    + " is not served by this server yet")
+        default: throw Self.notAllowed(request)
+        }
+    }
+
+    private func scale(
+        _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ answers: Answers,
+        _ context: WriteContext
+    ) async throws(APIFailure) {
+        if request.http.method == .GET {
+            try await answers.send(.ok, Scale.of(try registry.get(definition, route.key)))
+            return
+        }
+        let (body, _) = try request.tree(try await request.body())
+        let type = request.header("content-type") ?? ""
+        let isPatch = request.http.method == .PATCH
+        let changed = try await registry.change(definition, route.key, subresource: "scale", context) { old throws(APIFailure) in
+            var wanted = Scale.of(old)
+            if isPatch {
+                if type.hasPrefix(PatchKind.json.rawValue) {
+                    do throws(PatchFault) {
+                        wanted.json = try JSONPatch(body).applied(to: wanted.json)
+                    } catch {
+                        throw .badRequest("\(old.label): \(error)")
+                    }
+                } else {
+                    wanted.json = MergePatch.applied(body, to: wanted.json)
+                }
+            } else {
+                wanted.json = body
+            }
+            return try Scale.apply(wanted, to: old, definition.type)
+        }
+        try await answers.send(.ok, Scale.of(changed))
+    }
+
+    /// Deletes the pod as its own node would wish: gracefully.
+    private func evict(
+        _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ answers: Answers,
+        _ context: WriteContext
+    ) async throws(APIFailure) {
+        let (body, _) = try request.tree(try await request.body())
+        if let name = body["metadata"]?["name"]?.string, name != route.name {
+            throw .badRequest("name in URL does not match name in Eviction object: \(route.name) is not \(name)")
+        }
+        var options = DeleteOptions()
+        options.gracePeriodSeconds = body["deleteOptions"]?["gracePeriodSeconds"]?.int
+        options.uid = body["deleteOptions"]?["preconditions"]?["uid"]?.string
+        var context = context
+        if body["deleteOptions"]?["dryRun"]?.array?.contains("All") == true { context.isDryRun = true }
+        _ = try await registry.delete(definition, route.key, options, context)
+        await answers.sendStatus([:])
+    }
+
+    private func token(
+        _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ answers: Answers,
+        _ warnings: WarningSink
+    ) async throws(APIFailure) {
+        let (body, _) = try request.tree(try await request.body())
+        let account = try registry.get(definition, route.key)
+        let audiences = body["spec"]?["audiences"]?.array?.compactMap(\.string) ?? []
+        let asked = body["spec"]?["expirationSeconds"]?.int ?? 3600
+        guard asked >= 600 else {
+            throw .invalid(
+                ResourceType(group: "authentication.k8s.io", version: "v1", resource: "tokenrequests", kind: "TokenRequest"),
+                route.name,
+                [FieldFault(.invalid, "spec.expirationSeconds", value: .int(Int64(asked)), "may not specify a duration less than 10 minutes")])
+        }
+        let lifetime = Int64(min(asked, 365 * 86400))
+        let issued = try authentication.tokens.token(
+            account, audiences: audiences, lifetime: lifetime, boundTo: body["spec"]?["boundObjectRef"])
+        var answer = KubeObject(apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", namespace: account.namespace, name: account.name)
+        answer.json[path: ["metadata", "creationTimestamp"]] = Timestamp.now().json
+        answer.json["spec"] = [
+            "audiences": .array((audiences.isEmpty ? [AccountTokens.issuer] : audiences).map(JSON.string)),
+            "expirationSeconds": .int(lifetime), "boundObjectRef": body["spec"]?["boundObjectRef"] ?? .null,
+        ]
+        answer.json["status"] = ["token": .string(issued.text), "expirationTimestamp": issued.expires.json]
+        try await answers.send(.created, answer)
+    }
+}

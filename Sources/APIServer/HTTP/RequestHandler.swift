@@ -1,0 +1,219 @@
+import KubeClient
+import KubeTypes
+import Logging
+import NIOHTTP1
+import Transport
+import Wire
+
+/// One request, from its bytes to its answer: who, what, allowed, done.
+struct RequestHandler: Sendable {
+    let registry: Registry
+    let authentication: Authentication
+    let nodes: (any NodeGateway)?
+    let documents: ServerDocuments
+    let metrics: RequestMetrics
+    let logger: Logger
+
+    func handle(_ http: HTTPRequest, _ responder: HTTPResponder) async {
+        let began = ContinuousClock.now
+        let warnings = WarningSink()
+        var verb = http.method.rawValue
+        var resource = ""
+        do throws(APIFailure) {
+            let request = APIRequest(http, user: try authentication.user(http))
+            verb = request.verb
+            if case .resource(let route) = request.route { resource = route.resource }
+            try authorize(request)
+            switch request.route {
+            case .path: try await documents.answer(request, responder)
+            case .resource(let route): try await serve(request, route, responder, warnings)
+            }
+        } catch {
+            if responder.status == 0 { await respond(error, responder, warnings) }
+        }
+        metrics.count(
+            verb: verb, resource: resource, status: responder.status, took: ContinuousClock.now - began,
+            isLong: verb == "watch" || responder.status == 101)
+        logger.debug(
+            "request",
+            metadata: ["method": "\(http.method)", "target": "\(http.target)", "status": "\(responder.status)"])
+    }
+
+    private func authorize(_ request: APIRequest) throws(APIFailure) {
+        switch request.route {
+        case .path(let path): try Authorization.check(Attempt(user: request.user, verb: request.verb, target: .path(path)))
+        case .resource(let route):
+            let target = Attempt.Target.resource(
+                group: route.group, version: route.version, resource: route.resource, subresource: route.subresource,
+                namespace: route.namespace, name: route.name)
+            try Authorization.check(Attempt(user: request.user, verb: request.verb, target: target))
+        }
+    }
+
+    private func serve(
+        _ request: APIRequest, _ route: ResourceRoute, _ responder: HTTPResponder, _ warnings: WarningSink
+    ) async throws(APIFailure) {
+        let found = registry.catalog.definition(group: route.group, version: route.version, resource: route.resource)
+        guard let definition = found else { throw Self.noSuchPath }
+        if !definition.type.isNamespaced, !route.namespace.isEmpty { throw Self.noSuchPath }
+        if !route.name.isEmpty, definition.type.isNamespaced, route.namespace.isEmpty { throw Self.noSuchPath }
+        if !route.subresource.isEmpty {
+            try await serveSubresource(request, route, definition, responder, warnings)
+            return
+        }
+        let answers = Answers(request, definition, responder, warnings)
+        let context = try request.context(warnings)
+        switch (request.http.method, route.name.isEmpty) {
+        case (.GET, true), (.HEAD, true):
+            guard definition.isStored else { throw Self.notAllowed(request) }
+            if request.query.flag("watch") {
+                try await watch(request, route, definition, responder)
+            } else {
+                try await list(request, route, definition, answers)
+            }
+        case (.GET, false), (.HEAD, false):
+            guard definition.isStored else { throw Self.notAllowed(request) }
+            if request.query.flag("watch") {
+                try await watch(request, route, definition, responder)
+            } else {
+                try await answers.send(.ok, try registry.get(definition, route.key))
+            }
+        case (.POST, true):
+            let object = try await bodyObject(request, definition, warnings)
+            if let review = Reviews.answer(object, definition.type, request.user) {
+                try await answers.send(.created, review)
+                return
+            }
+            let made = try await registry.create(definition, namespace: route.namespace, object, context)
+            try await answers.send(.created, made)
+        case (.PUT, false):
+            let object = try await bodyObject(request, definition, warnings)
+            try await answers.send(.ok, try await put(definition, route, object, context))
+        case (.PATCH, false):
+            let (object, isNew) = try await patch(request, definition, route, subresource: nil, context)
+            try await answers.send(isNew ? .created : .ok, object)
+        case (.DELETE, false): try await delete(request, route, definition, answers, context)
+        case (.DELETE, true):
+            let options = try await deleteOptions(request)
+            let gone = try await registry.deleteCollection(
+                definition, namespace: route.namespace, request.selection, options.options, options.context(context))
+            try await answers.sendList(gone)
+        default: throw Self.notAllowed(request)
+        }
+    }
+
+    private func list(
+        _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ answers: Answers
+    ) async throws(APIFailure) {
+        var options = ListOptions()
+        options.limit = max(0, try request.query.integer("limit") ?? 0)
+        options.continuation = request.query["continue"]
+        options.resourceVersion = request.query["resourceVersion"]
+        options.resourceVersionMatch = request.query["resourceVersionMatch"]
+        try await answers.sendList(try registry.list(definition, namespace: route.namespace, request.selection, options))
+    }
+
+    func bodyObject(
+        _ request: APIRequest, _ definition: ResourceDefinition, _ warnings: WarningSink
+    ) async throws(APIFailure) -> KubeObject {
+        let (json, duplicates) = try request.tree(try await request.body())
+        let (object, found) = try definition.decode(json, duplicates: duplicates, fieldValidation: try request.fieldValidation())
+        for text in found { warnings.add(text) }
+        return object
+    }
+
+    /// A replacement; some kinds are made by it too, but none of ours.
+    private func put(
+        _ definition: ResourceDefinition, _ route: ResourceRoute, _ object: KubeObject, _ context: WriteContext
+    ) async throws(APIFailure) -> KubeObject {
+        if object.name.isEmpty {
+            throw .invalid(definition.type, "", [FieldFault(.required, "metadata.name", "name is required")])
+        }
+        return try await registry.update(definition, route.key, object, subresource: nil, context)
+    }
+
+    func patch(
+        _ request: APIRequest, _ definition: ResourceDefinition, _ route: ResourceRoute, subresource: String?,
+        _ context: WriteContext
+    ) async throws(APIFailure) -> (KubeObject, isNew: Bool) {
+        let type = request.header("content-type") ?? ""
+        let media = type.split(separator: ";").first.map { String($0).lowercased() } ?? ""
+        guard let kind = PatchKind(rawValue: media) else {
+            throw .unsupportedMediaType(type, PatchType.allCases.map(\.rawValue))
+        }
+        let (body, _) = try request.tree(try await request.body())
+        let isNew = kind == .apply && subresource == nil && !registry.exists(definition.storageType, route.key)
+        let object = try await registry.patch(definition, route.key, kind, body, subresource: subresource, context)
+        return (object, isNew)
+    }
+
+    private func delete(
+        _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ answers: Answers,
+        _ context: WriteContext
+    ) async throws(APIFailure) {
+        let options = try await deleteOptions(request)
+        switch try await registry.delete(definition, route.key, options.options, options.context(context)) {
+        case .pending(let object): try await answers.send(.ok, object)
+        case .removed(let object):
+            let details: JSON = [
+                "name": .string(object.name), "group": .string(definition.type.group),
+                "kind": .string(definition.type.resource), "uid": .string(object.uid),
+            ]
+            await answers.sendStatus(details)
+        }
+    }
+
+    /// What a deletion's body or parameters ask.
+    private struct DeletionRequest {
+        var options = DeleteOptions()
+        var isDryRun = false
+
+        func context(_ context: WriteContext) -> WriteContext {
+            var context = context
+            if isDryRun { context.isDryRun = true }
+            return context
+        }
+    }
+
+    private func deleteOptions(_ request: APIRequest) async throws(APIFailure) -> DeletionRequest {
+        var found = DeletionRequest()
+        found.options.gracePeriodSeconds = try request.query.integer("gracePeriodSeconds")
+        var propagation = request.query["propagationPolicy"]
+        let bytes = try await request.body()
+        if !bytes.isEmpty {
+            let (body, _) = try request.tree(bytes)
+            if let grace = body["gracePeriodSeconds"]?.int { found.options.gracePeriodSeconds = grace }
+            if let policy = body["propagationPolicy"]?.string { propagation = policy }
+            found.options.uid = body["preconditions"]?["uid"]?.string
+            found.options.resourceVersion = body["preconditions"]?["resourceVersion"]?.string
+            found.isDryRun = body["dryRun"]?.array?.contains("All") ?? false
+        }
+        if !propagation.isEmpty {
+            guard let policy = DeleteOptions.Propagation(rawValue: propagation) else {
+                throw .badRequest("propagationPolicy: \"\(propagation)\": allowed are Orphan, Background, Foreground")
+            }
+            found.options.propagation = policy
+        }
+        if let grace = found.options.gracePeriodSeconds, grace < 0 {
+            throw .badRequest("gracePeriodSeconds: \(grace): it must not be negative")
+        }
+        return found
+    }
+
+    private func respond(_ failure: APIFailure, _ responder: HTTPResponder, _ warnings: WarningSink) async {
+        var headers: HTTPHeaders = ["content-type": "application/json"]
+        if let wait = failure.details?["retryAfterSeconds"]?.int { headers.add(name: "retry-after", value: "\(wait)") }
+        for text in warnings.headers { headers.add(name: "warning", value: text) }
+        await responder.respond(HTTPResponseStatus(statusCode: failure.code), headers, failure.status.bytes)
+    }
+
+    static let noSuchPath = APIFailure(
+        code: 404, reason: "NotFound", message: "the server could not find the requested resource", details: [:])
+
+    static func notAllowed(_ request: APIRequest) -> APIFailure {
+        APIFailure(
+            code: 405, reason: "MethodNotAllowed",
+            message: "the server does not allow this method on the requested resource (\(request.http.method.rawValue) \(request.path))",
+            details: [:])
+    }
+}

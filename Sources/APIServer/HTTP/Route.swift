@@ -1,0 +1,110 @@
+import KubeTypes
+
+/// What a request's path names.
+enum Route: Hashable {
+    case resource(ResourceRoute)
+    /// Discovery, health, documents.
+    case path(String)
+}
+
+/// `/apis/apps/v1/namespaces/demo/deployments/web/scale`, taken apart. Empty where the path says nothing.
+struct ResourceRoute: Hashable {
+    var group = ""
+    var version = ""
+    var namespace = ""
+    var resource = ""
+    var name = ""
+    var subresource = ""
+
+    var key: ObjectKey { ObjectKey(namespace: namespace, name: name) }
+}
+
+extension Route {
+    /// - Parameter path: without the query, percent signs still in it.
+    init(path: String) {
+        let parts = path.split(separator: "/").map { Query.decoded(String($0), plusIsSpace: false) }
+        var route = ResourceRoute()
+        var rest: [String]
+        switch parts.first {
+        case "api" where parts.count >= 3:
+            route.version = parts[1]
+            rest = Array(parts[2...])
+        case "apis" where parts.count >= 4:
+            route.group = parts[1]
+            route.version = parts[2]
+            rest = Array(parts[3...])
+        default:
+            self = .path(path)
+            return
+        }
+        // `namespaces/demo/status` is a part of the namespace, not a resource in it.
+        let isPartOfNamespace = route.group.isEmpty && rest.count == 3 && (rest[2] == "status" || rest[2] == "finalize")
+        if rest[0] == "namespaces", rest.count >= 3, !isPartOfNamespace {
+            route.namespace = rest[1]
+            rest.removeFirst(2)
+        }
+        guard rest.count <= 3 else {
+            self = .path(path)
+            return
+        }
+        route.resource = rest[0]
+        if rest.count > 1 { route.name = rest[1] }
+        if rest.count > 2 { route.subresource = rest[2] }
+        self = .resource(route)
+    }
+}
+
+/// The parameters behind the question mark. The first of a name counts, except where a list is asked for.
+struct Query: Sendable, Hashable {
+    private struct Item: Sendable, Hashable {
+        let name: String
+        let value: String
+    }
+    private let items: [Item]
+
+    init(_ text: Substring) {
+        items = text.split(separator: "&").map { pair in
+            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            return Item(
+                name: Self.decoded(String(parts[0])), value: parts.count > 1 ? Self.decoded(String(parts[1])) : "")
+        }
+    }
+
+    subscript(name: String) -> String { items.first { $0.name == name }?.value ?? "" }
+
+    func all(_ name: String) -> [String] { items.filter { $0.name == name }.map(\.value) }
+
+    func flag(_ name: String) -> Bool {
+        guard let item = items.first(where: { $0.name == name }) else { return false }
+        return item.value != "false" && item.value != "0"
+    }
+
+    func integer(_ name: String) throws(APIFailure) -> Int? {
+        let text = self[name]
+        if text.isEmpty { return nil }
+        guard let value = Int(text) else { throw .badRequest("query parameter \(name): \"\(text)\" is not a number") }
+        return value
+    }
+
+    /// A `%` that no two hexadecimal digits follow stands for itself.
+    static func decoded(_ text: String, plusIsSpace: Bool = true) -> String {
+        guard text.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: "+") }) else { return text }
+        let bytes = Array(text.utf8)
+        var out: [UInt8] = []
+        var place = 0
+        func digit(_ at: Int) -> UInt8? {
+            guard at < bytes.count, let value = Character(Unicode.Scalar(bytes[at])).hexDigitValue else { return nil }
+            return UInt8(value)
+        }
+        while place < bytes.count {
+            if bytes[place] == UInt8(ascii: "%"), let high = digit(place + 1), let low = digit(place + 2) {
+                out.append(high << 4 | low)
+                place += 3
+                continue
+            }
+            out.append(plusIsSpace && bytes[place] == UInt8(ascii: "+") ? 0x20 : bytes[place])
+            place += 1
+        }
+        return String(decoding: out, as: UTF8.self)
+    }
+}

@@ -1,0 +1,92 @@
+import KubeTypes
+import NIOHTTP1
+import TLS
+import Transport
+import Wire
+
+/// What the server answers beside objects: discovery, OpenAPI, health, version, metrics.
+struct ServerDocuments: Sendable {
+    let registry: Registry
+    let openAPI: OpenAPIDocuments
+    let metrics: RequestMetrics
+    /// `host:port`, as the legacy discovery names the server.
+    let address: String
+    private static let json = "application/json"
+
+    static let version: JSON = [
+        "major": "1", "minor": "36", "gitVersion": "v1.36.0+weft", "gitCommit": "", "gitTreeState": "clean", "buildDate": "",
+        "goVersion": "", "compiler": "swiftc", "platform": "linux/amd64",
+    ]
+
+    func answer(_ request: APIRequest, _ responder: HTTPResponder) async throws(APIFailure) {
+        guard request.http.method == .GET || request.http.method == .HEAD else { throw RequestHandler.notAllowed(request) }
+        var path = request.path
+        while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+        let parts = path.split(separator: "/").map(String.init)
+        switch (parts.first, parts.count) {
+        case ("api", 1), ("apis", 1): await discovery(request, isLegacy: parts[0] == "api", responder)
+        case ("api", 2): try await send(registry.catalog.legacyResources(group: "", version: parts[1]), responder)
+        case ("apis", 2): try await send(registry.catalog.legacyGroup(parts[1]), responder)
+        case ("apis", 3): try await send(registry.catalog.legacyResources(group: parts[1], version: parts[2]), responder)
+        case ("version", 1): try await send(Self.version, responder)
+        case ("openapi", 2...) where parts[1] == "v3": try await document(request, parts, responder)
+        case ("healthz", _), ("livez", _), ("readyz", _): await health(request, parts[0], responder)
+        case ("metrics", 1):
+            let text = metrics.text(revision: registry.store.revision, objects: registry.store.count)
+            await responder.respond(.ok, ["content-type": "text/plain; version=0.0.4"], Array(text.utf8))
+        case (nil, _): try await send(["paths": ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]], responder)
+        default: throw RequestHandler.noSuchPath
+        }
+    }
+
+    private func send(_ json: JSON?, _ responder: HTTPResponder) async throws(APIFailure) {
+        guard let json else { throw RequestHandler.noSuchPath }
+        await responder.respond(.ok, ["content-type": Self.json], json.bytes)
+    }
+
+    private func discovery(_ request: APIRequest, isLegacy: Bool, _ responder: HTTPResponder) async {
+        let catalog = registry.catalog
+        guard SchemaCatalog.asksForAggregation(accept: request.header("accept") ?? "") else {
+            let json = isLegacy ? catalog.legacyVersions(address: address) : catalog.legacyGroups()
+            await responder.respond(.ok, ["content-type": Self.json, "vary": "Accept"], json.bytes)
+            return
+        }
+        await sendTagged(
+            catalog.aggregatedDiscovery(legacy: isLegacy).bytes, type: SchemaCatalog.aggregatedType,
+            ["vary": "Accept", "cache-control": "public"], request, responder)
+    }
+
+    /// Answers 304 when the client has the very bytes already.
+    private func sendTagged(
+        _ bytes: [UInt8], type: String, _ more: HTTPHeaders, _ request: APIRequest, _ responder: HTTPResponder
+    ) async {
+        let digits = Array("0123456789ABCDEF")
+        let tag = "\"" + String(sha256(bytes).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }) + "\""
+        var headers = more
+        headers.add(name: "etag", value: tag)
+        if request.header("if-none-match") == tag {
+            await responder.respond(.notModified, headers)
+            return
+        }
+        headers.add(name: "content-type", value: type)
+        await responder.respond(.ok, headers, bytes)
+    }
+
+    private func document(_ request: APIRequest, _ parts: [String], _ responder: HTTPResponder) async throws(APIFailure) {
+        if parts.count == 2 {
+            await sendTagged(openAPI.index().bytes, type: Self.json, [:], request, responder)
+            return
+        }
+        let place = Array(parts[2...])
+        var bytes: [UInt8]?
+        if place.count == 2, place[0] == "api" { bytes = openAPI.document(group: "", version: place[1]) }
+        if place.count == 3, place[0] == "apis" { bytes = openAPI.document(group: place[1], version: place[2]) }
+        guard let bytes else { throw RequestHandler.noSuchPath }
+        await sendTagged(bytes, type: Self.json, ["cache-control": "public, immutable"], request, responder)
+    }
+
+    private func health(_ request: APIRequest, _ kind: String, _ responder: HTTPResponder) async {
+        let text = request.query.flag("verbose") ? "[+]ping ok\n[+]store ok\n\(kind) check passed\n" : "ok"
+        await responder.respond(.ok, ["content-type": "text/plain; charset=utf-8"], Array(text.utf8))
+    }
+}

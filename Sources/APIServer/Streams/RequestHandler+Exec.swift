@@ -1,0 +1,116 @@
+import KubeClient
+import KubeTypes
+import NIOHTTP1
+import Transport
+import Wire
+
+extension RequestHandler {
+    /// A command in a container, its streams over one WebSocket.
+    func exec(
+        _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ responder: HTTPResponder
+    ) async throws(APIFailure) {
+        let pod = try registry.get(definition, route.key)
+        let container = try PodContainer.choose(pod, asked: request.query["container"])
+        try PodContainer.requireNode(pod)
+        var wanted = ExecRequest(command: request.query.all("command"))
+        wanted.stdin = request.query.flag("stdin")
+        wanted.stdout = request.query.flag("stdout")
+        wanted.stderr = request.query.flag("stderr")
+        wanted.tty = request.query.flag("tty")
+        guard !wanted.command.isEmpty else { throw .badRequest("you must specify at least one command for the container") }
+        guard wanted.stdin || wanted.stdout || wanted.stderr else {
+            throw .badRequest("you must specify at least 1 of stdin, stdout, stderr")
+        }
+        let offered = request.http.webSocketProtocols
+        guard request.http.wantsWebSocket, let chosen = ExecChannels.protocols.first(where: offered.contains) else {
+            throw .badRequest(
+                "exec needs a WebSocket with one of the subprotocols \(ExecChannels.protocols.joined(separator: ", "))")
+        }
+        let session = try await gateway.exec(pod: pod, container: container, wanted)
+        do {
+            let socket = try await responder.upgrade(subprotocol: chosen)
+            await ExecChannels(socket: socket, session: session, knowsHalfClose: chosen == "v5.channel.k8s.io").run()
+        } catch {
+            await session.cancel()
+            logger.debug("exec ended", metadata: ["pod": "\(pod.key)", "reason": "\(error)"])
+        }
+    }
+}
+
+/// Kubernetes' stream multiplexing: each message begins with the number of its channel.
+struct ExecChannels {
+    /// Best first.
+    static let protocols = ["v5.channel.k8s.io", "v4.channel.k8s.io"]
+
+    private enum Channel: UInt8 { case stdin = 0, stdout = 1, stderr = 2, error = 3, resize = 4, close = 255 }
+
+    let socket: WebSocket
+    let session: any ExecSession
+    /// Version 5 can say that stdin has ended: `255 0`.
+    let knowsHalfClose: Bool
+
+    func run() async {
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.readClient() }
+            await writeOutput()
+            await socket.close()
+            group.cancelAll()
+        }
+        await session.cancel()
+    }
+
+    private func writeOutput() async {
+        do {
+            for try await output in session.output {
+                switch output {
+                case .stdout(let bytes): try await send(.stdout, bytes)
+                case .stderr(let bytes): try await send(.stderr, bytes)
+                case .exited(let code):
+                    try await send(.error, Self.status(exitCode: code).bytes)
+                    return
+                }
+            }
+            let failure = APIFailure.internalError("the command's end is not known: the node's agent went away")
+            try await send(.error, failure.status.bytes)
+        } catch {
+            let failure = error as? APIFailure ?? .internalError("\(error)")
+            try? await send(.error, failure.status.bytes)
+        }
+    }
+
+    private func send(_ channel: Channel, _ bytes: [UInt8]) async throws { try await socket.send([channel.rawValue] + bytes) }
+
+    private func readClient() async {
+        do {
+            while let message = try await socket.receive() {
+                let bytes: [UInt8] =
+                    switch message {
+                    case .binary(let bytes): bytes
+                    case .text(let text): Array(text.utf8)
+                    }
+                guard let first = bytes.first, let channel = Channel(rawValue: first) else { continue }
+                let rest = Array(bytes.dropFirst())
+                switch channel {
+                case .stdin where !rest.isEmpty: try await session.write(rest)
+                case .resize:
+                    guard let size = try? JSON(parsing: rest) else { continue }
+                    await session.resize(width: size["Width"]?.int ?? 0, height: size["Height"]?.int ?? 0)
+                case .close where knowsHalfClose && rest.first == Channel.stdin.rawValue: await session.closeInput()
+                default: break
+                }
+            }
+        } catch {
+            // Falls through: whoever does not read or write any more has gone.
+        }
+        if !Task.isCancelled { await session.cancel() }
+    }
+
+    static func status(exitCode: Int) -> JSON {
+        if exitCode == 0 { return ["metadata": [:], "status": "Success"] }
+        return [
+            "metadata": [:], "status": "Failure", "reason": "NonZeroExitCode",
+            "message": .string("command terminated with non-zero exit code: exit status \(exitCode)"),
+            "details": ["causes": [["reason": "ExitCode", "message": .string(String(exitCode))]]],
+        ]
+    }
+}
