@@ -105,14 +105,15 @@ struct APIRequest: Sendable {
     }
 
     private func yaml(_ bytes: [UInt8]) throws(APIFailure) -> (json: JSON, duplicates: [String]) {
+        let documents: [YAMLDocument]
         do throws(YAMLFault) {
-            let documents = try yamlDocuments(String(decoding: bytes, as: UTF8.self))
-            guard documents.count == 1 else {
-                throw YAMLFault(line: 0, message: "one document is expected, found \(documents.count)")
-            }
-            return (documents[0].json, documents[0].duplicates)
+            documents = try yamlDocuments(String(decoding: bytes, as: UTF8.self))
         } catch {
             throw .badRequest("the body of the request is not YAML: \(error)")
         }
+        guard documents.count == 1 else {
+            throw .badRequest("the body of the request must be one YAML document, found \(documents.count)")
+        }
+        return (documents[0].json, documents[0].duplicates)
     }
 }

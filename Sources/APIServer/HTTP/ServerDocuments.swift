@@ -1,5 +1,6 @@
 import KubeTypes
 import NIOHTTP1
+import Store
 import TLS
 import Transport
 import Wire

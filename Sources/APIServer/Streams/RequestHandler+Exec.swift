@@ -1,5 +1,6 @@
 import KubeClient
 import KubeTypes
+import Logging
 import NIOHTTP1
 import Transport
 import Wire

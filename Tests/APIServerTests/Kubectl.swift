@@ -1,0 +1,155 @@
+import APIServer
+import Glibc
+import KubeClient
+import KubeTypes
+import Testing
+
+/// The real kubectl, with a home and a kubeconfig of its own.
+struct Kubectl: Sendable {
+    struct Outcome: Sendable {
+        var code: Int
+        var output: String
+        var errors: String
+    }
+
+    private let program: String
+    private let home: String
+    private let kubeconfig: String
+
+    /// - Throws: when there is no kubectl: these tests are worth nothing without it.
+    init(home: String, kubeconfig: String) throws {
+        program = try Self.find()
+        self.home = home
+        self.kubeconfig = kubeconfig
+    }
+
+    /// `.build/tools/bin` of the package, then `WEFT_KUBECTL`, then `PATH`.
+    private static func find() throws -> String {
+        let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+        var places = ["/\(root)/.build/tools/bin/kubectl"]
+        if let named = getenv("WEFT_KUBECTL") { places.append(String(cString: named)) }
+        if let path = getenv("PATH") { places += String(cString: path).split(separator: ":").map { "\($0)/kubectl" } }
+        return try #require(
+            places.first { access($0, X_OK) == 0 }, "no kubectl: run `make deps`, or set WEFT_KUBECTL to one")
+    }
+
+    /// Runs to the end, on a thread that may wait.
+    func callAsFunction(_ arguments: String..., input: String = "") async throws -> Outcome {
+        try await run(arguments, input: input)
+    }
+
+    /// Runs, and expects success.
+    func ok(
+        _ arguments: String..., input: String = "", sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws -> String {
+        let outcome = try await run(arguments, input: input)
+        #expect(
+            outcome.code == 0, "kubectl \(arguments.joined(separator: " ")): \(outcome.errors)", sourceLocation: sourceLocation)
+        return outcome.output
+    }
+
+    private func run(_ arguments: [String], input: String) async throws -> Outcome {
+        let outcome = await withUnsafeContinuation { (continuation: UnsafeContinuation<Outcome?, Never>) in
+            startThread { continuation.resume(returning: spawn(arguments, input: input)) }
+        }
+        return try #require(outcome, "kubectl does not start")
+    }
+
+    private func spawn(_ arguments: [String], input: String) -> Outcome? {
+        let names = ["in", "out", "err"].map { "\(home)/\($0)-\(UInt64.random(in: 0...UInt64.max))" }
+        defer { names.forEach { unlink($0) } }
+        let file = open(names[0], O_CREAT | O_WRONLY, 0o600)
+        let bytes = Array(input.utf8)
+        _ = write(file, bytes, bytes.count)
+        close(file)
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, names[0], O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, names[1], O_CREAT | O_WRONLY, 0o600)
+        posix_spawn_file_actions_addopen(&actions, 2, names[2], O_CREAT | O_WRONLY, 0o600)
+        let variables = ["HOME=\(home)", "KUBECONFIG=\(kubeconfig)", "PATH=/usr/bin:/bin"]
+        var argv = ([program] + arguments).map { strdup($0) } + [nil]
+        var environment = variables.map { strdup($0) } + [nil]
+        defer { (argv + environment).forEach { free($0) } }
+        var child: pid_t = 0
+        guard posix_spawn(&child, program, &actions, nil, &argv, &environment) == 0 else { return nil }
+        var status: CInt = 0
+        waitpid(child, &status, 0)
+        let code = status & 0x7F == 0 ? Int(status >> 8 & 0xFF) : 128 + Int(status & 0x7F)
+        return Outcome(code: code, output: text(names[1]), errors: text(names[2]))
+    }
+
+    private func text(_ path: String) -> String {
+        let file = open(path, O_RDONLY)
+        guard file >= 0 else { return "" }
+        defer { close(file) }
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 65536)
+        while true {
+            let count = read(file, &chunk, chunk.count)
+            if count <= 0 { break }
+            bytes += chunk[..<count]
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+/// A thread of its own for a call that blocks.
+func startThread(_ body: @escaping @Sendable () -> Void) {
+    final class Box {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+    var thread = pthread_t()
+    pthread_create(
+        &thread, nil,
+        { argument in
+            if let argument { Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body() }
+            return nil
+        }, Unmanaged.passRetained(Box(body)).toOpaque())
+    pthread_detach(thread)
+}
+
+/// A TCP socket that listens on a free port of the loopback interface.
+func loopbackListener() throws -> (descriptor: CInt, port: Int) {
+    let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+    try #require(descriptor >= 0)
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
+    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+    let bound = withUnsafeMutablePointer(to: &address) { pointer in
+        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { address in
+            bind(descriptor, address, length) == 0 && getsockname(descriptor, address, &length) == 0
+        }
+    }
+    try #require(bound && listen(descriptor, 128) == 0)
+    return (descriptor, Int(UInt16(bigEndian: address.sin_port)))
+}
+
+/// A server on a loopback port with a kubectl that knows it.
+func withKubectl(
+    _ configure: (inout APIServerConfiguration) -> Void = { _ in },
+    _ body: (Kubectl, InProcessAPI) async throws -> Void
+) async throws {
+    let directory = try temporaryDirectory("weft-kubectl")
+    defer { removeTree(directory) }
+    let (descriptor, port) = try loopbackListener()
+    var configuration = APIServerConfiguration(stateDirectory: directory, listeners: [descriptor])
+    configuration.publicPort = port
+    configure(&configuration)
+    let server = try await APIServer.start(configuration)
+    let api = server.api(as: .component("test"))
+    let outcome: Result<Void, any Error>
+    do {
+        _ = try await api.create(
+            .serviceAccounts, KubeObject(apiVersion: "v1", kind: "ServiceAccount", namespace: "default", name: "default"))
+        let kubectl = try Kubectl(home: directory, kubeconfig: directory + "/kubeconfig")
+        outcome = .success(try await body(kubectl, api))
+    } catch {
+        outcome = .failure(error)
+    }
+    await server.stop()
+    try outcome.get()
+}
