@@ -128,7 +128,7 @@ int weft_unlink_at(int directory, const char *name) { return unlinkat(directory,
 
 int weft_blocking_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
 
-int weft_pipe(int ends[2]) {
+int weft_log_pipe(int ends[2]) {
   if (pipe2(ends, O_CLOEXEC)) return -1;
   int flags = fcntl(ends[0], F_GETFL);
   return fcntl(ends[0], F_SETFL, flags | O_NONBLOCK);

@@ -169,7 +169,7 @@ final class Supervisor {
 
         var output: [CInt] = [-1, -1]
         var errors: [CInt] = [-1, -1]
-        guard weft_pipe(&output) == 0, weft_pipe(&errors) == 0 else {
+        guard weft_log_pipe(&output) == 0, weft_log_pipe(&errors) == 0 else {
             throw SupervisionFailure(step: 11, code: weft_errno(), subject: [UInt8](ascii: "log pipes"))
         }
         let started: Launch.Started

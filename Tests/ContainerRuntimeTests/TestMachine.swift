@@ -23,7 +23,7 @@ struct TestMachine {
         var image = PackedImage(
             name: Self.image, files: [.init(source: "/bin/busybox", target: "/bin/busybox")], entrypoint: ["/bin/sh", "-c"],
             command: ["echo from the image"], environment: ["FROM_IMAGE=yes"])
-        for applet in ["sh", "sleep", "echo", "cat", "id", "ls", "touch", "env", "hostname", "tty", "stat", "head", "tail", "dd", "mount", "ps", "mknod"] {
+        for applet in ["sh", "sleep", "echo", "cat", "id", "ls", "touch", "env", "hostname", "tty", "stat", "head", "tail", "dd", "mount", "ps", "mknod", "grep", "sed", "tr", "stty", "true"] {
             image.links["/bin/" + applet] = "busybox"
         }
         _ = try ImagePacker(store: runtime.images).pack(image)

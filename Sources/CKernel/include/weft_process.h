@@ -119,7 +119,7 @@ int weft_open_at(int directory, const char *name, int flags, unsigned mode);
 int weft_rename_at(int directory, const char *from, const char *to);
 int weft_unlink_at(int directory, const char *name);
 /// A pipe, close-on-exec; the read end does not block.
-int weft_pipe(int ends[2]);
+int weft_log_pipe(int ends[2]);
 int weft_blocking_pipe(int ends[2]);
 /// 1 when a read would not block (data or end), 0 when it would.
 int weft_is_readable(int fd);

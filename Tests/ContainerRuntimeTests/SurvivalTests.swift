@@ -1,0 +1,122 @@
+import ContainerRuntime
+import Glibc
+import Kernel
+import Testing
+
+@Suite("Deaths of the runtime and of a supervisor", .timeLimit(.minutes(2)))
+struct SurvivalTests {
+    @Test("pods outlive a runtime killed with -9, and the next one adopts them")
+    func adoption() async throws {
+        try await TestMachine.run { machine in
+            // This same program, running only the test below, is the runtime that dies.
+            let child = try spawnSelf(filter: "childRuntime", environment: ["WEFT_TEST_CHILD=\(machine.name)"])
+            defer {
+                kill(child, SIGKILL)
+                waitpid(child, nil, 0)
+            }
+            try await machine.until("the child has started its pod") { access(machine.directory + "/started", F_OK) == 0 }
+            kill(child, SIGKILL)
+            waitpid(child, nil, 0)
+
+            let adopter = try LocalRuntime(machine.configuration)
+            let changes = await adopter.changes()
+            let sandbox = try #require(try await adopter.sandboxes().first)
+            #expect(sandbox.isRunning && sandbox.podUID == "p1" && sandbox.name == "pod-p1")
+            let running = try #require(sandbox.containers.first { $0.name == "app" })
+            #expect(running.state == .running && access("/proc/\(running.pid)", F_OK) == 0)
+            #expect(running.annotations == ["weft.dev/kept": "yes"])
+            let short = try await machine.ended("p1", "short-0", in: adopter)
+            #expect(short.state == .exited(code: 9, signal: 0, outOfMemory: false))
+
+            // A repeat of what the dead runtime did joins it.
+            #expect(try await adopter.runSandbox(machine.sandbox("p1")).supervisorPID == sandbox.supervisorPID)
+            #expect(try await adopter.startContainer(podUID: "p1", machine.script("p1", "whatever")).pid == running.pid)
+
+            let exec = try await adopter.exec(podUID: "p1", id: "app-0", ExecSpec(command: ["sh", "-c", "exit 4"]))
+            #expect(try await exec.wait() == 4)
+            for descriptor in [exec.stdin, exec.stdout, exec.stderr] { close(descriptor) }
+            try await adopter.stopContainer(podUID: "p1", id: "app-0", grace: .zero)
+            var seen = changes.makeAsyncIterator()
+            #expect(await seen.next() == "p1")
+            try await adopter.removeSandbox(podUID: "p1")
+            #expect(access("/proc/\(sandbox.supervisorPID)", F_OK) != 0)
+        }
+    }
+
+    @Test("the runtime that dies (run by the test above)", .enabled(if: getenv("WEFT_TEST_CHILD") != nil))
+    func childRuntime() async throws {
+        let name = String(cString: try #require(getenv("WEFT_TEST_CHILD")))
+        let directory = "/tmp/" + name
+        let runtime = try LocalRuntime(
+            RuntimeConfiguration(
+                stateDirectory: directory + "/state", runDirectory: directory + "/run", cgroupRoot: "weft/" + name,
+                supervisorPath: try TestMachine.supervisor()))
+        var sandbox = SandboxSpec(
+            podUID: "p1", namespace: "test", name: "pod-p1", hostname: "h", networkNamespace: "/proc/self/ns/net", cgroup: "node-1/podp1")
+        sandbox.hosts = "127.0.0.1 localhost\n"
+        _ = try await runtime.runSandbox(sandbox)
+        var spec = ContainerSpec(name: "app", attempt: 0, image: TestMachine.image, logPath: directory + "/state/logs/app.log")
+        spec.arguments = ["exec sleep 1000"]
+        spec.annotations = ["weft.dev/kept": "yes"]
+        _ = try await runtime.startContainer(podUID: "p1", spec)
+        // Ends while nobody looks.
+        var short = ContainerSpec(name: "short", attempt: 0, image: TestMachine.image, logPath: directory + "/state/logs/short.log")
+        short.arguments = ["sleep 0.3; exit 9"]
+        _ = try await runtime.startContainer(podUID: "p1", short)
+        try SmallFile.write("", to: directory + "/started")
+        try await Task.sleep(for: .seconds(60))
+    }
+
+    @Test("when a supervisor is killed its pod is down, its containers are known as killed, and a new sandbox takes over")
+    func supervisorDies() async throws {
+        try await TestMachine.run { machine in
+            let container = try await machine.start("p1", machine.script("p1", "exec sleep 1000"))
+            let sandbox = try #require(try await machine.runtime.sandbox(podUID: "p1"))
+            let changes = await machine.runtime.changes()
+            kill(pid_t(sandbox.supervisorPID), SIGKILL)
+            var seen = changes.makeAsyncIterator()
+            #expect(await seen.next() == "p1")
+            try await machine.until("the pod is down") { try await machine.runtime.sandbox(podUID: "p1")?.isRunning == false }
+            try await machine.until("its process is gone") { access("/proc/\(container.pid)", F_OK) != 0 }
+            let down = try #require(try await machine.runtime.sandbox(podUID: "p1"))
+            #expect(down.containers.map(\.state) == [.exited(code: 137, signal: 9, outOfMemory: false)])
+            await #expect(throws: RuntimeFailure.self) {
+                try await machine.runtime.startContainer(podUID: "p1", machine.script("p1", "true", attempt: 1))
+            }
+            #expect(try await machine.runtime.runSandbox(machine.sandbox("p1")).isRunning)
+            _ = try await machine.runtime.startContainer(podUID: "p1", machine.script("p1", "exit 2", attempt: 1))
+            #expect(try await machine.ended("p1", "app-1").state == .exited(code: 2, signal: 0, outOfMemory: false))
+            #expect(try await machine.runtime.sandbox(podUID: "p1")?.containers.map(\.id) == ["app-0", "app-1"])
+        }
+    }
+
+    @Test("a supervisor is small")
+    func supervisorIsSmall() async throws {
+        try await TestMachine.run { machine in
+            _ = try await machine.start("p1", machine.script("p1", "exec sleep 1000"))
+            let pid = try #require(try await machine.runtime.sandbox(podUID: "p1")).supervisorPID
+            let rollup = String(decoding: try SmallFile.read("/proc/\(pid)/smaps_rollup"), as: UTF8.self)
+            let own = rollup.split(separator: "\n").filter { $0.hasPrefix("Private_") }
+                .compactMap { Int($0.split(separator: " ").dropFirst().first ?? "") }.reduce(0, +)
+            #expect(own < 1500, "mesh-init holds \(own) KiB of its own")
+        }
+    }
+
+    private func spawnSelf(filter: String, environment: [String]) throws -> pid_t {
+        var arguments: [UnsafeMutablePointer<CChar>?] = [
+            strdup("/proc/self/exe"), strdup("--testing-library"), strdup("swift-testing"), strdup("--filter"), strdup(filter), nil,
+        ]
+        var variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) }
+        var place = environ
+        while let variable = place.pointee {
+            variables.append(strdup(variable))
+            place += 1
+        }
+        variables.append(nil)
+        defer { for text in arguments + variables { free(text) } }
+        var pid = pid_t()
+        let failed = posix_spawn(&pid, "/proc/self/exe", nil, nil, &arguments, &variables)
+        try #require(failed == 0)
+        return pid
+    }
+}
