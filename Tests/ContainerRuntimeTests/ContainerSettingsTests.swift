@@ -97,20 +97,30 @@ struct ContainerSettingsTests {
             let outside = machine.directory + "/outside"
             try SmallFile.makeDirectories(outside)
             try SmallFile.write("mounted\n", to: machine.directory + "/file")
-            var image = PackedImage(name: "weft.dev/escape:v1", files: [.init(source: "/bin/busybox", target: "/bin/busybox")], entrypoint: ["/bin/busybox", "cat"])
-            image.links = ["/out": outside, "/up": "../../../../../../../.." + outside]
+            var image = PackedImage(
+                name: "weft.dev/escape:v1", files: [.init(source: "/bin/busybox", target: "/bin/busybox")], entrypoint: ["/bin/busybox", "cat"])
+            image.links = ["/out": outside, "/up": "../../../../.." + outside, "/inside": "/tmp", "/upInside": "../../../../../tmp"]
             _ = try ImagePacker(store: machine.runtime.images).pack(image)
+            let file = machine.directory + "/file"
+            // Within the container these links lead to its own /tmp.
             let lines = try await machine.output("") { spec in
                 spec.image = "weft.dev/escape:v1"
-                spec.arguments = ["/out/a", "/up/b"]
-                spec.mounts = [
-                    BindMount(source: machine.directory + "/file", target: "/out/a", isReadOnly: true),
-                    BindMount(source: machine.directory + "/file", target: "/up/b", isReadOnly: true),
-                ]
+                spec.arguments = ["/tmp/\(machine.name)-a", "/tmp/\(machine.name)-b"]
+                spec.mounts = ["/inside/\(machine.name)-a", "/upInside/\(machine.name)-b"].map {
+                    BindMount(source: file, target: $0, isReadOnly: true)
+                }
             }
-            // Either the mounts are made inside, or refused: never outside.
-            #expect(access(outside + "/a", F_OK) != 0 && access(outside + "/b", F_OK) != 0)
-            #expect(lines.allSatisfy { $0 == "mounted" })
+            #expect(lines == ["mounted", "mounted"])
+            #expect(access("/tmp/\(machine.name)-a", F_OK) != 0 && access("/tmp/\(machine.name)-b", F_OK) != 0)
+            // And these lead to what the container does not have, though the machine does.
+            for link in ["/out", "/up"] {
+                var spec = machine.script("p1", "")
+                spec.image = "weft.dev/escape:v1"
+                spec.mounts = [BindMount(source: file, target: link + "/a", isReadOnly: true)]
+                let refused = spec
+                await #expect(throws: RuntimeFailure.self) { try await machine.start("p1", refused) }
+                #expect(access(outside + "/a", F_OK) != 0)
+            }
         }
     }
 
