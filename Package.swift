@@ -104,7 +104,10 @@ let package = Package(
 
         // Programs.
         supervisor,
-        program("meshproxy", ["Proxy", "Loop", "ProxyResources", "Wire", "Kernel", "CKernel"]),
+        // One file, without the Swift runtime's libraries: less memory, and any image will do.
+        .executableTarget(
+            name: "meshproxy", dependencies: ["Proxy", "Loop", "ProxyResources", "Wire", "Kernel", "CKernel"], swiftSettings: house,
+            linkerSettings: [.unsafeFlags(["-static-stdlib"])]),
         program(
             "meshd",
             [
@@ -137,7 +140,7 @@ let package = Package(
         tests(
             "MeshControlTests",
             [
-                "MeshControl", "MeshModel", "ProxyResources", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore, nioPosix, nioHTTP2,
+                "MeshControl", "MeshModel", "Proxy", "ProxyResources", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore, nioPosix, nioHTTP2,
                 nioHPACK, logging,
             ]),
         tests("ContainerRuntimeTests", ["ContainerRuntime", "Kernel", "CKernel", "Wire"]),

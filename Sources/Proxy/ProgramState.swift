@@ -69,9 +69,12 @@ package final class ProgramState: Sendable {
         }
     }
 
-    func beginDraining() { held.withLock { $0.isDraining = true } }
+    package func beginDraining() { held.withLock { $0.isDraining = true } }
     func note(connected: Bool) { held.withLock { $0.isConnected = connected } }
     func note(fault: String) { held.withLock { $0.lastFault = fault } }
+
+    /// What the loops were last given.
+    package var configuration: ProxyConfiguration? { held.withLock { $0.configuration } }
 
     /// Ready to take traffic: configured, and not on the way out.
     package var isReady: Bool {

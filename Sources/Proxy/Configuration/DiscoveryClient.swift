@@ -33,7 +33,7 @@ struct DiscoveryClient: ~Copyable, Sendable {
 
     private mutating func run() {
         var pause: UInt32 = 50  // milliseconds
-        while true {
+        while !state.read({ $0.isDraining }) {
             let descriptor = weft_connect_unix(socket)
             if descriptor >= 0 {
                 let connection = OwnedDescriptor(taking: descriptor)
