@@ -62,6 +62,7 @@ struct GarbageCollector: Sendable {
             }
             return
         }
+        if case .changed(let old, let new) = change, Self.isUninteresting(old, new) { return }
         let isEnding = object.deletionTimestamp != nil && !object.finalizers.isEmpty
         if isEnding || !object.ownerReferences.isEmpty { queue.add(Place(type: type, key: object.key)) }
         if case .changed(let old, _) = change, old.deletionTimestamp == nil, isEnding {
@@ -70,6 +71,12 @@ struct GarbageCollector: Sendable {
         if case .changed(let old, _) = change, old.uid != object.uid {
             for place in dependents(of: old.uid) { queue.add(place) }
         }
+    }
+
+    /// Most changes are of spec or status, which do not concern owners.
+    private static func isUninteresting(_ old: KubeObject, _ new: KubeObject) -> Bool {
+        old.uid == new.uid && old.deletionTimestamp == new.deletionTimestamp && old.finalizers == new.finalizers
+            && old.metadata["ownerReferences"] == new.metadata["ownerReferences"]
     }
 
     // MARK: One object
@@ -90,7 +97,9 @@ struct GarbageCollector: Sendable {
         for owner in object.ownerReferences {
             owners.append((owner, try await state(of: owner, namespace: object.namespace)))
         }
-        let verdict = CollectionVerdict(for: object, owners: owners, hasDependents: !dependents(of: object.uid).isEmpty)
+        let isAwaited = owners.contains { $0.state == .awaitsDependents }
+        let hasDependents = isAwaited && !dependents(of: object.uid).isEmpty
+        let verdict = CollectionVerdict(for: object, owners: owners, hasDependents: hasDependents)
         switch verdict {
         case .keep: return
         case .forget(let uids): try await forget(uids, object, place)

@@ -26,11 +26,15 @@ struct NodeLifecycleController: Controller {
     var needs: [Informer] { [nodes, leases, pods] }
 
     func feed(_ queue: WorkQueue<ObjectKey>) {
-        nodes.onChange { queue.add($0.key) }
+        let (heard, now, nodes) = (heard, plane.now, nodes)
+        nodes.onChange { change in
+            if case .changed(let old, let new) = change, heartbeat(old) != heartbeat(new) { heard.note(new.name, at: now()) }
+            queue.add(change.key)
+        }
         // A renewal changes nothing while the node is well, so it does not wake us; the end of a silence does.
-        let nodes = nodes
         leases.onChange { change in
             guard change.key.namespace == Self.leaseNamespace, !change.isRemoval else { return }
+            heard.note(change.key.name, at: now())
             let key = ObjectKey(name: change.key.name)
             if nodes.cache[key]?.condition("Ready")?["status"] == "Unknown" { queue.add(key) }
         }
@@ -41,13 +45,8 @@ struct NodeLifecycleController: Controller {
             heard.forget(key.name)
             return .onChange
         }
-        let lease = leases.cache[ObjectKey(namespace: Self.leaseNamespace, name: key.name)]
         let now = plane.now()
-        // Measured by our own clock from when we saw the last sign of life, so a node's wrong clock, or a long pause of
-        // ours, does not make it look dead.
-        let heartbeat = node.condition("Ready")?["lastHeartbeatTime"]?.string ?? ""
-        let sign = (lease?[Lease.renewTime] ?? "") + " " + heartbeat
-        let quiet = now - heard.since(sign, of: key.name, now: now)
+        let quiet = heard.silence(of: key.name, at: now)
         let plan = NodeHealthPlan(node: node, quiet: quiet, now: now)
         var latest = node
         if let taints = plan.taints {
@@ -102,21 +101,31 @@ struct NodeLifecycleController: Controller {
     }
 }
 
-/// When each node's last new sign of life was seen here.
-private final class LastHeard: Sendable {
-    private struct Sign {
-        var text: String
-        var seen: Timestamp
-    }
-    private let signs = Mutex<[String: Sign]>([:])
+private func heartbeat(_ node: KubeObject) -> JSON? { node.condition("Ready")?["lastHeartbeatTime"] }
 
-    func since(_ text: String, of node: String, now: Timestamp) -> Timestamp {
-        signs.withLock { signs in
-            if let known = signs[node], known.text == text { return known.seen }
-            signs[node] = Sign(text: text, seen: now)
-            return now
+/// When each node last gave a sign of life, by our own clock, so that a node's wrong clock does not make it look dead.
+private final class LastHeard: Sendable {
+    private struct State {
+        var nodes: [String: Timestamp] = [:]
+        var lastLook: Timestamp?
+    }
+    private let state = Mutex(State())
+
+    func note(_ node: String, at time: Timestamp) { state.withLock { $0.nodes[node] = time } }
+
+    /// A node never heard of is heard from now on. While nodes are here we look at least every 40 seconds; a longer gap means
+    /// that this process stood still, or the clock jumped, and every node is given its time anew.
+    func silence(of node: String, at now: Timestamp) -> Duration {
+        state.withLock { state in
+            if let last = state.lastLook, now - last > NodeHealthPlan.silence + .seconds(15) {
+                for name in state.nodes.keys { state.nodes[name] = now }
+            }
+            state.lastLook = now
+            if let heard = state.nodes[node] { return max(.zero, now - heard) }
+            state.nodes[node] = now
+            return .zero
         }
     }
 
-    func forget(_ node: String) { signs.withLock { signs in signs[node] = nil } }
+    func forget(_ node: String) { state.withLock { state in state.nodes[node] = nil } }
 }

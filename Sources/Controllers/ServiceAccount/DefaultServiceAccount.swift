@@ -40,8 +40,7 @@ extension KubeAPI {
         do throws(APIFailure) {
             _ = try await create(type, object)
         } catch {
-            let isEnding = error.code == 403 && error.message.hasSuffix("because it is being terminated")
-            guard error.alreadyExists || error.isNotFound || isEnding else { throw error }
+            guard error.alreadyExists || error.isNotFound || error.isNamespaceEnding else { throw error }
         }
     }
 }

@@ -1,6 +1,11 @@
 package import KubeTypes
 package import Logging
 
+extension APIFailure {
+    /// The namespace is being deleted, so nothing can be created in it.
+    package var isNamespaceEnding: Bool { code == 403 && message.hasSuffix("because it is being terminated") }
+}
+
 package enum NextLook: Sendable, Equatable { case onChange, after(Duration) }
 
 package protocol Reconciler: Sendable {
@@ -37,6 +42,11 @@ package struct ReconcilerLoop<Subject: Reconciler>: Sendable {
                 if case .after(let delay) = next { queue.add(key, after: delay) }
             } catch {
                 if Task.isCancelled { return }
+                if (error as? APIFailure)?.isNamespaceEnding == true {
+                    // Nothing can be made there any more, and what is there goes.
+                    queue.forget(key)
+                    return
+                }
                 // A conflict says the cache was behind: the usual course of things, not worth a line each.
                 let isConflict = (error as? APIFailure)?.isConflict ?? false
                 let level: Logger.Level = isConflict || queue.failures(of: key) < 2 ? .debug : .warning
