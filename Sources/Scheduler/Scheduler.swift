@@ -232,18 +232,17 @@ package final class Scheduler: Sendable {
     private func explain(_ pod: KubeObject, _ reason: String, _ message: String) async {
         let old = pod[Pod.conditions]?.first { $0["type"]?.string == "PodScheduled" }
         let isNews = old?["status"] != "False" || old?["message"]?.string != message || old?["reason"]?.string != reason
-        if isNews {
-            let isSame = old?["status"]?.string == "False"
-            let condition: JSON = [
-                "type": "PodScheduled", "status": "False", "reason": .string(reason), "message": .string(message),
-                "lastTransitionTime": isSame ? old?["lastTransitionTime"] ?? now().json : now().json,
-            ]
-            do throws(APIFailure) {
-                _ = try await api.patch(
-                    .pods, pod.key, .strategicMerge, ["status": ["conditions": [condition]]], subresource: "status")
-            } catch {
-                logger.debug("condition of \(pod.label): \(error)")
-            }
+        guard isNews else { return }
+        let isSame = old?["status"]?.string == "False"
+        let condition: JSON = [
+            "type": "PodScheduled", "status": "False", "reason": .string(reason), "message": .string(message),
+            "lastTransitionTime": isSame ? old?["lastTransitionTime"] ?? now().json : now().json,
+        ]
+        do throws(APIFailure) {
+            _ = try await api.patch(
+                .pods, pod.key, .strategicMerge, ["status": ["conditions": [condition]]], subresource: "status")
+        } catch {
+            logger.debug("condition of \(pod.label): \(error)")
         }
         await events.record(.warning, about: pod, reason: "FailedScheduling", message: message)
     }

@@ -226,21 +226,21 @@ func sums() throws {
     var view = try view([node("n1")])
     let info = try PodInfo(pod("p", cpu: "1"))
     view.assume(info, on: "n1")
-    #expect(view.nodes["n1"]?.requested.cpu == 1000)
+    #expect(view["n1"]?.requested.cpu == 1000)
     view.assume(info, on: "n1")
-    #expect(view.nodes["n1"]?.requested.cpu == 1000)
+    #expect(view["n1"]?.requested.cpu == 1000)
     view.forget(info.uid)
-    #expect(view.nodes["n1"]?.requested == Resources())
+    #expect(view["n1"]?.requested == Resources())
     var bound = info
     bound.nodeName = "n1"
     view.assume(info, on: "n1")
     view.set(pod: bound)
     view.forget(info.uid)
-    #expect(view.nodes["n1"]?.requested.cpu == 1000)
+    #expect(view["n1"]?.requested.cpu == 1000)
     view.remove(node: "n1")
-    #expect(view.known.isEmpty)
+    #expect(view.knownCount == 0)
     view.remove(pod: info.uid)
-    #expect(view.nodes.isEmpty && view.order.isEmpty)
+    #expect(view.nodes.isEmpty)
 }
 
 @Test("pods are tried by priority, then by age; failed ones after their back-off, unschedulable ones after a change")

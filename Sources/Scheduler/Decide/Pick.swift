@@ -11,26 +11,27 @@ package enum Choice: Sendable, Equatable {
 package func pick(
     _ pod: PodInfo, in view: ClusterView, start: inout Int, using random: inout some RandomNumberGenerator
 ) -> Choice {
-    let nodes = view.known
-    guard !nodes.isEmpty else { return .none(nodes: 0, refusals: [:]) }
+    let total = view.knownCount
+    guard total > 0 else { return .none(nodes: 0, refusals: [:]) }
     let facts = TopologyFacts(for: pod, in: view)
-    let enough = nodesToFind(of: nodes.count)
+    let enough = nodesToFind(of: total)
     var fitting: [NodeInfo] = []
     var refusals: [Refusal: Int] = [:]
     var looked = 0
-    while looked < nodes.count, fitting.count < enough {
-        let node = nodes[(start + looked) % nodes.count]
+    while looked < view.nodes.count, fitting.count < enough {
+        let index = (start + looked) % view.nodes.count
         looked += 1
-        let reasons = filter(pod, node, facts)
-        if reasons.isEmpty { fitting.append(node) }
+        guard view.nodes[index].isKnown else { continue }
+        let reasons = filter(pod, view.nodes[index], facts)
+        if reasons.isEmpty { fitting.append(view.nodes[index]) }
         for reason in reasons { refusals[reason, default: 0] += 1 }
     }
-    start = (start + looked) % nodes.count
-    guard !fitting.isEmpty else { return .none(nodes: nodes.count, refusals: refusals) }
+    start = (start + looked) % view.nodes.count
+    guard !fitting.isEmpty else { return .none(nodes: total, refusals: refusals) }
     let scores = scores(pod, fitting, facts)
     let best = scores.max() ?? 0
     let tied = fitting.indices.filter { scores[$0] == best }
-    guard let chosen = tied.randomElement(using: &random) else { return .none(nodes: nodes.count, refusals: refusals) }
+    guard let chosen = tied.randomElement(using: &random) else { return .none(nodes: total, refusals: refusals) }
     return .node(fitting[chosen].name)
 }
 

@@ -27,14 +27,14 @@ package struct TopologyFacts: Sendable {
         let hasTerms =
             !pod.requiredPods.isEmpty || !pod.requiredAbsences.isEmpty || !pod.preferredPods.isEmpty || !pod.preferredAbsences.isEmpty
         guard hasTerms || !pod.spread.isEmpty else { return }
-        let nodes = view.known
+        let nodes = view.nodes.filter(\.isKnown)
         if hasTerms { gatherTerms(pod, nodes, view.namespaceLabels) }
         spread = pod.spread.map { Self.count($0, pod, nodes) }
     }
 
     private mutating func gatherForbidden(_ pod: PodInfo, _ view: ClusterView) {
         for (uid, name) in view.exclusive {
-            guard let node = view.nodes[name], let other = node.pods[uid] else { continue }
+            guard let node = view[name], let other = node.pods[uid] else { continue }
             for term in other.requiredAbsences where term.matches(pod, namespaceLabels: view.namespaceLabels) {
                 if let value = node.labels[term.topologyKey] {
                     forbidden.insert(TopologyPlace(key: term.topologyKey, value: value))
