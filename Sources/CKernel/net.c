@@ -49,3 +49,10 @@ int weft_net_original_destination(int connection, uint32_t *address, uint16_t *p
 }
 
 int weft_net_become_file_user(uint32_t user) { return setfsuid(user); }
+
+int weft_net_wake(void) {
+    int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return wake >= 0 ? wake : -errno;
+}
+
+void weft_net_poke(int wake) { eventfd_write(wake, 1); }

@@ -28,3 +28,6 @@ int weft_net_accept(int listener);
 int weft_net_original_destination(int connection, uint32_t *address, uint16_t *port);
 /// Sets who a socket opened next by this thread belongs to, as `meta skuid` sees it; returns who it was before.
 int weft_net_become_file_user(uint32_t user);
+/// A descriptor one thread waits on and another pokes.
+int weft_net_wake(void);
+void weft_net_poke(int wake);
