@@ -68,9 +68,9 @@ int weft_open_target(int root, const char *path, int is_file) {
     if (next < 0 && errno == ENOENT) {
       if (is_last && is_file) {
         int made = openat(parent, part + place, O_CREAT | O_EXCL | O_NOFOLLOW | O_WRONLY | O_CLOEXEC, 0644);
-        if (made >= 0) close(made);
-      } else {
-        mkdirat(parent, part + place, 0755);
+        if (made >= 0) fchmod(made, 0644), close(made);
+      } else if (!mkdirat(parent, part + place, 0755)) {
+        fchmodat(parent, part + place, 0755, 0);  // whatever the caller's umask
       }
       next = weft_open_in(root, part, O_PATH, 0);
     }

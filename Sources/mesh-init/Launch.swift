@@ -95,7 +95,23 @@ enum Launch {
         defer { if container.hasOwnProcesses { _ = weft_setns(own, CInt(weft_new_processes)) } }
         return try run(
             &start, cgroups: Array(descriptors[..<request.cgroups]), inherited: inherited, identity: identity,
-            arguments: request.arguments, environment: container.environment + request.environment)
+            arguments: request.arguments, environment: merged(container.environment, with: request.environment))
+    }
+
+    /// The later settings replace those of the same name, since programs take the first they find.
+    private static func merged(_ environment: [[UInt8]], with later: [[UInt8]]) -> [[UInt8]] {
+        var merged = later
+        for variable in environment {
+            var name: [UInt8] = []
+            for byte in variable {
+                name.append(byte)
+                if byte == 61 { break }
+            }
+            var isReplaced = false
+            for setting in later where setting.starts(withBytes: name) { isReplaced = true }
+            if !isReplaced { merged.append(variable) }
+        }
+        return merged
     }
 
     private static func blankStart() -> weft_start {

@@ -24,7 +24,7 @@ struct ExecTests {
     func pipes() async throws {
         try await TestMachine.run { machine in
             var spec = machine.script("p1", "touch /mark; exec sleep 1000")
-            spec.environment = [("OF_CONTAINER", "yes")]
+            spec.environment = [("OF_CONTAINER", "yes"), ("OF_EXEC", "no")]
             _ = try await machine.start("p1", spec)
             var command = ExecSpec(command: ["sh", "-c", "cat; ls /mark; echo $OF_CONTAINER $OF_EXEC; hostname >&2; exit 5"])
             command.environment = [("OF_EXEC", "too")]

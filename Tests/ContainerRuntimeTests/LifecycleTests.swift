@@ -52,3 +52,22 @@ struct LifecycleTests {
         }
     }
 }
+
+@Suite("How long a pod takes", .timeLimit(.minutes(1)))
+struct StartTimeTests {
+    @Test("a sandbox with a container starts within 100 ms")
+    func startTime() async throws {
+        try await TestMachine.run { machine in
+            _ = try await machine.start("warm", machine.script("warm", "exec sleep 1000"))
+            var times: [Duration] = []
+            for number in 0..<20 {
+                let start = ContinuousClock.now
+                _ = try await machine.start("p\(number)", machine.script("p\(number)", "exec sleep 1000"))
+                times.append(ContinuousClock.now - start)
+            }
+            let middle = times.sorted()[10]
+            #expect(middle < .milliseconds(100))
+            if getenv("WEFT_SHOW_TIMES") != nil { print("sandbox and container: p50 \(middle), slowest \(times.sorted()[19])") }
+        }
+    }
+}

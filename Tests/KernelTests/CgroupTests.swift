@@ -9,6 +9,33 @@ struct CgroupTests {
         #expect(CgroupV2.weight(ofShares: shares) == weight)
     }
 
+    @Test("version 2 hands its controllers down and writes its own words")
+    func versionTwoFiles() throws {
+        let root = "/tmp/weft-test-cgroup2-\(UInt32.random(in: .min ... .max))"
+        let leaf = root + "/weft/pod/app"
+        try SmallFile.makeDirectories(leaf)
+        let files = ["cpu.weight", "cpu.max", "memory.max", "pids.max"]
+        defer {
+            for file in files { unlink(leaf + "/" + file) }
+            for folder in [root, root + "/weft", root + "/weft/pod"] { unlink(folder + "/cgroup.subtree_control") }
+            for folder in [leaf, root + "/weft/pod", root + "/weft", root] { rmdir(folder) }
+        }
+        let driver = CgroupV2(root: root)
+        try driver.create("weft/pod/app")
+        for folder in [root, root + "/weft", root + "/weft/pod"] {
+            #expect(String(decoding: try SmallFile.read(folder + "/cgroup.subtree_control"), as: UTF8.self).hasPrefix("+"))
+        }
+        var limits = CgroupLimits()
+        limits.cpuShares = 1024
+        limits.cpuQuotaMicroseconds = 150_000
+        limits.memoryBytes = 4096
+        limits.processes = 7
+        try driver.limit("weft/pod/app", limits)
+        let written = try files.map { String(decoding: try SmallFile.read(leaf + "/" + $0), as: UTF8.self) }
+        #expect(written == ["39", "150000 100000", "4096", "7"])
+        #expect(driver.memoryEvents("weft/pod/app").hasSuffix("/weft/pod/app/memory.events"))
+    }
+
     @Test("a group is made, limited, entered, measured and removed with what is in it")
     func life() throws {
         try #require(geteuid() == 0, "cgroups need root")

@@ -21,6 +21,20 @@ package final class ImageStore: Sendable {
                 try SmallFile.replace(directory + "/oci-layout", with: Array(#"{"imageLayoutVersion":"1.0.0"}"#.utf8))
             }
         }
+        removeAbandoned()
+    }
+
+    /// What a process that died left half done; its pid is in the name.
+    private func removeAbandoned() {
+        for folder in ["layers", "blobs", "blobs/sha256"] {
+            for name in FileTree.names(in: "\(directory)/\(folder)") {
+                let parts = name.split(separator: "-")
+                guard name.contains(".partial-") || name.hasPrefix(".packing-"), parts.count > 1, let pid = Int32(parts[1]),
+                    kill(pid, 0) != 0, errno == ESRCH
+                else { continue }
+                FileTree.remove("\(directory)/\(folder)/\(name)")
+            }
+        }
     }
 
     // MARK: Looking
@@ -109,7 +123,12 @@ package final class ImageStore: Sendable {
     /// The unpacked layers of an image, the uppermost first, unpacking those that are not yet.
     package func layers(of image: ImageRecord) throws(RuntimeFailure) -> [String] {
         var folders: [String] = []
-        for layer in image.layers.reversed() { folders.append(try unpacked(layer.digest, of: image.name)) }
+        for layer in image.layers.reversed() {
+            // Some images hold one layer twice; overlayfs takes it once, and the uppermost covers the others.
+            let folder = try unpacked(layer.digest, of: image.name)
+            if !folders.contains(folder) { folders.append(folder) }
+        }
+        if folders.isEmpty { throw RuntimeFailure(.badImage, "image \(image.name) has no layers") }
         return folders
     }
 
@@ -129,6 +148,7 @@ package final class ImageStore: Sendable {
         let partial = "\(folder).partial-\(getpid())"
         FileTree.remove(partial)
         try attempting("unpack layer \(digest) of image \(name)") { () throws(SystemCallFailed) in try SmallFile.makeDirectories(partial) }
+        chmod(partial, 0o755)
         do throws(RuntimeFailure) {
             let blob = try BlobStream(path: try blobPath(digest, of: name), name: "layer \(digest) of image \(name)")
             try LayerUnpack.unpack(blob, into: partial, name: "layer \(digest) of image \(name)")

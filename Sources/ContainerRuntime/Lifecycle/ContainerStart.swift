@@ -67,10 +67,19 @@ struct ContainerStart {
         request.arguments = try arguments().map { Array($0.utf8) }
         request.environment = environment(home: user.home, listeners: listeners).map { Array($0.utf8) }
 
+        let bytes = request.bytes
+        guard bytes.count <= MessageHeader.longestBody else {
+            throw RuntimeFailure(
+                .badCommand, "container \"\(spec.name)\": its arguments and environment take \(bytes.count) bytes, more than a process can have")
+        }
+        guard descriptors.numbers.count <= MessageHeader.mostDescriptors else {
+            throw RuntimeFailure(
+                .kernel, "container \"\(spec.name)\": \(spec.mounts.count) mounts and \(spec.machineListeners.count) listeners are too many")
+        }
         try attempting(what) { () throws(SystemCallFailed) in try PodDirectory.write(record.json, to: directory.recordFile(spec.id)) }
         let answer: SupervisorConnection.Answer
         do throws(SupervisorConnection.Broken) {
-            answer = try supervisor.call(.start, request.bytes, descriptors: descriptors.numbers)
+            answer = try supervisor.call(.start, bytes, descriptors: descriptors.numbers)
         } catch {
             throw StartFault.explain(error, container: spec.name, program: request.arguments.first ?? [])
         }
@@ -88,6 +97,8 @@ struct ContainerStart {
         let layers = record.layers
         return try attempting("\(what): root file system of image \(image.name)") { () throws(SystemCallFailed) in
             for name in ["upper", "work", "scratch"] { try SmallFile.makeDirectories("\(layer)/\(name)") }
+            // The upper directory's mode is that of the container's root, whatever our umask.
+            chmod(layer + "/upper", 0o755)
             return try DetachedMount.overlay(layers: layers, upper: layer + "/upper", work: layer + "/work", scratch: layer + "/scratch")
         }
     }

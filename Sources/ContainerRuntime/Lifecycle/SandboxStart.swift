@@ -25,6 +25,8 @@ struct SandboxStart: Sendable {
             try SmallFile.write(spec.hosts, to: directory.etc + "/hosts")
             try SmallFile.write(spec.resolvConf, to: directory.etc + "/resolv.conf")
             try SmallFile.write(spec.hostname + "\n", to: directory.etc + "/hostname")
+            // Read by any user of the containers, whatever our umask.
+            for name in ["hosts", "resolv.conf", "hostname"] { chmod("\(directory.etc)/\(name)", 0o644) }
         }
         do throws(RuntimeFailure) { try startSupervisor() } catch {
             try? cgroups.remove(pod)

@@ -40,7 +40,13 @@ package struct CgroupDriver: Sendable {
     /// Whether containers can be kept from device nodes they made themselves.
     package var restrictsDevices: Bool { hierarchy.restrictsDevices }
 
-    package func create(_ path: String) throws(SystemCallFailed) { try hierarchy.create(path) }
+    package func create(_ path: String) throws(SystemCallFailed) {
+        // The last pod of a node takes the node's group with it, maybe between two steps of ours.
+        for _ in 0..<20 {
+            do throws(SystemCallFailed) { return try hierarchy.create(path) } catch where error.code == ENOENT {}
+        }
+        try hierarchy.create(path)
+    }
 
     package func limit(_ path: String, _ limits: CgroupLimits) throws(SystemCallFailed) { try hierarchy.limit(path, limits) }
 
