@@ -1,13 +1,11 @@
 import ContainerRuntime
 import Glibc
 import Kernel
+import ServiceNetwork
 import Wire
 
-/// Makes single attempts of probes and HTTP hooks, from inside the pod's network.
+/// Makes single attempts of probes and HTTP hooks, from inside the pod's network, past the rules that lead to its sidecar.
 struct Prober: Sendable {
-    /// What the pod's rules let pass untouched, in and out: the mark of traffic that belongs to the mesh itself.
-    static let exemptMark: UInt32 = 1337
-
     let runtime: any PodRuntime
     let podUID: String
     let address: String
@@ -96,7 +94,7 @@ final class ProbeConnection: Sendable {
         let opened = await onOwnThread { () -> Result<CInt, SystemCallFailed> in
             do throws(SystemCallFailed) {
                 let socket = try NamespaceSocket.connect(
-                    to: address, port: port, inNamespace: namespace, mark: Prober.exemptMark)
+                    to: address, port: port, inNamespace: namespace, mark: Interception.probeMark)
                 return .success(socket.release())
             } catch {
                 return .failure(error)

@@ -1,0 +1,225 @@
+import ContainerRuntime
+import Glibc
+import Kernel
+import KubeClient
+import KubeTypes
+import NodeAgent
+import ServiceNetwork
+import Testing
+import Wire
+
+/// A node of real namespaces and containers, with the API in memory; all of it is removed at the end.
+struct RealNode {
+    let api = MemoryAPI()
+    let name: String
+    let directory: String
+    let configuration: NodeConfiguration
+    let runtimeConfiguration: RuntimeConfiguration
+    let fabric: ClusterFabric
+    static let image = "weft.dev/test:v1"
+
+    init() throws {
+        try #require(geteuid() == 0, "these tests need root: namespaces, mounts and cgroups are what they test")
+        name = "weft-test-\(UInt32.random(in: .min ... .max))"
+        directory = "/tmp/\(name)"
+        try SmallFile.makeDirectories(directory)
+        fabric = try ClusterFabric(cluster: name, runDirectory: directory + "/run", nodes: 1)
+        try fabric.build()
+        var configuration = NodeConfiguration(
+            name: "node-1", podRange: "10.244.1.0/24", nodeAddress: "10.245.0.11", stateDirectory: directory + "/state",
+            runDirectory: directory + "/run")
+        configuration.networkNamespace = fabric.namespace(of: fabric.nodes[0])
+        self.configuration = configuration
+        runtimeConfiguration = RuntimeConfiguration(
+            stateDirectory: directory + "/state", runDirectory: directory + "/run", cgroupRoot: "weft/" + name,
+            supervisorPath: try Self.supervisor())
+        var image = PackedImage(
+            name: Self.image, files: [.init(source: "/bin/busybox", target: "/bin/busybox")], entrypoint: ["/bin/sh", "-c"])
+        for applet in ["sh", "sleep", "echo", "cat", "httpd", "hostname", "true", "false", "env", "wget", "id"] {
+            image.links["/bin/" + applet] = "busybox"
+        }
+        _ = try ImagePacker(store: try ImageStore(directory: runtimeConfiguration.imageDirectory)).pack(image)
+    }
+
+    private static func supervisor() throws -> String {
+        var space = [CChar](repeating: 0, count: 4096)
+        let count = readlink("/proc/self/exe", &space, space.count)
+        let program = String(decoding: space[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let folder = program.split(separator: "/").dropLast().joined(separator: "/")
+        let path = "/\(folder)/mesh-init"
+        try #require(access(path, X_OK) == 0, "mesh-init is not built: swift build --product mesh-init")
+        return path
+    }
+
+    /// Runs an agent, with a runtime and a network that know nothing but what is on disk, while `body` runs.
+    func withAgent(_ body: (NodeAgent, LocalRuntime) async throws -> Void) async throws {
+        let runtime = try LocalRuntime(runtimeConfiguration)
+        let agent = NodeAgent(
+            configuration: configuration, api: api, runtime: runtime, network: try NodePodNetwork(fabric, node: fabric.nodes[0]))
+        let running = Task { try await agent.run() }
+        do { try await body(agent, runtime) } catch {
+            running.cancel()
+            _ = await running.result
+            throw error
+        }
+        running.cancel()
+        _ = await running.result
+    }
+
+    func script(_ name: String, _ text: String) -> JSON {
+        ["name": .string(name), "image": .string(Self.image), "args": [.string(text)]]
+    }
+
+    func create(_ name: String, _ spec: JSON, annotations: [String: String] = [:]) async throws -> KubeObject {
+        var pod = KubeObject(apiVersion: "v1", kind: "Pod", namespace: "shop", name: name)
+        pod.annotations = annotations
+        pod.json["spec"] = spec
+        pod.json["spec"]?["nodeName"] = "node-1"
+        return try await api.create(.pods, pod)
+    }
+
+    func pod(_ name: String) async -> KubeObject? { try? await api.get(.pods, ObjectKey(namespace: "shop", name: name)) }
+
+    func isReady(_ name: String) async -> Bool {
+        let conditions = await pod(name)?.status["conditions"]?.array ?? []
+        return conditions.contains { $0["type"]?.string == "Ready" && $0["status"]?.string == "True" }
+    }
+
+    /// What was told, for the comment of a failed expectation.
+    func story() async -> Comment {
+        let events = (try? await api.list(.events))?.items ?? []
+        return Comment(rawValue: events.compactMap { $0.json["message"]?.string }.joined(separator: "; "))
+    }
+
+    private func end() async {
+        if let runtime = try? LocalRuntime(runtimeConfiguration) {
+            for sandbox in (try? await runtime.sandboxes()) ?? [] { try? await runtime.removeSandbox(podUID: sandbox.podUID) }
+        }
+        try? fabric.remove()
+        for name in FileTree.names(directory + "/state/pods") {
+            for volume in FileTree.names("\(directory)/state/pods/\(name)/volumes") {
+                umount2("\(directory)/state/pods/\(name)/volumes/\(volume)", CInt(MNT_DETACH))
+            }
+        }
+        try? FileTree.remove(directory)
+    }
+
+    static func run(_ body: (RealNode) async throws -> Void) async throws {
+        let node = try RealNode()
+        do { try await body(node) } catch {
+            await node.end()
+            throw error
+        }
+        await node.end()
+    }
+}
+
+@Suite("With real containers", .timeLimit(.minutes(3)))
+struct RealNodeTests {
+    @Test("init container, native sidecar, volume, HTTP probe, log, exec, deletion: a pod's whole journey")
+    func journey() async throws {
+        try await RealNode.run { node in
+            try await node.withAgent { agent, runtime in
+                let mounts: JSON = [["name": "www", "mountPath": "/www"]]
+                var prepare = node.script("prepare", "echo hello from $(POD) > /www/index.html")
+                prepare["volumeMounts"] = mounts
+                prepare["env"] = [["name": "POD", "valueFrom": ["fieldRef": ["fieldPath": "metadata.name"]]]]
+                var sidecar = node.script("sidecar", "echo beside; trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done")
+                sidecar["restartPolicy"] = "Always"
+                var web = node.script("web", "echo serving; exec httpd -f -p 8080 -h /www")
+                web["volumeMounts"] = mounts
+                web["readinessProbe"] = ["httpGet": ["port": 8080, "path": "/index.html"], "periodSeconds": 1]
+                web["resources"] = ["limits": ["memory": "64Mi"]]
+                let pod = try await node.create(
+                    "web",
+                    [
+                        "initContainers": [sidecar, prepare], "containers": [web], "volumes": [["name": "www", "emptyDir": [:]]],
+                        "terminationGracePeriodSeconds": 5,
+                    ])
+                #expect(await eventually { await node.isReady("web") }, await node.story())
+                let status = await node.pod("web")?.status
+                #expect(status?["podIP"]?.string?.hasPrefix("10.244.1.") == true)
+                #expect(status?["initContainerStatuses"]?[1]?["state"]?["terminated"]?["reason"] == "Completed")
+
+                let ready = try #require(await node.pod("web"))
+                let session = try await agent.exec(
+                    pod: ready, container: "web", ExecRequest(command: ["cat", "/www/index.html", "/etc/resolv.conf", "/etc/hosts"]))
+                var output: [UInt8] = []
+                for try await piece in session.output { if case .stdout(let bytes) = piece { output += bytes } }
+                let text = String(decoding: output, as: UTF8.self)
+                #expect(text.contains("hello from web") && text.contains("nameserver 10.96.0.10") && text.contains("\tweb\n"))
+
+                var log: [UInt8] = []
+                for try await bytes in try await agent.logs(pod: ready, container: "web", LogOptions()) { log += bytes }
+                #expect(String(decoding: log, as: UTF8.self) == "serving\n")
+
+                try await node.api.delete(.pods, pod.key)
+                #expect(await eventually { await node.pod("web") == nil }, await node.story())
+                #expect(try await runtime.sandboxes().isEmpty)
+                #expect(FileTree.names(node.configuration.stateDirectory + "/pods") == [])
+                #expect(FileTree.names(node.configuration.runDirectory + "/pods") == [])
+                #expect(FileTree.names(node.fabric.namespaceDirectory).filter { $0.hasPrefix("pod-") } == [])
+            }
+        }
+    }
+
+    @Test("an agent with a fresh runtime and network adopts the pod: same process, same address, never unready")
+    func adoption() async throws {
+        try await RealNode.run { node in
+            var pid = 0
+            var before: JSON?
+            try await node.withAgent { _, runtime in
+                var web = node.script("web", "exec httpd -f -p 8080 -h /")
+                web["readinessProbe"] = ["tcpSocket": ["port": 8080], "periodSeconds": 1]
+                let pod = try await node.create("web", ["containers": [web]])
+                #expect(await eventually { await node.isReady("web") }, await node.story())
+                pid = try await runtime.sandbox(podUID: pod.uid)?.containers.first?.pid ?? 0
+                before = await node.pod("web")?.status
+            }
+            try await node.withAgent { _, runtime in
+                let uid = try #require(await node.pod("web")?.uid)
+                _ = try await node.create("other", ["containers": [node.script("app", "sleep 1000")]])
+                #expect(await eventually { await node.isReady("other") }, await node.story())
+                #expect(try await runtime.sandbox(podUID: uid)?.containers.first?.pid == pid)
+                #expect(await node.pod("web")?.status == before)
+            }
+        }
+    }
+
+    @Test("probes reach a pod whose traffic is led through a proxy that is not there")
+    func intercepted() async throws {
+        try await RealNode.run { node in
+            try await node.withAgent { _, _ in
+                var web = node.script("web", "exec httpd -f -p 8080 -h /")
+                web["readinessProbe"] = ["httpGet": ["port": 8080, "path": "/bin/true"], "periodSeconds": 1]
+                _ = try await node.create("web", ["containers": [web]], annotations: ["weft.dev/intercept": "true"])
+                #expect(await eventually { await node.isReady("web") }, await node.story())
+            }
+        }
+    }
+
+    @Test("a program that fails is started again, its log of before is kept, and its last words are told")
+    func crash() async throws {
+        try await RealNode.run { node in
+            try await node.withAgent { agent, _ in
+                var app = node.script("app", "echo run; echo sorry > /dev/termination-log; exit 3")
+                app["terminationMessagePath"] = "/dev/termination-log"
+                _ = try await node.create("app", ["containers": [app]])
+                let isLooping = await eventually {
+                    await node.pod("app")?.status["containerStatuses"]?[0]?["state"]?["waiting"]?["reason"] == "CrashLoopBackOff"
+                }
+                #expect(isLooping, await node.story())
+                let pod = try #require(await node.pod("app"))
+                let last = pod.status["containerStatuses"]?[0]?["lastState"]?["terminated"]
+                #expect(last?["exitCode"] == 3)
+                #expect(last?["message"] == "sorry\n")
+                #expect(pod.status["containerStatuses"]?[0]?["restartCount"] == 1)
+                var options = LogOptions()
+                options.previous = true
+                var log: [UInt8] = []
+                for try await bytes in try await agent.logs(pod: pod, container: "app", options) { log += bytes }
+                #expect(String(decoding: log, as: UTF8.self) == "run\n")
+            }
+        }
+    }
+}
