@@ -30,6 +30,7 @@ enum HTTPFault: Error {
     case ended
     case malformed(String)
     case tooLarge(String)
+    case timedOut
     case socket(String)
 }
 

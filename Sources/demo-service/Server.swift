@@ -124,7 +124,7 @@ final class Server: Sendable {
         switch fault {
         case .malformed(let what): answer = Answer(status: 400, reason: "Bad Request", body: ["error": .string("not HTTP: \(what)")])
         case .tooLarge(let what): answer = Answer(status: 413, reason: "Content Too Large", body: ["error": .string("too large: \(what)")])
-        case .ended, .socket: return
+        case .ended, .timedOut, .socket: return
         }
         try? Socket.write(socket, bytes(answer, to: nil, isLast: true))
     }

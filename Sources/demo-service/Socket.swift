@@ -15,7 +15,7 @@ enum Socket {
             }
             buffer += space
             if code == EINTR { continue }
-            if code == EAGAIN { throw .socket("no answer in time") }
+            if code == EAGAIN { throw .timedOut }
             if code != 0 { throw .socket(String(cString: strerror(code))) }
             return buffer.count > before
         }

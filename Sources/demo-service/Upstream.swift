@@ -40,8 +40,13 @@ final class Upstream: Sendable {
         request += "\r\n"
         let bytes = Array(request.utf8)
         while let kept = idle.withLock({ $0.popLast() }) {
-            // The peer may have closed it meanwhile: then nothing was done with the request, and the next one is tried.
-            if let answer = try? ask(kept, bytes) { return answer }
+            do throws(HTTPFault) { return try ask(kept, bytes) } catch {
+                // The peer may have closed it meanwhile: then nothing was done with the request, and the next one is tried.
+                switch error {
+                case .ended, .socket: continue
+                case .malformed, .tooLarge, .timedOut: throw Failed(cause: "\(address.authority): \(HTTPFault.words(error))")
+                }
+            }
         }
         do throws(HTTPFault) {
             return try ask(try Socket.connect(address.host, address.port, seconds: 5), bytes)
@@ -75,6 +80,7 @@ extension HTTPFault {
         case .ended: "the connection was closed without an answer"
         case .malformed(let what): "not HTTP: \(what)"
         case .tooLarge(let what): "too large: \(what)"
+        case .timedOut: "no answer in time"
         case .socket(let what): what
         }
     }

@@ -1,0 +1,156 @@
+package import Wire
+
+/// Which fields someone owns, as a tree: the `fieldsV1` of `metadata.managedFields`.
+///
+/// A step is `f:<member>`, `k:<keys of a list element>` or `v:<value in a set>`.
+package struct FieldSet: Sendable, Hashable {
+    /// The node itself is owned, not only what is below it.
+    package var isOwned = false
+    package var children: [String: FieldSet] = [:]
+
+    package init() {}
+
+    package static let leaf: FieldSet = {
+        var leaf = FieldSet()
+        leaf.isOwned = true
+        return leaf
+    }()
+
+    package init(_ json: JSON) {
+        let members = json.object ?? JSONObject()
+        isOwned = members.isEmpty
+        for member in members {
+            if member.key == "." { isOwned = true } else { children[member.key] = FieldSet(member.value) }
+        }
+    }
+
+    package var json: JSON {
+        if children.isEmpty { return [:] }
+        var members: [JSONObject.Member] = isOwned ? [.init(".", [:])] : []
+        members += children.sorted { $0.key < $1.key }.map { .init($0.key, $0.value.json) }
+        return .object(JSONObject(members))
+    }
+
+    package var isEmpty: Bool { !isOwned && children.allSatisfy { $0.value.isEmpty } }
+
+    package func contains(_ path: ArraySlice<String>) -> Bool {
+        guard let first = path.first else { return isOwned }
+        return children[first]?.contains(path.dropFirst()) ?? false
+    }
+
+    func union(_ other: FieldSet) -> FieldSet {
+        var result = self
+        result.isOwned = isOwned || other.isOwned
+        for (step, child) in other.children { result.children[step] = result.children[step]?.union(child) ?? child }
+        return result
+    }
+
+    func subtracting(_ other: FieldSet) -> FieldSet { combined(other) { $0 && !$1 } }
+    func intersection(_ other: FieldSet) -> FieldSet { combined(other) { $0 && $1 } }
+
+    private func combined(_ other: FieldSet, _ keeps: (Bool, Bool) -> Bool) -> FieldSet {
+        var result = FieldSet()
+        result.isOwned = keeps(isOwned, other.isOwned)
+        for (step, child) in children {
+            let inner = child.combined(other.children[step] ?? FieldSet(), keeps)
+            if !inner.isEmpty { result.children[step] = inner }
+        }
+        return result
+    }
+
+    mutating func remove(_ path: ArraySlice<String>) {
+        guard let first = path.first else {
+            isOwned = false
+            return
+        }
+        guard var child = children[first] else { return }
+        child.remove(path.dropFirst())
+        children[first] = child.isEmpty ? nil : child
+    }
+
+    /// All owned nodes, inner ones after what is below them.
+    package var paths: [[String]] {
+        var found: [[String]] = []
+        for (step, child) in children.sorted(by: { $0.key < $1.key }) {
+            found += child.paths.map { [step] + $0 }
+        }
+        if isOwned { found.append([]) }
+        return found
+    }
+
+    /// `.spec.containers[name="web"].image`, as conflicts name fields.
+    package static func text(_ path: [String]) -> String {
+        var text = ""
+        for step in path {
+            let rest = String(step.dropFirst(2))
+            switch step.prefix(2) {
+            case "f:": text += "." + rest
+            case "k:":
+                let keys = (try? JSON(parsing: rest))?.object ?? JSONObject()
+                text += "[" + keys.map { "\($0.key)=\($0.value.text)" }.joined(separator: ",") + "]"
+            default: text += "[=\(rest)]"
+            }
+        }
+        return text
+    }
+}
+
+/// How a value falls into separately owned parts, by its schema.
+enum FieldParts {
+    struct Part {
+        let step: String
+        let value: JSON
+        let schema: Schema?
+    }
+
+    /// The parts of a value; `nil` when it is owned as a whole.
+    static func of(_ value: JSON, _ schema: Schema?) -> [Part]? {
+        switch value {
+        case .object(let members):
+            if members.isEmpty || schema?.isAtomicMap == true || schema?.isEmbeddedResource == true { return nil }
+            return members.map { Part(step: "f:" + $0.key, value: $0.value, schema: schema?.link($0.key)?.schema) }
+        case .array(let elements):
+            guard let schema, !elements.isEmpty else { return nil }
+            let inner = schema.items?.schema
+            switch schema.listType {
+            case .set: return elements.map { Part(step: "v:" + $0.text, value: $0, schema: nil) }
+            case .map:
+                var parts: [Part] = []
+                for element in elements {
+                    guard let step = step(of: element, schema) else { return nil }
+                    parts.append(Part(step: step, value: element, schema: inner))
+                }
+                return Set(parts.map(\.step)).count == parts.count ? parts : nil
+            case .atomic, nil: return nil
+            }
+        default: return nil
+        }
+    }
+
+    /// The keys of a list element; one that is left out has its default.
+    static func step(of element: JSON, _ schema: Schema) -> String? {
+        var keys: [JSONObject.Member] = []
+        for key in schema.listMapKeys.sorted() {
+            guard let value = element[key] ?? schema.items?.schema.properties[key]?.defaultValue else { return nil }
+            keys.append(.init(key, value))
+        }
+        return keys.isEmpty ? nil : "k:" + JSON.object(JSONObject(keys)).text
+    }
+
+    static func fields(_ value: JSON, _ schema: Schema?) -> FieldSet {
+        guard let parts = of(value, schema) else { return .leaf }
+        var set = FieldSet()
+        for part in parts {
+            var child = fields(part.value, part.schema)
+            if !part.step.hasPrefix("f:") { child.isOwned = true }
+            set.children[part.step] = child
+        }
+        return set
+    }
+
+    static func value(_ path: ArraySlice<String>, in value: JSON, _ schema: Schema?) -> JSON? {
+        guard let step = path.first else { return value }
+        guard let part = of(value, schema)?.first(where: { $0.step == step }) else { return nil }
+        return self.value(path.dropFirst(), in: part.value, part.schema)
+    }
+}
