@@ -192,9 +192,8 @@ extension Engine {
         }
         copyLines(bytes, out, &at)
         if let rule, let arrays {
-            for place in Int(rule.setHeaders.start)..<Int(rule.setHeaders.start &+ rule.setHeaders.count) {
-                put(arrays.text + Int(arrays.edits[place].line.offset), Int(arrays.edits[place].line.count), out, &at)
-            }
+            putEdits(arrays, rule.setHeaders, out, &at)
+            putEdits(arrays, rule.addHeaders, out, &at)
         }
         if upgrades { put("connection: upgrade\r\n", out, &at) }
         if parser.head.forwardedProtoLine < 0 { put("x-forwarded-proto: http\r\n", out, &at) }
@@ -209,6 +208,12 @@ extension Engine {
         upstream.pointee.outputStart = 0
         upstream.pointee.outputEnd = Int32(truncatingIfNeeded: at)
         if parser.head.minorVersion == 0 { upstream.pointee.closesAfter = true }
+    }
+
+    private func putEdits(_ arrays: TableArrays, _ run: Run, _ out: UnsafeMutablePointer<UInt8>, _ at: inout Int) {
+        for place in Int(run.start)..<Int(run.start &+ run.count) {
+            put(arrays.text + Int(arrays.edits[place].line.offset), Int(arrays.edits[place].line.count), out, &at)
+        }
     }
 
     private func dropEdited(_ arrays: TableArrays, _ rule: RuleEntry, _ bytes: UnsafePointer<UInt8>) {

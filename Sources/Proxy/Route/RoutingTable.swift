@@ -32,6 +32,7 @@ struct RuleEntry {
     var directStatus: Int32
     var setHeaders: Run
     var removeHeaders: Run
+    var addHeaders: Run
     var editBytes: Int32
 }
 

@@ -179,15 +179,20 @@ struct TableBuilder {
             for name in rule.removeRequestHeaders {
                 edits.append(HeaderEditEntry(name: add(text: name.lowercased()), line: TextRange()))
             }
+            let addStart = Int32(edits.count)
+            for header in rule.addRequestHeaders {
+                edits.append(HeaderEditEntry(name: TextRange(), line: add(text: "\(header.name.lowercased()): \(header.value)\r\n")))
+            }
             var editBytes: Int32 = 0
-            for place in Int(setStart)..<Int(removeStart) { editBytes += edits[place].line.count }
+            for place in Int(setStart)..<edits.count { editBytes += edits[place].line.count }
             entries.append(
                 RuleEntry(
                     matches: matchRun, backends: weightRun, totalWeight: total,
                     timeoutMilliseconds: Int32(clamping: rule.timeoutMilliseconds ?? 0),
                     directStatus: Int32(rule.directStatus ?? 0),
                     setHeaders: Run(start: setStart, count: removeStart - setStart),
-                    removeHeaders: Run(start: removeStart, count: Int32(edits.count) - removeStart), editBytes: editBytes))
+                    removeHeaders: Run(start: removeStart, count: addStart - removeStart),
+                    addHeaders: Run(start: addStart, count: Int32(edits.count) - addStart), editBytes: editBytes))
         }
         let run = Run(start: Int32(rules.count), count: Int32(entries.count))
         rules += entries
