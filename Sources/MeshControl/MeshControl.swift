@@ -94,6 +94,23 @@ package final class MeshControl: Sendable {
 
     package func close(podUID: String) async { await discovery.close(podUID: podUID) }
 
+    /// The termination barrier: returns when no proxy sends anything new to a pod that is to stop, that is when no endpoint slice
+    /// offers it and every connected proxy has answered to the model made after that; at `deadline` at the latest.
+    package func waitUntilWithdrawn(_ pod: KubeObject, deadline: Timestamp) async {
+        let address = MeshPod(pod).address
+        if address.isEmpty { return }
+        var generation: Int?
+        while Timestamp.now() < deadline, !Task.isCancelled {
+            if let generation {
+                if discovery.haveAnswered(generation) { return }
+            } else if await keeper.isWithdrawn(address) {
+                generation = discovery.generation
+                continue
+            }
+            try? await Task.sleep(for: .milliseconds(5))
+        }
+    }
+
     // MARK: Admission
 
     package func inject(_ pod: KubeObject, namespaceLabels: [String: String]) -> Injection {

@@ -106,6 +106,8 @@ extension HeaderMatch {
 extension HeaderValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(name: try fields.requiredString("name"), value: try fields.string("value"))
+        if let fault = HeaderRules.fault(name: name) { throw fields.fault("name", fault) }
+        if let fault = HeaderRules.fault(value: value) { throw fields.fault("value", fault) }
     }
 
     package var json: JSON {

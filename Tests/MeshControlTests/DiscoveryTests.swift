@@ -206,6 +206,40 @@ extension MemoryAPI {
         await mesh.end()
     }
 
+    @Test("a pod may stop when no slice offers it and every proxy has said yes to that")
+    func barrier() async throws {
+        let mesh = try await RunningMesh()
+        await mesh.control.waitUntilReady()
+        let client = try await ADSClient.connect(mesh.socket, group: mesh.group)
+        try await client.subscribe(.backend)
+        try await client.next(.backend)
+        let pod = try await mesh.api.get(.pods, ObjectKey(namespace: "demo", name: "catalog-v1-x"))
+        let waiting = Task {
+            await mesh.control.waitUntilWithdrawn(pod, deadline: .now() + .seconds(8))
+            return Timestamp.now()
+        }
+        for service in ["catalog", "catalog-v1"] {
+            let key = ObjectKey(namespace: "demo", name: "\(service)-0")
+            try await mesh.api.delete(.endpointSlices, key)
+        }
+        // The proxy holds its answer back for a while, and so the barrier holds too.
+        let withdrawn = try await client.next()
+        try await Task.sleep(for: .milliseconds(100))
+        let answered = Timestamp.now()
+        try await client.acknowledge(withdrawn)
+        while client.pending > 0 { try await client.acknowledge(try await client.next()) }
+        let opened = await waiting.value
+        #expect(opened >= answered)
+        #expect(opened - answered < .seconds(4))
+        await client.close()
+
+        let late = Timestamp.now() + .milliseconds(50)
+        let running = try await mesh.api.get(.pods, ObjectKey(namespace: "demo", name: "catalog-v2-x"))
+        await mesh.control.waitUntilWithdrawn(running, deadline: late)
+        #expect(Timestamp.now() >= late, "a pod still offered is waited for until the deadline")
+        await mesh.end()
+    }
+
     @Test("findings reach the status of an Istio policy, and lint says them before it is stored")
     func findings() async throws {
         let mesh = try await RunningMesh()

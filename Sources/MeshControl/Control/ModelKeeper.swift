@@ -76,6 +76,14 @@ actor ModelKeeper {
         waiters = []
     }
 
+    /// Whether the model published last was made when no slice offered the address as ready any more.
+    func isWithdrawn(_ address: String) -> Bool {
+        let isOffered = state.slices.values.contains { slice in
+            slice.addresses.contains { $0.address == address && $0.isReady }
+        }
+        return !isOffered && !isDirty && !isGathering && hasModel
+    }
+
     func waitForModel() async {
         if hasModel { return }
         await withCheckedContinuation { waiters.append($0) }

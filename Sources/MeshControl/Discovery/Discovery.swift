@@ -34,6 +34,7 @@ package final class Discovery: Sendable {
         var lastSession = 0
         var model = MeshModel()
         var generation = 0  // 0: no model yet, nothing is sent
+        var encoded = SharedResources()
         var shared: [String: [ProxyResource.Kind: [String: VersionedResource]]] = [:]  // by namespace
         var counters = DiscoveryCounters()
     }
@@ -117,6 +118,8 @@ package final class Discovery: Sendable {
             state.model = model
             state.generation += 1
             state.shared = [:]
+            state.encoded.replace(model)
+            state.encoded.keep(namespaces: Set(state.sockets.values.map(\.pod.namespace)))
             return Array(state.sessions)
         }
         for (_, session) in sessions { push(to: session) }
@@ -129,9 +132,11 @@ package final class Discovery: Sendable {
         for session in sessions { push(to: session) }
     }
 
+    /// The snapshot is made on the proxy's loop, so a later one never comes before an earlier one.
     private func push(to session: Session) {
-        guard let snapshot = snapshot(podUID: session.podUID) else { return }
-        session.loop.execute { session.handler.value.update(snapshot) }
+        session.loop.execute {
+            if let snapshot = self.snapshot(podUID: session.podUID) { session.handler.value.update(snapshot) }
+        }
     }
 
     /// `nil` while there is no model, or it does not know the pod yet: an empty answer would take away what the proxy holds.
@@ -143,7 +148,7 @@ package final class Discovery: Sendable {
             if let known = state.shared[pod.namespace] {
                 shared = known
             } else {
-                shared = Snapshot(generation: 0, state.model.sharedResources(from: pod.namespace)).resources
+                shared = state.encoded.resources(of: pod.namespace)
                 state.shared[pod.namespace] = shared
             }
             var snapshot = Snapshot(generation: state.generation, resources: shared)
@@ -158,6 +163,18 @@ package final class Discovery: Sendable {
             return nil
         }
         return snapshot
+    }
+
+    /// Whether every proxy that is there has answered to a generation, or to one after it.
+    package func haveAnswered(_ generation: Int) -> Bool {
+        state.withLock { state in
+            state.sessions.values.allSatisfy { session in
+                session.types.allSatisfy { type in
+                    let answered = max(type.acknowledgedGeneration, type.lastRejection?.generation ?? 0)
+                    return answered >= generation
+                }
+            }
+        }
     }
 
     // MARK: Streams, called on their event loops

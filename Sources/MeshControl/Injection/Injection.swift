@@ -50,9 +50,8 @@ package func injection(of pod: KubeObject, namespaceLabels: [String: String], _ 
     // First of all, so that init containers of the pod have the mesh too.
     made.json[path: ["spec", "initContainers"]] = .array([container] + (spec["initContainers"]?.array ?? []))
     let volumes = spec["volumes"]?.array ?? []
-    if !volumes.contains(where: { $0["name"] == template.volume["name"] }) {
-        made.json[path: ["spec", "volumes"]] = .array(volumes + [template.volume])
-    }
+    let missing = template.volumes.filter { wanted in !volumes.contains { $0["name"] == wanted["name"] } }
+    if !missing.isEmpty { made.json[path: ["spec", "volumes"]] = .array(volumes + missing) }
     var annotations = pod.annotations
     for (key, value) in template.annotations where annotations[key] == nil { annotations[key] = value }
     made.annotations = annotations

@@ -7,7 +7,7 @@ package struct InjectionTemplate: Sendable, Hashable {
     package var values: [String: String]
     package var annotations: [String: String]
     package var container: JSON
-    package var volume: JSON
+    package var volumes: [JSON]
 
     /// The template linked into this program.
     ///
@@ -23,11 +23,12 @@ package struct InjectionTemplate: Sendable, Hashable {
         guard let container = json["container"], container["name"]?.string != nil else {
             throw TemplateFault(path: path, message: "container.name is required")
         }
-        guard let volume = json["volume"], volume["name"]?.string != nil else {
-            throw TemplateFault(path: path, message: "volume.name is required")
+        let volumes = json["volumes"]?.array ?? []
+        guard volumes.allSatisfy({ $0["name"]?.string != nil }) else {
+            throw TemplateFault(path: path, message: "volumes: each needs a name")
         }
         self.container = container
-        self.volume = volume
+        self.volumes = volumes
         annotations = json["annotations"]?.stringMap ?? [:]
         self.values = (json["values"]?.stringMap ?? [:]).merging(values) { $1 }
         // Whatever pods ask for later, the template itself must be whole.

@@ -77,12 +77,8 @@ struct MeshRoutes {
     private mutating func attach(_ policy: VirtualService) {
         for (index, host) in policy.hosts.enumerated() {
             let full = references.hosts.full(host, from: policy.key.namespace)
-            var isFound = false
-            for service in state.services.keys.sorted() {
-                let name = state.settings.host(service.name, service.namespace)
-                let short = "\(service.name).\(service.namespace)"
-                guard references.hosts.covers(full, name) || full == short else { continue }
-                isFound = true
+            let named = services(full)
+            for service in named {
                 if full.hasPrefix("*") {
                     virtual[service, default: []].append(policy)
                 } else {
@@ -90,12 +86,21 @@ struct MeshRoutes {
                     virtual[service, default: []].insert(policy, at: exact ?? virtual[service]?.count ?? 0)
                 }
             }
-            if !isFound {
+            if named.isEmpty {
                 findings.append(
                     PolicyFinding(
                         policy.reference, "spec.hosts[\(index)]", .notFound, "no service has the host \"\(host)\""))
             }
         }
+    }
+
+    /// The services a full host, `name.namespace` or a wildcard stands for.
+    private func services(_ full: String) -> [ObjectKey] {
+        if let exact = references.serviceKey(full) { return state.services[exact] == nil ? [] : [exact] }
+        guard full.hasPrefix("*") else { return [] }
+        return state.services.keys.filter {
+            references.hosts.covers(full, state.settings.host($0.name, $0.namespace))
+        }.sorted()
     }
 
     /// Namespaces whose clients may be routed in their own way: consumer HTTPRoutes, and VirtualServices of other

@@ -9,35 +9,38 @@ struct SubsetRules {
 
     init(_ state: MeshState) {
         let hosts = HostNames(state.settings)
-        var used: Set<ObjectKey> = []
-        let ordered = state.destinationRules.values.oldestFirst()
-        for service in state.services.values {
-            let name = state.settings.host(service.key.name, service.key.namespace)
-            var best: (rank: Int, rule: DestinationRule)? = nil
-            for rule in ordered {
-                let full = hosts.full(rule.host, from: rule.key.namespace)
-                guard hosts.covers(full, name) else { continue }
-                used.insert(rule.key)
+        var candidates: [DestinationRule] = []
+        var best: [ObjectKey: (rank: Int, rule: DestinationRule)] = [:]
+        for rule in state.destinationRules.values.oldestFirst() {
+            let full = hosts.full(rule.host, from: rule.key.namespace)
+            let named = Self.services(full, hosts, state)
+            if named.isEmpty {
+                findings.append(
+                    PolicyFinding(rule.reference, "spec.host", .notFound, "no service has the host \"\(rule.host)\""))
+            }
+            for service in named {
                 var rank = full.hasPrefix("*") ? 0 : 10
-                if rule.key.namespace == service.key.namespace {
+                if rule.key.namespace == service.namespace {
                     rank += 2
                 } else if state.settings.rootNamespaces.contains(rule.key.namespace) {
                     rank += 1
                 }
-                if rank > best?.rank ?? -1 { best = (rank, rule) }
+                if rank > best[service]?.rank ?? -1 { best[service] = (rank, rule) }
             }
-            rules[service.key] = best?.rule
+            if !named.isEmpty { candidates.append(rule) }
         }
-        for rule in ordered {
-            if !used.contains(rule.key) {
-                findings.append(
-                    PolicyFinding(rule.reference, "spec.host", .notFound, "no service has the host \"\(rule.host)\""))
-            } else if !rules.values.contains(where: { $0.key == rule.key }) {
-                findings.append(
-                    PolicyFinding(
-                        rule.reference, "spec.host", .conflict, "another DestinationRule for this host is in force"))
-            }
+        rules = best.mapValues(\.rule)
+        let inForce = Set(rules.values.map(\.key))
+        for rule in candidates where !inForce.contains(rule.key) {
+            findings.append(
+                PolicyFinding(
+                    rule.reference, "spec.host", .conflict, "another DestinationRule for this host is in force"))
         }
+    }
+
+    private static func services(_ full: String, _ hosts: HostNames, _ state: MeshState) -> [ObjectKey] {
+        if let key = hosts.service(full), !full.hasPrefix("*") { return state.services[key] == nil ? [] : [key] }
+        return state.services.keys.filter { hosts.covers(full, state.settings.host($0.name, $0.namespace)) }
     }
 
     func rule(for service: ObjectKey) -> DestinationRule? { rules[service] }
@@ -125,9 +128,7 @@ struct References {
     /// `requested`: the port the client addressed; `nil` at a gateway.
     func resolve(_ destination: VirtualService.Destination, from namespace: String, requested: Int?) -> Resolved {
         let full = hosts.full(destination.host, from: namespace)
-        // A service in another namespace may also be written `name.namespace`.
-        let short = full.split(separator: ".").map(String.init)
-        let key = hosts.service(full) ?? (short.count == 2 ? ObjectKey(namespace: short[1], name: short[0]) : nil)
+        let key = serviceKey(full)
         guard let key, let service = state.services[key], !service.isExternalName else {
             return .failed(
                 reason: "BackendNotFound", code: .notFound, message: "host \"\(destination.host)\" names no service")
@@ -155,6 +156,13 @@ struct References {
                 message: "no DestinationRule for host \"\(full)\" has a subset \"\(subset)\"")
         }
         return .backend(backendName(key, port, subset: subset))
+    }
+
+    /// The service a full host names; `name.namespace` does too.
+    func serviceKey(_ full: String) -> ObjectKey? {
+        if let key = hosts.service(full) { return key }
+        let parts = full.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        return parts.count == 2 && !full.hasPrefix("*") ? ObjectKey(namespace: parts[1], name: parts[0]) : nil
     }
 
     private func noPort(_ port: Int, _ service: MeshService) -> String {

@@ -71,6 +71,18 @@ package struct HeaderChanges: Sendable, Hashable {
     package var add: [HeaderValue] = []
     package var remove: [String] = []
     package init() {}
+
+    /// Leaves out what may not be changed, and says so.
+    mutating func check(_ fields: PolicyFields, _ findings: inout [PolicyFinding]) {
+        func isUsable(_ field: String, _ name: String, _ value: String) -> Bool {
+            guard let fault = HeaderRules.fault(name: name) ?? HeaderRules.fault(value: value) else { return true }
+            findings.append(fields.finding(field, .invalid, fault))
+            return false
+        }
+        set = set.filter { isUsable("set", $0.name, $0.value) }
+        add = add.filter { isUsable("add", $0.name, $0.value) }
+        remove = remove.filter { isUsable("remove", $0, "") }
+    }
 }
 
 struct HTTPRouteReader {
@@ -175,6 +187,7 @@ struct HTTPRouteReader {
         rule.headers.set += values("set")
         rule.headers.add += values("add")
         rule.headers.remove += changes.strings("remove").map { $0.lowercased() }
+        rule.headers.check(changes, &findings)
     }
 
     private func backend(

@@ -196,6 +196,7 @@ enum VirtualServiceReader {
         changes.set = values("set")
         changes.add = values("add")
         changes.remove = request.strings("remove").map { $0.lowercased() }
+        changes.check(request, &findings)
         return changes
     }
 }

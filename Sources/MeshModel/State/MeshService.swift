@@ -35,7 +35,8 @@ package struct MeshService: Sendable, Hashable {
         let spec = object.spec
         let listed = spec["clusterIPs"]?.array?.compactMap(\.string) ?? []
         let all = listed.isEmpty ? [spec["clusterIP"]?.string ?? ""] : listed
-        addresses = all.filter { !$0.isEmpty && $0 != "None" }
+        // The data plane speaks IPv4 only, and refuses what else it is told.
+        addresses = all.filter { !$0.isEmpty && $0 != "None" && !$0.contains(":") }
         selector = spec["selector"]?.stringMap ?? [:]
         isExternalName = spec["type"]?.string == "ExternalName"
         ports = (spec["ports"]?.array ?? []).compactMap(Self.port)
@@ -102,7 +103,7 @@ package struct MeshEndpointSlice: Sendable, Hashable {
                 pod = ObjectKey(namespace: target?["namespace"]?.string ?? object.namespace, name: name)
             }
             // The addresses of one endpoint are the same backend; the first is enough, as kube-proxy holds too.
-            guard let address = endpoint["addresses"]?[0]?.string else { continue }
+            guard let address = endpoint["addresses"]?[0]?.string, !address.contains(":") else { continue }
             found.append(
                 Address(
                     address: address, isReady: isReady, isServing: conditions?["serving"]?.bool ?? isReady,
