@@ -27,7 +27,7 @@ struct GatewayRoutes {
 
     mutating func compile() {
         for gateway in state.gateways.values.oldestFirst() where state.isOurs(gateway) {
-            let listeners = gateway.listeners.filter { $0.protocolName == "HTTP" }
+            let listeners = gateway.listeners.filter(\.canOpen)
             gateways.append((gateway, listeners.map { OpenListener(name: $0.name, port: $0.port) }))
         }
         for route in state.httpRoutes.values.oldestFirst() { attach(route) }
@@ -64,7 +64,7 @@ struct GatewayRoutes {
     ) -> ConditionState {
         let gateway = gateways[place].gateway
         let named = gateway.listeners.filter {
-            $0.protocolName == "HTTP" && parent.sectionName ?? $0.name == $0.name && parent.port ?? $0.port == $0.port
+            $0.canOpen && parent.sectionName ?? $0.name == $0.name && parent.port ?? $0.port == $0.port
         }
         if named.isEmpty {
             return ConditionState(
@@ -204,8 +204,11 @@ struct GatewayRoutes {
             }
         }
         let listeners = gateway.listeners.map { listener in
-            let isOpen = listener.protocolName == "HTTP"
-            let refusal = ConditionState(false, "UnsupportedProtocol", "\(listener.protocolName) is not supported")
+            let isOpen = listener.canOpen
+            let refusal =
+                listener.protocolName == "HTTP"
+                ? ConditionState(false, "PortUnavailable", "port \(listener.port) cannot be listened on")
+                : ConditionState(false, "UnsupportedProtocol", "\(listener.protocolName) is not supported")
             return GatewayStatus.Listener(
                 name: listener.name, attachedRoutes: open.first { $0.name == listener.name }?.attached.count ?? 0,
                 accepted: isOpen ? ConditionState(true, "Accepted") : refusal,

@@ -30,6 +30,9 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
         package var hostname: String?
         package var admission: Admission
         package var admitsHTTPRoutes: Bool
+
+        /// Whether a gateway can listen for it.
+        package var canOpen: Bool { protocolName == "HTTP" && (1...65535).contains(port) }
     }
 
     package var key: ObjectKey
@@ -67,6 +70,10 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
             findings.append(
                 fields.finding("protocol", .unsupported, "\(name) is not supported: the listener is not opened"))
         }
+        let port = fields.int("port") ?? 0
+        if !(1...65535).contains(port) {
+            findings.append(fields.finding("port", .invalid, "is \(port), must be from 1 to 65535"))
+        }
         let allowed = fields.json["allowedRoutes"]
         let kinds = allowed?["kinds"]?.array ?? []
         let admission: Admission
@@ -76,7 +83,7 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
         default: admission = .same
         }
         return Listener(
-            index: index, name: fields.string("name") ?? "", port: fields.int("port") ?? 0, protocolName: name,
+            index: index, name: fields.string("name") ?? "", port: port, protocolName: name,
             hostname: fields.string("hostname")?.lowercased(), admission: admission,
             admitsHTTPRoutes: kinds.isEmpty || kinds.contains { $0["kind"]?.string == "HTTPRoute" })
     }

@@ -43,7 +43,8 @@ package struct IstioGateway: Sendable, Hashable, AgedPolicy {
             let hosts = fields.strings("hosts").map { host in
                 String(host.split(separator: "/", maxSplits: 1).last ?? "").lowercased()
             }
-            servers.append(Server(name: port?.string("name") ?? "", port: number, isHTTP: isHTTP, hosts: hosts))
+            let canOpen = isHTTP && (1...65535).contains(number)
+            servers.append(Server(name: port?.string("name") ?? "", port: number, isHTTP: canOpen, hosts: hosts))
         }
         self.servers = servers
         self.findings = findings

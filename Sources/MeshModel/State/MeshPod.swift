@@ -55,7 +55,7 @@ package struct MeshPod: Sendable, Hashable {
         var found: [Port] = []
         for container in containers where container["name"]?.string != MeshWords.proxyContainer || isGateway {
             for port in container["ports"]?.array ?? [] where port["protocol"]?.string ?? "TCP" == "TCP" {
-                guard let number = port["containerPort"]?.int else { continue }
+                guard let number = port["containerPort"]?.int, (1...65535).contains(number) else { continue }
                 found.append(Port(name: port["name"]?.string ?? "", port: number))
             }
         }

@@ -43,13 +43,16 @@ package struct MeshService: Sendable, Hashable {
     }
 
     private static func port(_ json: JSON) -> Port? {
-        guard json["protocol"]?.string ?? "TCP" == "TCP", let number = json["port"]?.int else { return nil }
+        guard json["protocol"]?.string ?? "TCP" == "TCP", let number = json["port"]?.int,
+            (1...65535).contains(number)
+        else { return nil }
         let name = json["name"]?.string ?? ""
         let target: Target
         if let word = json["targetPort"]?.string {
-            target = Int(word).map(Target.number) ?? .name(word)
+            target = .name(word)
         } else {
-            target = .number(json["targetPort"]?.int ?? number)
+            let named = json["targetPort"]?.int ?? number
+            target = .number((1...65535).contains(named) ? named : number)
         }
         return Port(
             name: name, port: number, target: target,
@@ -90,7 +93,9 @@ package struct MeshEndpointSlice: Sendable, Hashable {
         let serviceName = object.labels["kubernetes.io/service-name"]
         service = serviceName.map { ObjectKey(namespace: object.namespace, name: $0) }
         ports = (object.json["ports"]?.array ?? []).compactMap { port in
-            guard port["protocol"]?.string ?? "TCP" == "TCP", let number = port["port"]?.int else { return nil }
+            guard port["protocol"]?.string ?? "TCP" == "TCP", let number = port["port"]?.int,
+                (1...65535).contains(number)
+            else { return nil }
             return Port(name: port["name"]?.string ?? "", port: number)
         }
         var found: [Address] = []
