@@ -1,5 +1,5 @@
 import KubeClient
-import KubeTypes
+package import KubeTypes
 import Logging
 import Store
 import TLS
@@ -10,10 +10,15 @@ import Wire
 package final class APIServer: Sendable {
     private let registry: Registry
     private let http: HTTPServer
+    private let extensions: ExtensionList
+    /// The certificate clients check this server's by, PEM.
+    package let rootCertificate: String
 
-    private init(_ registry: Registry, _ http: HTTPServer) {
+    private init(_ registry: Registry, _ http: HTTPServer, _ extensions: ExtensionList, rootCertificate: String) {
         self.registry = registry
         self.http = http
+        self.extensions = extensions
+        self.rootCertificate = rootCertificate
     }
 
     /// Opens the store, makes what every cluster has, writes the kubeconfig, and serves. Ready when it returns.
@@ -21,9 +26,13 @@ package final class APIServer: Sendable {
         let store = try EmbeddedStore(directory: configuration.stateDirectory, logger: configuration.logger)
         do {
             let registry = try await openRegistry(store, configuration)
-            let http = try makeServer(registry, configuration)
+            let pki = try ClusterPKI.open(
+                configuration.stateDirectory + "/pki", serverNames: serverNames(configuration))
+            let extensions = ExtensionList()
+            let http = try makeServer(registry, pki, extensions, configuration)
             for listener in configuration.listeners { try await http.listen(on: listener) }
-            return APIServer(registry, http)
+            let root = String(decoding: try pki.authority.certificate.pem(), as: UTF8.self)
+            return APIServer(registry, http, extensions, rootCertificate: root)
         } catch {
             store.close()
             throw error
@@ -42,8 +51,9 @@ package final class APIServer: Sendable {
         return registry
     }
 
-    private static func makeServer(_ registry: Registry, _ configuration: APIServerConfiguration) throws -> HTTPServer {
-        let pki = try ClusterPKI.open(configuration.stateDirectory + "/pki", serverNames: serverNames(configuration))
+    private static func makeServer(
+        _ registry: Registry, _ pki: ClusterPKI, _ extensions: ExtensionList, _ configuration: APIServerConfiguration
+    ) throws -> HTTPServer {
         let server = "https://\(configuration.publicAddress):\(configuration.publicPort)"
         try Kubeconfig.write(
             configuration.stateDirectory + "/kubeconfig", cluster: configuration.clusterName, server: server, pki)
@@ -58,7 +68,7 @@ package final class APIServer: Sendable {
             documents: ServerDocuments(
                 registry: registry, openAPI: OpenAPIDocuments(registry.catalog), metrics: metrics,
                 address: "\(configuration.publicAddress):\(configuration.publicPort)"),
-            metrics: metrics, logger: configuration.logger)
+            metrics: metrics, extensions: extensions, logger: configuration.logger)
         return HTTPServer(HTTPServer.Configuration(tls: tls), logger: configuration.logger) { request, responder in
             await handler.handle(request, responder)
         }
@@ -76,6 +86,17 @@ package final class APIServer: Sendable {
 
     /// The API without the socket, for one of our own parts: `api(as: .component("controllers"))`.
     package func api(as user: User) -> InProcessAPI { InProcessAPI(registry, user: user) }
+
+    /// What can be listed, watched and deleted, each kind once, in the version it is stored in.
+    package var storedTypes: [ResourceType] {
+        let verbs = ["list", "watch", "delete"]
+        return registry.catalog.definitions.filter { definition in
+            definition.type == definition.storageType && verbs.allSatisfy(definition.verbs.contains)
+        }.map(\.type)
+    }
+
+    /// Serves more paths from now on.
+    package func add(_ part: any APIExtension) { extensions.add(part) }
 
     /// Ends watches and connections, then closes the store. Everything answered before is stored.
     package func stop() async {

@@ -9,6 +9,9 @@ struct Bootstrap {
 
     static let namespaces = ["default", "kube-system", "kube-public", "kube-node-lease", "weft-system"]
 
+    /// Those nothing works without.
+    static let lasting: Set<String> = ["default", "kube-system", "kube-public", "weft-system"]
+
     func run() async throws(APIFailure) {
         for name in Self.namespaces {
             try await ensure(.namespaces, KubeObject(apiVersion: "v1", kind: "Namespace", name: name))

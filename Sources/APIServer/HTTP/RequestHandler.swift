@@ -12,6 +12,7 @@ struct RequestHandler: Sendable {
     let nodes: (any NodeGateway)?
     let documents: ServerDocuments
     let metrics: RequestMetrics
+    let extensions: ExtensionList
     let logger: Logger
 
     func handle(_ http: HTTPRequest, _ responder: HTTPResponder) async {
@@ -24,9 +25,13 @@ struct RequestHandler: Sendable {
             verb = request.verb
             if case .resource(let route) = request.route { resource = route.resource }
             try authorize(request)
-            switch request.route {
-            case .path: try await documents.answer(request, responder)
-            case .resource(let route): try await serve(request, route, responder, warnings)
+            if let part = extensions.first(for: request.path) {
+                try await answer(request, by: part, responder)
+            } else {
+                switch request.route {
+                case .path: try await documents.answer(request, responder)
+                case .resource(let route): try await serve(request, route, responder, warnings)
+                }
             }
         } catch {
             if responder.status == 0 { await respond(error, responder, warnings) }
@@ -48,6 +53,15 @@ struct RequestHandler: Sendable {
                 namespace: route.namespace, name: route.name)
             try Authorization.check(Attempt(user: request.user, verb: request.verb, target: target))
         }
+    }
+
+    private func answer(
+        _ request: APIRequest, by part: any APIExtension, _ responder: HTTPResponder
+    ) async throws(APIFailure) {
+        let body = try await request.body()
+        let json = try await part.answer(
+            method: request.http.method.rawValue, path: request.path, query: request.query.pairs, body: body)
+        await responder.respond(.ok, ["content-type": "application/json"], json.bytes)
     }
 
     private func serve(

@@ -72,6 +72,9 @@ struct Query: Sendable, Hashable {
 
     subscript(name: String) -> String { items.first { $0.name == name }?.value ?? "" }
 
+    /// In the order of the request.
+    var pairs: [(String, String)] { items.map { ($0.name, $0.value) } }
+
     func all(_ name: String) -> [String] { items.filter { $0.name == name }.map(\.value) }
 
     func flag(_ name: String) -> Bool {

@@ -25,6 +25,12 @@ extension Registry {
             let record = try record(type, key)
             let old = object(record, as: definition)
             try checkPreconditions(old, options, type)
+            if type == .namespaces, Bootstrap.lasting.contains(key.name) {
+                throw APIFailure(
+                    code: 403, reason: "Forbidden",
+                    message: "namespaces \"\(key.name)\" is forbidden: this namespace may not be deleted",
+                    details: ["name": .string(key.name), "kind": "namespaces"])
+            }
             let request = AdmissionRequest(
                 operation: .delete, type: type, subresource: nil, namespace: key.namespace, name: key.name, object: old,
                 oldObject: old, user: context.user, isDryRun: context.isDryRun)

@@ -106,7 +106,8 @@ extension Registry {
             guard !context.isDryRun else { return object }
             return try await remove(definition, key, object, record)
         }
-        if ObjectIdentity.isSame(object, old) {
+        let isOwnershipSame = !context.isApply || object.metadata["managedFields"] == old.metadata["managedFields"]
+        if ObjectIdentity.isSame(object, old), isOwnershipSame {
             addresses.giveBack(lease)
             return old
         }

@@ -43,7 +43,10 @@ struct WriteContext: Sendable {
     var isDryRun = false
     var fieldManager = ""
     var fieldValidation = FieldValidation.warn
+    /// Server-side apply takes fields from other managers.
     var force = false
+    /// The object's record of managers is up to date already.
+    var isApply = false
     /// Called with each warning for the client.
     var warn: @Sendable (String) -> Void = { _ in }
 
