@@ -38,12 +38,11 @@ enum ObjectIdentity {
         object.json["metadata"] = metadata
     }
 
-    /// Whether anything differs beside the version and the record of who owns which field.
+    /// Whether nothing differs beside the version.
     static func isSame(_ one: KubeObject, _ other: KubeObject) -> Bool {
         func plain(_ object: KubeObject) -> JSON {
             var json = object.json
             json[path: ["metadata", "resourceVersion"]] = nil
-            json[path: ["metadata", "managedFields"]] = nil
             return json
         }
         return plain(one) == plain(other)

@@ -53,6 +53,10 @@ extension Registry {
     /// Leaves in the new object what this write may change, and the stored rest.
     private func shape(_ fresh: inout KubeObject, old: KubeObject, _ definition: ResourceDefinition, subresource: String?) {
         ObjectIdentity.keep(from: old, in: &fresh)
+        // A client that knows nothing of managers leaves them as they are.
+        if fresh.metadata["managedFields"]?.array?.isEmpty ?? true {
+            fresh.json[path: ["metadata", "managedFields"]] = old.metadata["managedFields"]
+        }
         fresh.json["apiVersion"] = old.json["apiVersion"]
         fresh.json["kind"] = old.json["kind"]
         switch subresource {
@@ -106,8 +110,7 @@ extension Registry {
             guard !context.isDryRun else { return object }
             return try await remove(definition, key, object, record)
         }
-        let isOwnershipSame = !context.isApply || object.metadata["managedFields"] == old.metadata["managedFields"]
-        if ObjectIdentity.isSame(object, old), isOwnershipSame {
+        if ObjectIdentity.isSame(object, old) {
             addresses.giveBack(lease)
             return old
         }
