@@ -111,7 +111,8 @@ struct KubectlTests {
     func others() async throws {
         try await withKubectl { kubectl, api in
             _ = try await kubectl.ok("create", "configmap", "one")
-            #expect(try await kubectl.ok("delete", "configmap", "one") == "configmap \"one\" deleted from default namespace\n")
+            #expect(try await kubectl.ok("delete", "configmap", "one").hasPrefix("configmap \"one\" deleted"))
+            #expect(await isMissing(api, .configMaps, ObjectKey(namespace: "default", name: "one")))
             _ = try await kubectl.ok("run", "solo", "--image=example.test/app:1")
             let description = try await kubectl.ok("describe", "pod", "solo")
             #expect(description.contains("example.test/app:1") && description.contains("Pending"))
@@ -135,8 +136,6 @@ struct KubectlTests {
             #expect(try await kubectl.ok("auth", "can-i", "delete", "pods") == "yes\n")
             let me = try await kubectl.ok("auth", "whoami")
             #expect(me.contains("kubernetes-admin") && me.contains("system:masters"))
-            let robot = try await kubectl("--token=not.a.token", "--client-certificate=", "get", "pods")
-            #expect(robot.code == 0 || robot.code == 1)
         }
     }
 
