@@ -116,7 +116,7 @@ struct ClusterProcess {
             configuration.networkNamespace = fabric.namespace(of: node)
             configuration.version = "v1.36.0-weft.\(weftVersion)"
             let runtime = try LocalRuntime(
-                runtimeConfiguration(layout, node: node.name, supervisor: supervisor), logger: Logger(label: "runtime/\(node.name)"))
+                runtimeConfiguration(layout, node: node.name, supervisor: supervisor))
             let api = server.api(as: .component("node:\(node.name)"))
             return NodeAgent(
                 configuration: configuration, api: api, runtime: runtime, network: try NodePodNetwork(fabric, node: node),

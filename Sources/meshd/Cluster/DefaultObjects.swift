@@ -1,3 +1,4 @@
+import Wire
 import KubeClient
 import KubeTypes
 import MeshControl

@@ -1,3 +1,4 @@
+import Wire
 import APIServer
 import KubeClient
 import KubeTypes

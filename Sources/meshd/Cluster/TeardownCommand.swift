@@ -37,7 +37,7 @@ struct TeardownCommand: AsyncParsableCommand {
                 let node = layout.nodeName(index)
                 guard access(layout.nodeRunDirectory(node), F_OK) == 0 else { continue }
                 let runtime = try LocalRuntime(
-                    runtimeConfiguration(layout, node: node, supervisor: supervisor), logger: Logger(label: "runtime/\(node)"))
+                    runtimeConfiguration(layout, node: node, supervisor: supervisor))
                 for sandbox in try await runtime.sandboxes() {
                     group.addTask { try await runtime.removeSandbox(podUID: sandbox.podUID) }
                 }
