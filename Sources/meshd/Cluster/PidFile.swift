@@ -12,18 +12,19 @@ struct PidFile: ~Copyable {
     }
 
     init(_ path: String) throws {
-        file = try OwnedDescriptor.open(path, flags: O_RDWR | O_CREAT, mode: 0o644)
+        let opened = try OwnedDescriptor.open(path, flags: O_RDWR | O_CREAT, mode: 0o644)
         var lock = flock()
         lock.l_type = Int16(F_WRLCK)
-        if fcntl(file.number, F_SETLK, &lock) != 0 {
+        if fcntl(opened.number, F_SETLK, &lock) != 0 {
             var holder = flock()
             holder.l_type = Int16(F_WRLCK)
-            _ = fcntl(file.number, F_GETLK, &holder)
+            _ = fcntl(opened.number, F_GETLK, &holder)
             throw Taken(path: path, process: holder.l_pid)
         }
         let text = Array("\(getpid())\n".utf8)
-        guard ftruncate(file.number, 0) == 0, write(file.number, text, text.count) == text.count else {
+        guard ftruncate(opened.number, 0) == 0, write(opened.number, text, text.count) == text.count else {
             throw SystemCallFailed("write", code: errno, on: path)
         }
+        file = opened
     }
 }

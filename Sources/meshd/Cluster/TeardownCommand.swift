@@ -4,6 +4,7 @@ import ContainerRuntime
 import Glibc
 import Kernel
 import Logging
+import NodeAgent
 import ServiceNetwork
 
 struct TeardownCommand: AsyncParsableCommand {
@@ -51,11 +52,11 @@ struct TeardownCommand: AsyncParsableCommand {
     }
 
     private func removeFiles(_ layout: ClusterLayout) throws {
-        try FileRemoval.removeTree(layout.runDirectory)
+        try FileTree.remove(layout.runDirectory)
         if keepData {
-            try FileRemoval.removeTree("\(layout.stateDirectory)/nodes")
+            try FileTree.remove("\(layout.stateDirectory)/nodes")
         } else {
-            try FileRemoval.removeTree(layout.stateDirectory)
+            try FileTree.remove(layout.stateDirectory)
         }
         // The folders above are shared by all clusters: they go with the last one.
         for parent in ["/run/weft", "/var/lib/weft"] { _ = rmdir(parent) }
