@@ -4,9 +4,12 @@ import Wire
 
 @Suite("Decoding and defaults")
 struct DecodingTests {
-    private func decode(_ yaml: String, _ validation: FieldValidation = .strict) throws -> (object: KubeObject, warnings: [String]) {
+    private func decode(_ yaml: String, _ validation: FieldValidation = .strict) throws -> (
+        object: KubeObject, warnings: [String]
+    ) {
         let json = try Manifest.json(yaml)
-        return try Manifest.definition(json).decode(json.bytes, contentType: "application/json", fieldValidation: validation)
+        return try Manifest.definition(json).decode(
+            json.bytes, contentType: "application/json", fieldValidation: validation)
     }
 
     @Test("an unknown field is refused by name, warned of, or dropped")
@@ -26,13 +29,16 @@ struct DecodingTests {
 
     @Test("unknown fields are named where they stand, in lists too")
     func deepUnknown() throws {
-        let failure = #expect(throws: APIFailure.self) { try decode(Manifest.deployment.replacing("image: web:1", with: "imagee: web:1")) }
+        let failure = #expect(throws: APIFailure.self) {
+            try decode(Manifest.deployment.replacing("image: web:1", with: "imagee: web:1"))
+        }
         #expect(failure?.message.hasSuffix("unknown field \"spec.template.spec.containers[0].imagee\"") == true)
     }
 
     @Test("a duplicate field is refused")
     func duplicate() throws {
-        let body = Array(#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"a":"1","a":"2"}}"#.utf8)
+        let body = Array(
+            #"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"a":"1","a":"2"}}"#.utf8)
         let definition = try #require(SchemaCatalog.builtIn.definition(of: .configMaps))
         let failure = #expect(throws: APIFailure.self) {
             try definition.decode(body, contentType: "application/json; charset=utf-8", fieldValidation: .strict)
@@ -46,9 +52,15 @@ struct DecodingTests {
             ("replicas: 2", "replicas: two", "spec.replicas: expected an integer, found the string \"two\""),
             ("replicas: 2", "replicas: 2.5", "spec.replicas: expected an integer, found the number 2.5"),
             ("replicas: 2", "replicas: 3000000000", "spec.replicas: must fit in 32 bits"),
-            ("value: blue", "value: 5", "spec.template.spec.containers[0].env[0].value: expected a string, found the number 5"),
+            (
+                "value: blue", "value: 5",
+                "spec.template.spec.containers[0].env[0].value: expected a string, found the number 5"
+            ),
             ("labels: {app: web}\nspec", "labels: [app]\nspec", "metadata.labels: expected an object, found a list"),
-            ("cpu: 500m", "cpu: [1]", "spec.template.spec.containers[0].resources.limits.cpu: expected a quantity such as 100m or 1Gi, found a list"),
+            (
+                "cpu: 500m", "cpu: [1]",
+                "spec.template.spec.containers[0].resources.limits.cpu: expected a quantity such as 100m or 1Gi, found a list"
+            ),
         ])
     func wrongType(old: String, new: String, message: String) throws {
         let failure = #expect(throws: APIFailure.self) { try decode(Manifest.deployment.replacing(old, with: new)) }
@@ -58,7 +70,9 @@ struct DecodingTests {
 
     @Test("a wrong type in a custom kind is an Invalid with a cause")
     func customWrongType() throws {
-        let failure = #expect(throws: APIFailure.self) { try decode(Manifest.httpRoute.replacing("weight: 90", with: "weight: many")) }
+        let failure = #expect(throws: APIFailure.self) {
+            try decode(Manifest.httpRoute.replacing("weight: 90", with: "weight: many"))
+        }
         #expect(failure?.code == 422)
         #expect(failure?.details?["causes"]?[0]?["field"] == "spec.rules[0].backendRefs[0].weight")
         #expect(failure?.message.hasPrefix("HTTPRoute.gateway.networking.k8s.io \"catalog\" is invalid: ") == true)
@@ -70,31 +84,42 @@ struct DecodingTests {
         func failure(_ text: String, _ type: String = "application/json") -> APIFailure? {
             #expect(throws: APIFailure.self) { try definition.decode(Array(text.utf8), contentType: type) }
         }
-        #expect(failure(#"{"apiVersion":"v1","kind":"Secret"}"#)?.message == "the kind in the data (Secret) does not match the expected kind (ConfigMap)")
+        #expect(
+            failure(#"{"apiVersion":"v1","kind":"Secret"}"#)?.message
+                == "the kind in the data (Secret) does not match the expected kind (ConfigMap)")
         #expect(failure("{")?.code == 400)
         #expect(failure("[]")?.code == 400)
         #expect(failure("a: b", "application/yaml")?.code == 415)
         #expect(failure("", "application/vnd.kubernetes.protobuf")?.code == 400)
-        #expect(try definition.decode(Array(#"{"data":{"a":null}}"#.utf8), contentType: "").object.json["data"]?["a"] == "")
+        #expect(
+            try definition.decode(Array(#"{"data":{"a":null}}"#.utf8), contentType: "").object.json["data"]?["a"] == "")
     }
 
     @Test("a deployment gets the defaults Kubernetes gives it")
     func deployment() throws {
         let object = try Manifest.object(Manifest.deployment)
         let spec = object.spec
-        #expect(spec["strategy"] == ["type": "RollingUpdate", "rollingUpdate": ["maxUnavailable": "25%", "maxSurge": "25%"]])
+        #expect(
+            spec["strategy"] == [
+                "type": "RollingUpdate", "rollingUpdate": ["maxUnavailable": "25%", "maxSurge": "25%"],
+            ])
         #expect(spec["revisionHistoryLimit"] == 10 && spec["progressDeadlineSeconds"] == 600)
         let pod = try #require(spec["template"]?["spec"])
-        #expect(pod["restartPolicy"] == "Always" && pod["dnsPolicy"] == "ClusterFirst" && pod["terminationGracePeriodSeconds"] == 30)
+        #expect(
+            pod["restartPolicy"] == "Always" && pod["dnsPolicy"] == "ClusterFirst"
+                && pod["terminationGracePeriodSeconds"] == 30)
         #expect(pod["schedulerName"] == "default-scheduler" && pod["securityContext"] == [:])
         #expect(pod["volumes"]?[0] == ["name": "data", "emptyDir": [:]])
         let container = try #require(pod["containers"]?[0])
-        #expect(container["imagePullPolicy"] == "IfNotPresent" && container["terminationMessagePath"] == "/dev/termination-log")
+        #expect(
+            container["imagePullPolicy"] == "IfNotPresent"
+                && container["terminationMessagePath"] == "/dev/termination-log")
         #expect(container["ports"]?[0]?["protocol"] == "TCP")
         #expect(
             container["readinessProbe"]
                 == [
-                    "httpGet": ["port": "http", "path": "/", "scheme": "HTTP"], "timeoutSeconds": 1, "periodSeconds": 10,
+                    "httpGet": ["port": "http", "path": "/", "scheme": "HTTP"], "timeoutSeconds": 1,
+                    "periodSeconds": 10,
                     "successThreshold": 1, "failureThreshold": 3,
                 ])
         #expect(container["resources"]?["requests"] == nil, "only a Pod takes its requests from its limits")
@@ -129,7 +154,9 @@ struct DecodingTests {
         #expect(service[Service.type] == "ClusterIP" && service[Service.internalTrafficPolicy] == "Cluster")
         #expect(service[Service.ports]?[0] == ["port": 80, "targetPort": "http", "protocol": "TCP"])
         let secret = try Manifest.object("{apiVersion: v1, kind: Secret, metadata: {name: a}, stringData: {user: me}}")
-        #expect(secret.json["data"] == ["user": "bWU="] && secret.json["stringData"] == nil && secret.json["type"] == "Opaque")
+        #expect(
+            secret.json["data"] == ["user": "bWU="] && secret.json["stringData"] == nil
+                && secret.json["type"] == "Opaque")
         let route = try Manifest.object(Manifest.httpRoute)
         #expect(route.spec["rules"]?[0]?["backendRefs"]?[0]?["kind"] == "Service")
         #expect(route.spec["rules"]?[0]?["matches"] == [["path": ["type": "PathPrefix", "value": "/"]]])

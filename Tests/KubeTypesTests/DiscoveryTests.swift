@@ -13,12 +13,16 @@ struct DiscoveryTests {
         let resources = core["items"]?[0]?["versions"]?[0]?["resources"]?.array ?? []
         let pods = try #require(resources.first { $0["resource"] == "pods" })
         #expect(pods["responseKind"] == ["group": "", "version": "v1", "kind": "Pod"])
-        #expect(pods["shortNames"] == ["po"] && pods["categories"] == ["all"] && pods["scope"] == "Namespaced" && pods["singularResource"] == "pod")
+        #expect(
+            pods["shortNames"] == ["po"] && pods["categories"] == ["all"] && pods["scope"] == "Namespaced"
+                && pods["singularResource"] == "pod")
         let eviction = pods["subresources"]?.array?.first { $0["subresource"] == "eviction" }
         #expect(eviction?["responseKind"] == ["group": "policy", "version": "v1", "kind": "Eviction"])
         let groups = catalog.aggregatedDiscovery(legacy: false)["items"]?.array ?? []
         let names = groups.compactMap { $0["metadata"]?["name"]?.string }
-        #expect(names.contains("apps") && names.contains("gateway.networking.k8s.io") && names.contains("networking.istio.io") && !names.contains(""))
+        #expect(
+            names.contains("apps") && names.contains("gateway.networking.k8s.io")
+                && names.contains("networking.istio.io") && !names.contains(""))
         let autoscaling = groups.first { $0["metadata"]?["name"] == "autoscaling" }
         #expect(autoscaling?["versions"]?.array?.map { $0["version"] } == ["v2", "v1"])
     }
@@ -27,27 +31,36 @@ struct DiscoveryTests {
     func legacy() throws {
         #expect(catalog.legacyVersions(address: "127.0.0.1:6443")["versions"] == ["v1"])
         let groups = catalog.legacyGroups()["groups"]?.array ?? []
-        #expect(groups.first { $0["name"] == "apps" }?["preferredVersion"] == ["groupVersion": "apps/v1", "version": "v1"])
+        #expect(
+            groups.first { $0["name"] == "apps" }?["preferredVersion"] == ["groupVersion": "apps/v1", "version": "v1"])
         let list = try #require(catalog.legacyResources(group: "apps", version: "v1"))
         let scale = list["resources"]?.array?.first { $0["name"] == "deployments/scale" }
         #expect(scale?["group"] == "autoscaling" && scale?["version"] == "v1" && scale?["kind"] == "Scale")
         #expect(catalog.legacyResources(group: "apps", version: "v9") == nil && catalog.legacyGroup("nothing") == nil)
     }
 
-    @Test("what a client accepts decides the form", arguments: [
-        ("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json", true), ("application/json", false),
-        ("application/json;as=APIGroupDiscoveryList; v=v2 ;g=apidiscovery.k8s.io", true), ("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList", false),
-    ])
-    func accept(header: String, isAggregated: Bool) { #expect(SchemaCatalog.asksForAggregation(accept: header) == isAggregated) }
+    @Test(
+        "what a client accepts decides the form",
+        arguments: [
+            ("application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json", true),
+            ("application/json", false),
+            ("application/json;as=APIGroupDiscoveryList; v=v2 ;g=apidiscovery.k8s.io", true),
+            ("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList", false),
+        ])
+    func accept(header: String, isAggregated: Bool) {
+        #expect(SchemaCatalog.asksForAggregation(accept: header) == isAggregated)
+    }
 
     @Test("each group version has an OpenAPI document whose references all resolve")
     func openAPI() throws {
         let documents = OpenAPIDocuments(catalog)
         let paths = try #require(documents.index()["paths"]?.object)
-        #expect(paths["apis/apps/v1"]?["serverRelativeURL"]?.string?.hasPrefix("/openapi/v3/apis/apps/v1?hash=") == true)
+        #expect(
+            paths["apis/apps/v1"]?["serverRelativeURL"]?.string?.hasPrefix("/openapi/v3/apis/apps/v1?hash=") == true)
         for path in ["api/v1", "apis/apps/v1", "apis/gateway.networking.k8s.io/v1", "apis/apiextensions.k8s.io/v1"] {
             let parts = path.split(separator: "/").map(String.init)
-            let bytes = try #require(documents.document(group: parts.count == 3 ? parts[1] : "", version: parts[parts.count - 1]))
+            let bytes = try #require(
+                documents.document(group: parts.count == 3 ? parts[1] : "", version: parts[parts.count - 1]))
             let document = try JSON(parsing: bytes)
             let schemas = try #require(document["components"]?["schemas"]?.object)
             var references: Set<String> = []
@@ -55,7 +68,11 @@ struct DiscoveryTests {
                 switch value {
                 case .object(let members):
                     for member in members {
-                        if member.key == "$ref", let text = member.value.string { references.insert(text) } else { collect(member.value) }
+                        if member.key == "$ref", let text = member.value.string {
+                            references.insert(text)
+                        } else {
+                            collect(member.value)
+                        }
                     }
                 case .array(let elements): elements.forEach(collect)
                 default: break
@@ -72,7 +89,8 @@ struct DiscoveryTests {
     func patch() throws {
         let documents = OpenAPIDocuments(catalog)
         let document = try JSON(parsing: try #require(documents.document(group: "apps", version: "v1")))
-        let patch = try #require(document["paths"]?["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]?["patch"])
+        let patch = try #require(
+            document["paths"]?["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]?["patch"])
         #expect(patch["x-kubernetes-group-version-kind"] == ["group": "apps", "version": "v1", "kind": "Deployment"])
         let parameters = patch["parameters"]?.array?.compactMap { $0["name"]?.string } ?? []
         #expect(Set(parameters).isSuperset(of: ["dryRun", "fieldManager", "fieldValidation", "force"]))
@@ -80,9 +98,13 @@ struct DiscoveryTests {
         let containers = document["components"]?["schemas"]?["io.k8s.api.core.v1.PodSpec"]?["properties"]?["containers"]
         #expect(containers?["x-kubernetes-patch-merge-key"] == "name")
         let custom = try JSON(parsing: try #require(documents.document(group: "networking.istio.io", version: "v1")))
-        let own = custom["paths"]?["/apis/networking.istio.io/v1/namespaces/{namespace}/virtualservices/{name}"]?["patch"]
-        #expect(own?["requestBody"]?["content"]?["application/strategic-merge-patch+json"] == nil && own?["requestBody"]?["content"]?["application/merge-patch+json"] != nil)
-        #expect(custom["components"]?["schemas"]?["io.istio.networking.v1.VirtualService"]?["properties"]?["spec"] != nil)
+        let own = custom["paths"]?["/apis/networking.istio.io/v1/namespaces/{namespace}/virtualservices/{name}"]?[
+            "patch"]
+        #expect(
+            own?["requestBody"]?["content"]?["application/strategic-merge-patch+json"] == nil
+                && own?["requestBody"]?["content"]?["application/merge-patch+json"] != nil)
+        #expect(
+            custom["components"]?["schemas"]?["io.istio.networking.v1.VirtualService"]?["properties"]?["spec"] != nil)
     }
 
     @Test("a CRD's kinds join the catalog and go through the same machinery")
@@ -116,11 +138,17 @@ struct DiscoveryTests {
                 """))
         let catalog = catalog.adding(CustomKinds.definitions(of: crd))
         let pets = try #require(catalog.definition(named: "pt"))
-        var pet = try pets.decode(["apiVersion": "example.com/v1", "kind": "Pet", "metadata": ["name": "a", "namespace": "d"], "spec": ["name": "Rex", "wings": 2]], fieldValidation: .warn)
+        var pet = try pets.decode(
+            [
+                "apiVersion": "example.com/v1", "kind": "Pet", "metadata": ["name": "a", "namespace": "d"],
+                "spec": ["name": "Rex", "wings": 2],
+            ], fieldValidation: .warn)
         #expect(pet.warnings == ["unknown field \"spec.wings\""])
         pets.default(&pet.object)
         #expect(pet.object.spec == ["name": "Rex", "legs": 4])
-        #expect(pets.faults(pet.object).map(\.description) == ["spec.name: Invalid value: \"Rex\": should match '^[a-z]+$'"])
+        #expect(
+            pets.faults(pet.object).map(\.description) == ["spec.name: Invalid value: \"Rex\": should match '^[a-z]+$'"]
+        )
         #expect(pets.cells(pet.object, Timestamp(seconds: 0)) == ["a", 4])
         #expect(OpenAPIDocuments(catalog).document(group: "example.com", version: "v1") != nil)
         #expect(pets.hasStatus)

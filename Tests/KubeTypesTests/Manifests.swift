@@ -30,7 +30,9 @@ enum Manifest {
     private struct Unreadable: Error {}
 
     static func definition(_ json: JSON) throws -> ResourceDefinition {
-        try #require(SchemaCatalog.builtIn.definition(apiVersion: json["apiVersion"]?.string ?? "", kind: json["kind"]?.string ?? ""))
+        try #require(
+            SchemaCatalog.builtIn.definition(
+                apiVersion: json["apiVersion"]?.string ?? "", kind: json["kind"]?.string ?? ""))
     }
 
     /// Decoded and defaulted, as the API server would store it.

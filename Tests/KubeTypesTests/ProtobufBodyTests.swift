@@ -49,24 +49,38 @@ struct ProtobufBodyTests {
 
     @Test("what kubectl sends becomes the JSON it means, without unset fields")
     func captured() throws {
-        #expect(try decode(Captured.namespace) == ["kind": "Namespace", "apiVersion": "v1", "metadata": ["name": "demo"], "spec": [:], "status": [:]])
+        #expect(
+            try decode(Captured.namespace) == [
+                "kind": "Namespace", "apiVersion": "v1", "metadata": ["name": "demo"], "spec": [:], "status": [:],
+            ])
         #expect(try decode(Captured.configMap)["data"] == ["a": "1"])
         let deployment = try decode(Captured.deployment)
         #expect(deployment["metadata"] == ["name": "web", "namespace": "demo", "labels": ["app": "web"]])
         #expect(deployment["spec"]?["replicas"] == 0, "a pointer to 0 is not unset")
         #expect(deployment["spec"]?["selector"] == ["matchLabels": ["app": "web"]])
-        #expect(deployment[path: ["spec", "template", "spec", "containers"]] == [["name": "nginx", "image": "nginx:1", "ports": [["containerPort": 80]], "resources": [:]]])
+        #expect(
+            deployment[path: ["spec", "template", "spec", "containers"]] == [
+                ["name": "nginx", "image": "nginx:1", "ports": [["containerPort": 80]], "resources": [:]]
+            ])
         #expect(try decode(Captured.token)["spec"]?["expirationSeconds"] == 600)
-        #expect(try decode(Captured.access)["spec"]?["resourceAttributes"] == ["namespace": "default", "verb": "create", "resource": "pods"])
+        #expect(
+            try decode(Captured.access)["spec"]?["resourceAttributes"] == [
+                "namespace": "default", "verb": "create", "resource": "pods",
+            ])
         #expect(try decode(Captured.role)["rules"] == [["verbs": ["get"], "apiGroups": [""], "resources": ["pods"]]])
-        #expect(try decode(Captured.binding)["roleRef"] == ["apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"])
+        #expect(
+            try decode(Captured.binding)["roleRef"] == [
+                "apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r",
+            ])
         #expect(try decode(Captured.job)[path: ["spec", "template", "spec", "restartPolicy"]] == "Never")
     }
 
     @Test("such a body goes through decoding, defaults and validation like any other")
     func whole() throws {
         let definition = try #require(SchemaCatalog.builtIn.definition(of: .deployments))
-        var object = try definition.decode(Captured.deployment, contentType: "application/vnd.kubernetes.protobuf", fieldValidation: .strict).object
+        var object = try definition.decode(
+            Captured.deployment, contentType: "application/vnd.kubernetes.protobuf", fieldValidation: .strict
+        ).object
         definition.default(&object)
         #expect(definition.faults(object).map(\.description) == [])
         #expect(object[Deployment.strategyType] == "RollingUpdate")
@@ -120,7 +134,8 @@ struct ProtobufBodyTests {
     @Test("kinds without a protobuf form are not encoded, and refused by name")
     func unknownKinds() throws {
         #expect(try KubeProtobuf.builtIn.encode(Manifest.json(Manifest.httpRoute)) == nil)
-        let envelope = KubeProtobuf.magic + [0x0A, 0x08, 0x0A, 0x02] + Array("v9".utf8) + [0x12, 0x02] + Array("No".utf8)
+        let envelope =
+            KubeProtobuf.magic + [0x0A, 0x08, 0x0A, 0x02] + Array("v9".utf8) + [0x12, 0x02] + Array("No".utf8)
         let fault = #expect(throws: KubeProtobufFault.self) { try decode(envelope) }
         #expect(fault?.message == "no protobuf message is known for kind \"No\" of \"v9\"; send JSON")
     }
@@ -152,10 +167,12 @@ struct ProtobufBodyTests {
         let image = try #require(bytes.firstRange(of: Array("nginx:1".utf8)))
         bytes[image.lowerBound] = 0xFF
         let fault = #expect(throws: KubeProtobufFault.self) { try decode(bytes) }
-        #expect(fault?.message.contains("field spec.template.spec.containers[0].image: string is not valid UTF-8") == true)
+        #expect(
+            fault?.message.contains("field spec.template.spec.containers[0].image: string is not valid UTF-8") == true)
     }
 
-    @Test("base64 both ways", arguments: [("", ""), ("a", "YQ=="), ("ab", "YWI="), ("abc", "YWJj"), ("abcd", "YWJjZA==")])
+    @Test(
+        "base64 both ways", arguments: [("", ""), ("a", "YQ=="), ("ab", "YWI="), ("abc", "YWJj"), ("abcd", "YWJjZA==")])
     func base64(plain: String, encoded: String) {
         #expect(Base64.encode(Array(plain.utf8)) == encoded)
         #expect(Base64.decode(encoded) == Array(plain.utf8))

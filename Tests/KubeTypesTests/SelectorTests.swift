@@ -7,24 +7,37 @@ struct SelectorTests {
     @Test(
         "label selectors of the query choose by labels",
         arguments: [
-            ("app=web", true), ("app==web", true), ("app!=web", false), ("app in (web, api)", true), ("app notin (web)", false), ("tier", false), ("!tier", true),
-            ("app", true), ("app=web,tier!=db", true), ("size>3", true), ("size<3", false), ("", true), ("app=", false), (" app = web , size ", true),
+            ("app=web", true), ("app==web", true), ("app!=web", false), ("app in (web, api)", true),
+            ("app notin (web)", false), ("tier", false), ("!tier", true),
+            ("app", true), ("app=web,tier!=db", true), ("size>3", true), ("size<3", false), ("", true), ("app=", false),
+            (" app = web , size ", true),
             ("example.com/team in (a,b)", true), ("tier in (a)", false), ("tier notin (a)", true),
         ])
     func labels(text: String, isChosen: Bool) throws {
-        #expect(try LabelSelector(parsing: text).matches(["app": "web", "size": "5", "example.com/team": "a"]) == isChosen)
+        #expect(
+            try LabelSelector(parsing: text).matches(["app": "web", "size": "5", "example.com/team": "a"]) == isChosen)
     }
 
-    @Test("text that is no selector is refused", arguments: ["=a", "app in", "app in (a", "app=a=b", "a,,b", "app in a", "a b", "size>x", "app=web,", "bad key!", "a=b c", "-x=1"])
+    @Test(
+        "text that is no selector is refused",
+        arguments: [
+            "=a", "app in", "app in (a", "app=a=b", "a,,b", "app in a", "a b", "size>x", "app=web,", "bad key!",
+            "a=b c", "-x=1",
+        ])
     func badLabels(text: String) { #expect(throws: SelectorFault.self) { try LabelSelector(parsing: text) } }
 
     @Test("a selector object, and the text it is printed as")
     func object() throws {
-        let selector = try LabelSelector(Manifest.json("{matchLabels: {app: web}, matchExpressions: [{key: tier, operator: In, values: [b, a]}, {key: x, operator: DoesNotExist}]}"))
+        let selector = try LabelSelector(
+            Manifest.json(
+                "{matchLabels: {app: web}, matchExpressions: [{key: tier, operator: In, values: [b, a]}, {key: x, operator: DoesNotExist}]}"
+            ))
         #expect(selector.description == "app=web,tier in (a,b),!x")
         #expect(try LabelSelector(parsing: selector.description) == selector)
         #expect(selector.matches(["app": "web", "tier": "a"]) && !selector.matches(["app": "web"]))
-        #expect(throws: SelectorFault.self) { try LabelSelector(["matchExpressions": [["key": "a", "operator": "Maybe"]]]) }
+        #expect(throws: SelectorFault.self) {
+            try LabelSelector(["matchExpressions": [["key": "a", "operator": "Maybe"]]])
+        }
         #expect(try LabelSelector([:]).matches(["a": "b"]))
     }
 

@@ -6,7 +6,9 @@ import Wire
 struct ServerSideApplyTests {
     let now = Timestamp(seconds: 1_000_000)
 
-    private func apply(_ yaml: String, to live: KubeObject?, by manager: String = "me", force: Bool = false) throws -> KubeObject {
+    private func apply(_ yaml: String, to live: KubeObject?, by manager: String = "me", force: Bool = false) throws
+        -> KubeObject
+    {
         let json = try Manifest.json(yaml)
         return try Manifest.definition(json).apply(KubeObject(json), to: live, manager: manager, force: force, now: now)
     }
@@ -20,16 +22,26 @@ struct ServerSideApplyTests {
         let object = try apply(Manifest.service, to: nil)
         #expect(object.spec["selector"] == ["app": "web"])
         let entry = try #require(object.metadata["managedFields"]?[0])
-        #expect(entry["manager"] == "me" && entry["operation"] == "Apply" && entry["apiVersion"] == "v1" && entry["fieldsType"] == "FieldsV1")
+        #expect(
+            entry["manager"] == "me" && entry["operation"] == "Apply" && entry["apiVersion"] == "v1"
+                && entry["fieldsType"] == "FieldsV1")
         #expect(entry["time"] == "1970-01-12T13:46:40Z")
         #expect(
             entry["fieldsV1"]
-                == ["f:spec": ["f:selector": [:], "f:ports": [#"k:{"port":80,"protocol":"TCP"}"#: [".": [:], "f:port": [:], "f:targetPort": [:]]]]])
+                == [
+                    "f:spec": [
+                        "f:selector": [:],
+                        "f:ports": [
+                            #"k:{"port":80,"protocol":"TCP"}"#: [".": [:], "f:port": [:], "f:targetPort": [:]]
+                        ],
+                    ]
+                ])
     }
 
     @Test("what is no longer applied goes away, and only that")
     func removal() throws {
-        var live = try apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, labels: {x: '1'}}, data: {a: '1', b: '2'}}", to: nil)
+        var live = try apply(
+            "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, labels: {x: '1'}}, data: {a: '1', b: '2'}}", to: nil)
         live.json[path: ["data", "c"]] = "theirs"
         let object = try apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {a: '3'}}", to: live)
         #expect(object.json["data"] == ["a": "3", "c": "theirs"])
@@ -39,7 +51,8 @@ struct ServerSideApplyTests {
 
     @Test("list elements are merged by key and removed as a whole")
     func lists() throws {
-        let two = Manifest.deployment.replacing("      volumes:", with: "      - {name: log, image: \"log:1\"}\n      volumes:")
+        let two = Manifest.deployment.replacing(
+            "      volumes:", with: "      - {name: log, image: \"log:1\"}\n      volumes:")
         let live = try apply(two, to: nil)
         #expect(live.spec[path: ["template", "spec", "containers"]]?.array?.count == 2)
         let object = try apply(Manifest.deployment, to: live)
@@ -54,15 +67,23 @@ struct ServerSideApplyTests {
         let failure = #expect(throws: APIFailure.self) { try apply(mine, to: live, by: "you") }
         #expect(failure?.code == 409)
         #expect(failure?.message == "Apply failed with 1 conflict: conflict with \"me\" using apps/v1: .spec.replicas")
-        #expect(failure?.details?["causes"]?[0] == ["reason": "FieldManagerConflict", "message": "conflict with \"me\" using apps/v1", "field": ".spec.replicas"])
+        #expect(
+            failure?.details?["causes"]?[0] == [
+                "reason": "FieldManagerConflict", "message": "conflict with \"me\" using apps/v1",
+                "field": ".spec.replicas",
+            ])
         let shared = try apply(mine.replacing("5", with: "2"), to: live, by: "you")
         #expect(owned(shared, by: "me").contains(".spec.replicas") && owned(shared, by: "you") == [".spec.replicas"])
         let forced = try apply(mine, to: live, by: "you", force: true)
         #expect(forced[Deployment.replicas] == 5)
         #expect(!owned(forced, by: "me").contains(".spec.replicas"))
-        let container = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {template: {spec: {containers: [{name: web, image: 'web:9'}]}}}}"
+        let container =
+            "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {template: {spec: {containers: [{name: web, image: 'web:9'}]}}}}"
         let inner = #expect(throws: APIFailure.self) { try apply(container, to: live, by: "you") }
-        #expect(inner?.message == "Apply failed with 1 conflict: conflict with \"me\" using apps/v1: .spec.template.spec.containers[name=\"web\"].image")
+        #expect(
+            inner?.message
+                == "Apply failed with 1 conflict: conflict with \"me\" using apps/v1: .spec.template.spec.containers[name=\"web\"].image"
+        )
     }
 
     @Test("a plain update takes over what it changes")
@@ -91,6 +112,8 @@ struct ServerSideApplyTests {
 
     @Test("an object to apply may not bring its own record")
     func ownRecord() {
-        #expect(throws: APIFailure.self) { try apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, managedFields: []}}", to: nil) }
+        #expect(throws: APIFailure.self) {
+            try apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, managedFields: []}}", to: nil)
+        }
     }
 }

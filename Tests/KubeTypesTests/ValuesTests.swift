@@ -21,7 +21,10 @@ struct ValuesTests {
 
     @Test(
         "what is not a moment is no timestamp",
-        arguments: ["", "2026-03-01", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01T00:00:00", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00Zx"])
+        arguments: [
+            "", "2026-03-01", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-01T24:00:00Z",
+            "2026-01-01T00:00:00", "2026-01-01T00:00:00.Z", "2026-01-01T00:00:00Zx",
+        ])
     func badTimestamp(text: String) { #expect(Timestamp(text) == nil) }
 
     @Test("micro and nano texts keep their zeros")
@@ -36,15 +39,20 @@ struct ValuesTests {
     @Test(
         "quantities have a canonical form",
         arguments: [
-            ("100m", "100m"), ("0.1", "100m"), ("1", "1"), ("1000m", "1"), ("1.5Gi", "1536Mi"), ("1Gi", "1Gi"), ("1024Mi", "1Gi"),
-            ("1e3", "1e3"), ("1E3", "1e3"), ("1000", "1k"), ("1500000", "1500k"), ("0", "0"), ("-0.5", "-500m"), ("12E", "9223372036854775807"),
-            ("0.5Ki", "512"), ("1.1n", "2n"), ("100Ki", "100Ki"), ("1M", "1M"), ("2e-3", "2e-3"), (".5", "500m"), ("5.", "5"),
+            ("100m", "100m"), ("0.1", "100m"), ("1", "1"), ("1000m", "1"), ("1.5Gi", "1536Mi"), ("1Gi", "1Gi"),
+            ("1024Mi", "1Gi"),
+            ("1e3", "1e3"), ("1E3", "1e3"), ("1000", "1k"), ("1500000", "1500k"), ("0", "0"), ("-0.5", "-500m"),
+            ("12E", "9223372036854775807"),
+            ("0.5Ki", "512"), ("1.1n", "2n"), ("100Ki", "100Ki"), ("1M", "1M"), ("2e-3", "2e-3"), (".5", "500m"),
+            ("5.", "5"),
         ])
     func canonical(text: String, printed: String) throws {
         #expect(try #require(Quantity(text)).description == printed)
     }
 
-    @Test("what is no quantity is refused", arguments: ["", "m", "1mm", "1 Gi", "Gi", "1gi", "--1", "1e", "1.2.3", "0x10", "1K"])
+    @Test(
+        "what is no quantity is refused",
+        arguments: ["", "m", "1mm", "1 Gi", "Gi", "1gi", "--1", "1e", "1.2.3", "0x10", "1K"])
     func badQuantity(text: String) { #expect(Quantity(text) == nil) }
 
     @Test("amounts compare, add and convert by value, not by spelling")
@@ -62,7 +70,8 @@ struct ValuesTests {
     @Test(
         "Go durations",
         arguments: [
-            ("1h5m", 3_900_000_000_000, "1h5m0s"), ("300ms", 300_000_000, "300ms"), ("1.5h", 5_400_000_000_000, "1h30m0s"), ("0", 0, "0s"),
+            ("1h5m", 3_900_000_000_000, "1h5m0s"), ("300ms", 300_000_000, "300ms"),
+            ("1.5h", 5_400_000_000_000, "1h30m0s"), ("0", 0, "0s"),
             ("1m1.5s", 61_500_000_000, "1m1.5s"), ("-2s", -2_000_000_000, "-2s"), ("10us", 10_000, "10µs"),
         ] as [(String, Int64, String)])
     func duration(text: String, nanoseconds: Int64, printed: String) throws {
@@ -77,8 +86,10 @@ struct ValuesTests {
     @Test(
         "ages read as kubectl prints them",
         arguments: [
-            (5, "5s"), (119, "119s"), (120, "2m"), (303, "5m3s"), (600, "10m"), (10_799, "179m"), (10_800, "3h"), (12_000, "3h20m"), (86_400, "24h"),
-            (187_200, "2d4h"), (172_800, "2d"), (864_000, "10d"), (63_072_000, "2y"), (67_000_000, "2y45d"), (-1, "0s"), (-5, "<invalid>"),
+            (5, "5s"), (119, "119s"), (120, "2m"), (303, "5m3s"), (600, "10m"), (10_799, "179m"), (10_800, "3h"),
+            (12_000, "3h20m"), (86_400, "24h"),
+            (187_200, "2d4h"), (172_800, "2d"), (864_000, "10d"), (63_072_000, "2y"), (67_000_000, "2y45d"), (-1, "0s"),
+            (-5, "<invalid>"),
         ] as [(Int, String)])
     func ages(seconds: Int, text: String) { #expect(Duration.seconds(seconds).ageText == text) }
 

@@ -54,7 +54,9 @@ struct CodecFuzzTests {
     func protobuf() {
         var random = SeededGenerator(state: 2)
         for _ in 0..<rounds {
-            let bytes = (0..<Int.random(in: 0...64, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+            let bytes = (0..<Int.random(in: 0...64, using: &random)).map { _ in
+                UInt8.random(in: 0...255, using: &random)
+            }
             var reader = ProtobufReader(bytes)
             var fields = 0
             while let tag = try? reader.nextTag() {

@@ -131,7 +131,9 @@ import Testing
         for round in 0..<100_000 {
             var bytes: [UInt8]
             if round % 2 == 0 {
-                bytes = (0..<Int.random(in: 0..<80, using: &random)).map { _ in UInt8.random(in: 0...255, using: &random) }
+                bytes = (0..<Int.random(in: 0..<80, using: &random)).map { _ in
+                    UInt8.random(in: 0...255, using: &random)
+                }
                 if round % 4 == 0, bytes.count > 12 { for index in 4..<12 { bytes[index] &= index % 2 == 0 ? 0 : 3 } }
             } else {
                 bytes = good

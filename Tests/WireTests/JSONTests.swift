@@ -3,26 +3,35 @@ import Wire
 
 @Suite("JSON")
 struct JSONTests {
-    @Test("what was read is written again as it was", arguments: [
-        #"{"b":1,"a":[true,false,null,-2.5,"x"],"c":{}}"#, "[]", "0", "-1", #""ä€𝄞""#, #"{"a":{"a":{"a":[[[]]]}}}"#, "9223372036854775807",
-    ])
+    @Test(
+        "what was read is written again as it was",
+        arguments: [
+            #"{"b":1,"a":[true,false,null,-2.5,"x"],"c":{}}"#, "[]", "0", "-1", #""ä€𝄞""#, #"{"a":{"a":{"a":[[[]]]}}}"#,
+            "9223372036854775807",
+        ])
     func roundTrip(text: String) throws {
         #expect(try JSON(parsing: text).text == text)
     }
 
-    @Test("escapes are read and written", arguments: [
-        (#""a\n\t\r\b\f\"\\\/""#, "a\n\t\r\u{8}\u{c}\"\\/"), (#""\u00e9\ud834\udd1e""#, "é𝄞"), (#""\ud834""#, "\u{FFFD}"), (#""\u0000""#, "\0"),
-    ])
+    @Test(
+        "escapes are read and written",
+        arguments: [
+            (#""a\n\t\r\b\f\"\\\/""#, "a\n\t\r\u{8}\u{c}\"\\/"), (#""\u00e9\ud834\udd1e""#, "é𝄞"),
+            (#""\ud834""#, "\u{FFFD}"), (#""\u0000""#, "\0"),
+        ])
     func escapes(text: String, expected: String) throws {
         let json = try JSON(parsing: text)
         #expect(json.string == expected)
         #expect(try JSON(parsing: json.text) == json)
     }
 
-    @Test("what is not JSON is refused where it breaks", arguments: [
-        ("", 0), ("{", 1), ("[1,]", 3), ("{\"a\":1,}", 7), ("nul", 0), ("01", 2), ("1.", 2), ("1e", 2), ("\"a", 2), ("\"\u{1}\"", 1), ("[1] 2", 4), ("+1", 0),
-        ("{\"a\" 1}", 5), ("\"\\x\"", 3), ("--1", 1), ("1e999", 5),
-    ])
+    @Test(
+        "what is not JSON is refused where it breaks",
+        arguments: [
+            ("", 0), ("{", 1), ("[1,]", 3), ("{\"a\":1,}", 7), ("nul", 0), ("01", 2), ("1.", 2), ("1e", 2), ("\"a", 2),
+            ("\"\u{1}\"", 1), ("[1] 2", 4), ("+1", 0),
+            ("{\"a\" 1}", 5), ("\"\\x\"", 3), ("--1", 1), ("1e999", 5),
+        ])
     func refused(text: String, offset: Int) {
         #expect { try JSON(parsing: text) } throws: { error in
             guard let fault = error as? JSONFault else { return false }
@@ -40,7 +49,9 @@ struct JSONTests {
     func depth() throws {
         let deep = String(repeating: "[", count: 500) + String(repeating: "]", count: 500)
         _ = try JSON(parsing: deep)
-        #expect { try JSON(parsing: String(repeating: "[", count: 100_000)) } throws: { ($0 as? JSONFault)?.reason == .tooDeep }
+        #expect { try JSON(parsing: String(repeating: "[", count: 100_000)) } throws: {
+            ($0 as? JSONFault)?.reason == .tooDeep
+        }
     }
 
     @Test("members that stand twice are told by path, and the last one counts")

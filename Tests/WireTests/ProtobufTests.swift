@@ -63,7 +63,9 @@ struct ProtobufTests {
         var random = SystemRandomNumberGenerator()
         for _ in 0..<20_000 {
             let count = Int(random.next() % 40)
-            let bytes = (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next() % 3 == 0 ? random.next() : random.next() % 16) }
+            let bytes = (0..<count).map { _ in
+                UInt8(truncatingIfNeeded: random.next() % 3 == 0 ? random.next() : random.next() % 16)
+            }
             var reader = ProtobufReader(bytes)
             while let tag = try? reader.nextTag() {
                 guard (try? reader.skip(tag)) != nil else { break }

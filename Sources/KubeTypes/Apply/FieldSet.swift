@@ -148,6 +148,26 @@ enum FieldParts {
         return set
     }
 
+    /// The fields of the new value that are not in the old one, or differ there.
+    static func changes(from old: JSON, to new: JSON, _ schema: Schema?) -> FieldSet {
+        if old == new { return FieldSet() }
+        guard let parts = of(new, schema), let before = of(old, schema) else { return fields(new, schema) }
+        let known = Dictionary(before.map { ($0.step, $0.value) }) { first, _ in first }
+        var set = FieldSet()
+        for part in parts {
+            var child: FieldSet
+            if let old = known[part.step] {
+                child = changes(from: old, to: part.value, part.schema)
+                if child.isEmpty { continue }
+            } else {
+                child = fields(part.value, part.schema)
+                if !part.step.hasPrefix("f:") { child.isOwned = true }
+            }
+            set.children[part.step] = child
+        }
+        return set
+    }
+
     static func value(_ path: ArraySlice<String>, in value: JSON, _ schema: Schema?) -> JSON? {
         guard let step = path.first else { return value }
         guard let part = of(value, schema)?.first(where: { $0.step == step }) else { return nil }

@@ -6,10 +6,11 @@ extension ResourceDefinition {
     ///
     /// The result still has to be defaulted and validated. Fields are told apart by the schema: lists of type map by their keys,
     /// sets by value, everything atomic as a whole.
-    /// - Parameter live: `nil` when the object does not exist yet.
-    /// - Throws: 409 with a cause for each field another manager owns with another value, unless `force`.
+    /// `live` is `nil` when the object does not exist yet. Throws a 409 with a cause for each field another manager owns with
+    /// another value, unless `force`.
     package func apply(
-        _ applied: KubeObject, to live: KubeObject?, manager: String, force: Bool, now: Timestamp, subresource: String = ""
+        _ applied: KubeObject, to live: KubeObject?, manager: String, force: Bool, now: Timestamp,
+        subresource: String = ""
     ) throws(APIFailure) -> KubeObject {
         if applied.json["metadata"]?["managedFields"] != nil {
             throw .badRequest("metadata.managedFields must be nil in an object to be applied")
@@ -27,9 +28,12 @@ extension ResourceDefinition {
         var result = KubeObject(Self.merged(base.json, applied.json, schema))
         let others = entries.union(except: manager, subresource)
         let abandoned = previous.subtracting(wanted).subtracting(others)
-        for path in abandoned.paths where !path.isEmpty { result.json = Self.without(path[...], result.json, schema, others) }
+        for path in abandoned.paths where !path.isEmpty {
+            result.json = Self.without(path[...], result.json, schema, others)
+        }
         entries.set(
-            wanted, manager: manager, operation: "Apply", subresource: subresource, apiVersion: applied.apiVersion, now: now,
+            wanted, manager: manager, operation: "Apply", subresource: subresource, apiVersion: applied.apiVersion,
+            now: now,
             keepsTime: previous == wanted && live != nil)
         entries.store(in: &result)
         return result
@@ -40,20 +44,8 @@ extension ResourceDefinition {
         from old: KubeObject?, to new: inout KubeObject, manager: String, now: Timestamp, subresource: String = ""
     ) {
         var entries = FieldOwners(old ?? new)
-        let schema = schema
         let after = FieldOwners.ownable(FieldParts.fields(new.json, schema))
-        var changed = after
-        if let old {
-            let before = FieldOwners.ownable(FieldParts.fields(old.json, schema))
-            for path in after.paths where before.contains(path[...]) {
-                let (one, other) = (FieldParts.value(path[...], in: old.json, schema), FieldParts.value(path[...], in: new.json, schema))
-                if one == other || path.last?.hasPrefix("k:") == true { changed.remove(path[...]) }
-            }
-            if changed.isEmpty, before.subtracting(after).isEmpty {
-                entries.store(in: &new)
-                return
-            }
-        }
+        let changed = old.map { FieldOwners.ownable(FieldParts.changes(from: $0.json, to: new.json, schema)) } ?? after
         entries.limit(to: after)
         entries.take(changed, manager: manager, subresource: subresource, apiVersion: new.apiVersion, now: now)
         entries.store(in: &new)
@@ -71,14 +63,17 @@ extension ResourceDefinition {
         return APIFailure(
             code: 409, reason: "Conflict", message: "Apply failed with \(count): \(list.joined(separator: ", "))",
             details: [
-                "name": .string(applied.name), "group": .string(type.group), "kind": .string(type.resource), "causes": .array(causes),
+                "name": .string(applied.name), "group": .string(type.group), "kind": .string(type.resource),
+                "causes": .array(causes),
             ])
     }
 
     private static func merged(_ live: JSON, _ applied: JSON, _ schema: Schema?) -> JSON {
         switch (live, applied) {
         case (.object(var result), .object(let members)):
-            guard FieldParts.of(applied, schema) != nil else { return members.isEmpty && schema?.isAtomicMap != true ? live : applied }
+            guard FieldParts.of(applied, schema) != nil else {
+                return members.isEmpty && schema?.isAtomicMap != true ? live : applied
+            }
             for member in members {
                 let inner = schema?.link(member.key)?.schema
                 result[member.key] = result[member.key].map { merged($0, member.value, inner) } ?? member.value
@@ -91,7 +86,11 @@ extension ResourceDefinition {
                 let place = result.firstIndex { element in
                     schema.listType == .map ? FieldParts.step(of: element, schema) == part.step : element == part.value
                 }
-                if let place { result[place] = merged(result[place], part.value, part.schema) } else { result.append(part.value) }
+                if let place {
+                    result[place] = merged(result[place], part.value, part.schema)
+                } else {
+                    result.append(part.value)
+                }
             }
             return .array(result)
         default: return applied
@@ -99,7 +98,9 @@ extension ResourceDefinition {
     }
 
     /// The value without one abandoned field. A list element goes as a whole, unless someone owns a part of it.
-    private static func without(_ path: ArraySlice<String>, _ value: JSON, _ schema: Schema?, _ others: FieldSet) -> JSON {
+    private static func without(_ path: ArraySlice<String>, _ value: JSON, _ schema: Schema?, _ others: FieldSet)
+        -> JSON
+    {
         guard let step = path.first else { return value }
         let rest = path.dropFirst()
         let below = others.children[step] ?? FieldSet()
@@ -157,7 +158,8 @@ private struct FieldOwners {
         set.children["f:apiVersion"] = nil
         set.children["f:kind"] = nil
         let server = [
-            "name", "namespace", "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",
+            "name", "namespace", "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink",
+            "uid",
             "generateName", "deletionTimestamp", "deletionGracePeriodSeconds",
         ]
         for field in server { set.children["f:metadata"]?.children["f:" + field] = nil }
@@ -179,12 +181,15 @@ private struct FieldOwners {
 
     /// Fields owned by others whose value would change.
     func conflicts(
-        _ wanted: FieldSet, _ applied: JSON, _ live: JSON, _ schema: Schema, except manager: String, _ subresource: String
+        _ wanted: FieldSet, _ applied: JSON, _ live: JSON, _ schema: Schema, except manager: String,
+        _ subresource: String
     ) -> [Conflict] {
         var found: [Conflict] = []
         for (index, entry) in entries.enumerated() where !isOwn(entry, manager, subresource) {
             for path in wanted.intersection(entry.fields).paths where !path.isEmpty {
-                guard let new = FieldParts.value(path[...], in: applied, schema), let old = FieldParts.value(path[...], in: live, schema) else { continue }
+                guard let new = FieldParts.value(path[...], in: applied, schema),
+                    let old = FieldParts.value(path[...], in: live, schema)
+                else { continue }
                 if new == old || FieldParts.of(new, nil) != nil && path.last?.hasPrefix("k:") == true { continue }
                 let version = entry.json["apiVersion"]?.string ?? ""
                 let part = entry.subresource.isEmpty ? "" : " with subresource \"\(entry.subresource)\""
@@ -204,13 +209,16 @@ private struct FieldOwners {
     mutating func take(_ changed: FieldSet, manager: String, subresource: String, apiVersion: String, now: Timestamp) {
         for index in entries.indices { entries[index].fields = entries[index].fields.subtracting(changed) }
         guard !changed.isEmpty else { return }
-        let own = entries.firstIndex { $0.manager == manager && $0.operation == "Update" && $0.subresource == subresource }
+        let own = entries.firstIndex {
+            $0.manager == manager && $0.operation == "Update" && $0.subresource == subresource
+        }
         let fields = own.map { entries[$0].fields.union(changed) } ?? changed
         write(fields, at: own, manager, "Update", subresource, apiVersion, now)
     }
 
     mutating func set(
-        _ fields: FieldSet, manager: String, operation: String, subresource: String, apiVersion: String, now: Timestamp, keepsTime: Bool
+        _ fields: FieldSet, manager: String, operation: String, subresource: String, apiVersion: String, now: Timestamp,
+        keepsTime: Bool
     ) {
         let own = entries.firstIndex { isOwn($0, manager, subresource) }
         if keepsTime, own != nil { return }
@@ -218,14 +226,20 @@ private struct FieldOwners {
     }
 
     private mutating func write(
-        _ fields: FieldSet, at place: Int?, _ manager: String, _ operation: String, _ subresource: String, _ apiVersion: String, _ now: Timestamp
+        _ fields: FieldSet, at place: Int?, _ manager: String, _ operation: String, _ subresource: String,
+        _ apiVersion: String, _ now: Timestamp
     ) {
         var json: JSON = [
-            "manager": .string(manager), "operation": .string(operation), "apiVersion": .string(apiVersion), "time": .string(now.description),
+            "manager": .string(manager), "operation": .string(operation), "apiVersion": .string(apiVersion),
+            "time": .string(now.description),
             "fieldsType": "FieldsV1",
         ]
         if !subresource.isEmpty { json["subresource"] = .string(subresource) }
-        if let place { entries[place] = Entry(json: json, fields: fields) } else { entries.append(Entry(json: json, fields: fields)) }
+        if let place {
+            entries[place] = Entry(json: json, fields: fields)
+        } else {
+            entries.append(Entry(json: json, fields: fields))
+        }
     }
 
     func store(in object: inout KubeObject) {

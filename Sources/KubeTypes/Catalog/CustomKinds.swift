@@ -18,12 +18,14 @@ package enum CustomKinds {
             switch file.bytes[line.lowerBound] {
             case UInt8(ascii: "\""):
                 finish()
-                guard let quote = file.bytes[(line.lowerBound + 1)..<line.upperBound].firstIndex(of: UInt8(ascii: "\"")) else {
+                guard let quote = file.bytes[(line.lowerBound + 1)..<line.upperBound].firstIndex(of: UInt8(ascii: "\""))
+                else {
                     header = nil
                     continue
                 }
                 let key = String(decoding: file.bytes[(line.lowerBound + 1)..<quote], as: UTF8.self)
-                header = keeping(key) ? file.parse(Array(file.bytes[quote + 2..<line.upperBound]) + Array("]}".utf8)) : nil
+                header =
+                    keeping(key) ? file.parse(Array(file.bytes[quote + 2..<line.upperBound]) + Array("]}".utf8)) : nil
             case UInt8(ascii: "{") where line.count > 1 && header != nil:
                 versions.append(CustomVersion(file, line))
             default: break
@@ -37,7 +39,8 @@ package enum CustomKinds {
         guard let group = header["group"]?.string, let names = header["names"] else { return [] }
         let served = versions.filter { $0.head["served"]?.bool == true }
         let versionNames = served.map(\.name).sorted { APIVersion($0) > APIVersion($1) }
-        guard let storage = versions.first(where: { $0.head["storage"]?.bool == true })?.name ?? versionNames.first else {
+        guard let storage = versions.first(where: { $0.head["storage"]?.bool == true })?.name ?? versionNames.first
+        else {
             return []
         }
         return served.map { version in
@@ -57,16 +60,20 @@ package enum CustomKinds {
         var parts: [Subresource] = []
         if subresources?["status"] != nil {
             parts.append(
-                Subresource(name: "status", kind: kind, group: group, version: version, verbs: ["get", "patch", "update"]))
+                Subresource(
+                    name: "status", kind: kind, group: group, version: version, verbs: ["get", "patch", "update"]))
         }
         if subresources?["scale"] != nil {
             parts.append(
                 Subresource(
-                    name: "scale", kind: "Scale", group: "autoscaling", version: "v1", verbs: ["get", "patch", "update"]))
+                    name: "scale", kind: "Scale", group: "autoscaling", version: "v1",
+                    verbs: ["get", "patch", "update"]))
         }
-        let name = PrinterColumn(name: "Name", type: "string", format: "name", description: "", priority: 0, jsonPath: nil)
+        let name = PrinterColumn(
+            name: "Name", type: "string", format: "name", description: "", priority: 0, jsonPath: nil)
         let age = PrinterColumn(
-            name: "Age", type: "date", format: "", description: "", priority: 0, jsonPath: ".metadata.creationTimestamp")
+            name: "Age", type: "date", format: "", description: "", priority: 0, jsonPath: ".metadata.creationTimestamp"
+        )
         let own = columns.map { column in
             PrinterColumn(
                 name: column["name"]?.string ?? "", type: column["type"]?.string ?? "string",
@@ -112,7 +119,9 @@ private struct CustomVersion {
     init(_ file: EmbeddedFile, _ line: Range<Int>) {
         let mark = Array(",\"schema\":".utf8)
         var place = line.lowerBound
-        while place + mark.count < line.upperBound, !file.bytes[place..<place + mark.count].elementsEqual(mark) { place += 1 }
+        while place + mark.count < line.upperBound, !file.bytes[place..<place + mark.count].elementsEqual(mark) {
+            place += 1
+        }
         head = file.parse(Array(file.bytes[line.lowerBound..<place]) + [UInt8(ascii: "}")])
         name = head["name"]?.string ?? ""
         let schema = place + mark.count..<line.upperBound - 1

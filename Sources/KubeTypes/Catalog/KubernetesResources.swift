@@ -80,7 +80,9 @@ enum KubernetesResources {
         var place = range.upperBound - needle.count
         let first = max(range.lowerBound, range.upperBound - 2400)
         while place >= first {
-            if bytes[place] == needle[0], bytes[place + 3] == needle[3], bytes[place..<place + needle.count].elementsEqual(needle) {
+            if bytes[place] == needle[0], bytes[place + 3] == needle[3],
+                bytes[place..<place + needle.count].elementsEqual(needle)
+            {
                 return place
             }
             place -= 1
@@ -104,7 +106,8 @@ struct BuiltInColumns {
         let fallback: [JSON] = [["Name", "string", 0, "name"], ["Age", "string", 0]]
         return (rows ?? fallback).map { row in
             PrinterColumn(
-                name: row[0]?.string ?? "", type: row[1]?.string ?? "string", format: row[3]?.string ?? "", description: "",
+                name: row[0]?.string ?? "", type: row[1]?.string ?? "string", format: row[3]?.string ?? "",
+                description: "",
                 priority: row[2]?.int ?? 0, jsonPath: nil)
         }
     }

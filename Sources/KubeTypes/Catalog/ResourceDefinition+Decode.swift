@@ -13,9 +13,8 @@ extension ResourceDefinition {
 
     /// Reads a request body into an object of this kind, without what the kind does not know.
     ///
-    /// - Parameter contentType: JSON or the Kubernetes protobuf envelope; parameters after `;` do not count.
-    /// - Returns: the object, and a text for each `Warning` header.
-    /// - Throws: 400 that names object and field, 415 for other content types.
+    /// The content type may be JSON or the Kubernetes protobuf envelope; parameters after `;` do not count. Gives the object
+    /// and a text for each `Warning` header. Throws a 400 that names object and field, or a 415 for other content types.
     package func decode(
         _ bytes: [UInt8], contentType: String, fieldValidation: FieldValidation = .warn
     ) throws(APIFailure) -> (object: KubeObject, warnings: [String]) {
@@ -35,7 +34,8 @@ extension ResourceDefinition {
             do throws(KubeProtobufFault) {
                 json = try KubeProtobuf.builtIn.decode(bytes)
             } catch {
-                throw .badRequest("\(type.kind) in version \"\(type.version)\" cannot be handled as a \(type.kind): \(error)")
+                throw .badRequest(
+                    "\(type.kind) in version \"\(type.version)\" cannot be handled as a \(type.kind): \(error)")
             }
             return try decode(json, duplicates: [], fieldValidation: fieldValidation)
         default: throw .unsupportedMediaType(contentType, [Self.jsonType, Self.protobufType])
@@ -46,7 +46,9 @@ extension ResourceDefinition {
     package func decode(
         _ json: JSON, duplicates: [String] = [], fieldValidation: FieldValidation = .warn
     ) throws(APIFailure) -> (object: KubeObject, warnings: [String]) {
-        guard case .object = json else { throw .badRequest("the body of the request is no object: expected a \(type.kind)") }
+        guard case .object = json else {
+            throw .badRequest("the body of the request is no object: expected a \(type.kind)")
+        }
         var object = KubeObject(json)
         try checkKind(&object)
         let warnings = try fit(&object, duplicates: duplicates, fieldValidation: fieldValidation)
@@ -63,7 +65,9 @@ extension ResourceDefinition {
         complaints += duplicates.map { "duplicate field \"\($0)\"" }
         let wrong = structure.faults
         if isCustom, !wrong.isEmpty { throw .invalid(type, object.name, wrong) }
-        if !wrong.isEmpty { throw cannotHandle(object, wrong.map { "\($0.path): \($0.detail)" }.joined(separator: ", ")) }
+        if !wrong.isEmpty {
+            throw cannotHandle(object, wrong.map { "\($0.path): \($0.detail)" }.joined(separator: ", "))
+        }
         if fieldValidation == .strict, !complaints.isEmpty {
             throw cannotHandle(object, "strict decoding error: " + complaints.joined(separator: ", "))
         }
@@ -72,7 +76,8 @@ extension ResourceDefinition {
 
     private func cannotHandle(_ object: KubeObject, _ why: String) -> APIFailure {
         let name = object.name.isEmpty ? "" : " \"\(object.name)\""
-        return .badRequest("\(type.kind)\(name) in version \"\(type.version)\" cannot be handled as a \(type.kind): \(why)")
+        return .badRequest(
+            "\(type.kind)\(name) in version \"\(type.version)\" cannot be handled as a \(type.kind): \(why)")
     }
 
     /// A body may leave out what the path already says; it may not contradict it.
@@ -86,7 +91,9 @@ extension ResourceDefinition {
             throw .badRequest("the kind in the data (\(kind)) does not match the expected kind (\(type.kind))")
         }
         if version.isEmpty || kind.isEmpty {
-            var members: [JSONObject.Member] = [.init("apiVersion", .string(type.apiVersion)), .init("kind", .string(type.kind))]
+            var members: [JSONObject.Member] = [
+                .init("apiVersion", .string(type.apiVersion)), .init("kind", .string(type.kind)),
+            ]
             members += (object.json.object ?? JSONObject()).filter { $0.key != "apiVersion" && $0.key != "kind" }
             object.json = .object(JSONObject(members))
         }

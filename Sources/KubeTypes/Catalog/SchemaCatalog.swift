@@ -1,7 +1,8 @@
 /// All resources the API serves. Built once; schemas are parsed when first used.
 package struct SchemaCatalog: Sendable {
     /// Kubernetes, Gateway API (standard channel) and Istio kinds.
-    package static let builtIn = SchemaCatalog(KubernetesResources.load() + CustomKinds.gatewayAPI() + CustomKinds.istio())
+    package static let builtIn = SchemaCatalog(
+        KubernetesResources.load() + CustomKinds.gatewayAPI() + CustomKinds.istio())
 
     /// In the order of discovery: groups by priority, best version first, then by name.
     package let definitions: [ResourceDefinition]
@@ -33,7 +34,11 @@ package struct SchemaCatalog: Sendable {
         self.byKind = byKind
     }
 
-    package func adding(_ more: [ResourceDefinition]) -> SchemaCatalog { SchemaCatalog(definitions + more) }
+    /// With a user's custom kinds. Those the catalog has already stay as they are: our own parts rely on their schemas.
+    package func adding(_ more: [ResourceDefinition]) -> SchemaCatalog {
+        let known = Set(definitions.map { "\($0.type.group)/\($0.type.resource)" })
+        return SchemaCatalog(definitions + more.filter { !known.contains("\($0.type.group)/\($0.type.resource)") })
+    }
 
     package func definition(group: String, version: String, resource: String) -> ResourceDefinition? {
         byResource[ResourceKey(group: group, version: version, resource: resource)].map { definitions[$0] }
@@ -57,7 +62,8 @@ package struct SchemaCatalog: Sendable {
                 let type = definition.type
                 guard type.group == rest || "\(type.version).\(type.group)" == rest else { return false }
             }
-            return definition.type.resource == name || definition.singular == name || definition.shortNames.contains(name)
+            return definition.type.resource == name || definition.singular == name
+                || definition.shortNames.contains(name)
                 || definition.type.kind.lowercased() == name
         }
         return found.first { $0.type.version == $0.servedVersions.first } ?? found.first
@@ -65,14 +71,17 @@ package struct SchemaCatalog: Sendable {
 
     package var groups: [String] {
         var groups: [String] = []
-        for definition in definitions where groups.last != definition.type.group { groups.append(definition.type.group) }
+        for definition in definitions where groups.last != definition.type.group {
+            groups.append(definition.type.group)
+        }
         return groups
     }
 
     /// The versions of a group, best first.
     package func versions(of group: String) -> [String] {
         var versions: [String] = []
-        for definition in definitions where definition.type.group == group && !versions.contains(definition.type.version) {
+        for definition in definitions
+        where definition.type.group == group && !versions.contains(definition.type.version) {
             versions.append(definition.type.version)
         }
         return versions
@@ -94,9 +103,11 @@ package struct SchemaCatalog: Sendable {
 
     /// Kubernetes' own groups come in this order, then all others by name.
     private static let groupOrder = [
-        "", "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "autoscaling",
+        "", "apiregistration.k8s.io", "apps", "events.k8s.io", "authentication.k8s.io", "authorization.k8s.io",
+        "autoscaling",
         "batch", "certificates.k8s.io", "networking.k8s.io", "policy", "rbac.authorization.k8s.io", "storage.k8s.io",
-        "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io", "node.k8s.io",
+        "admissionregistration.k8s.io", "apiextensions.k8s.io", "scheduling.k8s.io", "coordination.k8s.io",
+        "node.k8s.io",
         "discovery.k8s.io", "resource.k8s.io", "flowcontrol.apiserver.k8s.io", "storagemigration.k8s.io",
     ]
     private static func groupRank(_ group: String) -> Int { groupOrder.firstIndex(of: group) ?? groupOrder.count }

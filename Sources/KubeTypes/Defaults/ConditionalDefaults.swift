@@ -10,7 +10,9 @@ enum ConditionalDefaults {
                 fill(&node, ["spec", "updateStrategy", "rollingUpdate"], [:])
             }
         case "batch.v1.Job":
-            if node["spec"]?["completions"] == nil, node["spec"]?["parallelism"] == nil { node[path: ["spec", "completions"]] = 1 }
+            if node["spec"]?["completions"] == nil, node["spec"]?["parallelism"] == nil {
+                node[path: ["spec", "completions"]] = 1
+            }
         default: break
         }
     }
@@ -108,7 +110,9 @@ enum ConditionalDefaults {
         let isBalanced = type == "LoadBalancer"
         let isExposed = type == "NodePort" || isBalanced
         let hasExternalIPs = node["spec"]?["externalIPs"]?.array?.isEmpty == false
-        if isExposed || type == "ClusterIP" && hasExternalIPs { fill(&node, ["spec", "externalTrafficPolicy"], "Cluster") }
+        if isExposed || type == "ClusterIP" && hasExternalIPs {
+            fill(&node, ["spec", "externalTrafficPolicy"], "Cluster")
+        }
         if isExposed || type == "ClusterIP" { fill(&node, ["spec", "internalTrafficPolicy"], "Cluster") }
         if isBalanced {
             fill(&node, ["spec", "allocateLoadBalancerNodePorts"], true)
@@ -149,7 +153,9 @@ enum ConditionalDefaults {
     private static func job(_ node: inout JSON) {
         let spec = node["spec"]
         fill(&node, ["spec", "backoffLimit"], spec?["backoffLimitPerIndex"] == nil ? 6 : 2_147_483_647)
-        fill(&node, ["spec", "podReplacementPolicy"], spec?["podFailurePolicy"] == nil ? "TerminatingOrFailed" : "Failed")
+        fill(
+            &node, ["spec", "podReplacementPolicy"], spec?["podFailurePolicy"] == nil ? "TerminatingOrFailed" : "Failed"
+        )
         if node["metadata"]?["labels"]?.object?.isEmpty ?? true {
             fill(&node, ["metadata", "labels"], node[path: ["spec", "template", "metadata", "labels"]])
         }
@@ -162,11 +168,16 @@ enum ConditionalDefaults {
             fill(&node, ["spec", "behavior", "scaleUp", "selectPolicy"], "Max")
             fill(
                 &node, ["spec", "behavior", "scaleUp", "policies"],
-                [["type": "Pods", "value": 4, "periodSeconds": 15], ["type": "Percent", "value": 100, "periodSeconds": 15]])
+                [
+                    ["type": "Pods", "value": 4, "periodSeconds": 15],
+                    ["type": "Percent", "value": 100, "periodSeconds": 15],
+                ])
         }
         if node[path: ["spec", "behavior", "scaleDown"]] != nil {
             fill(&node, ["spec", "behavior", "scaleDown", "selectPolicy"], "Max")
-            fill(&node, ["spec", "behavior", "scaleDown", "policies"], [["type": "Percent", "value": 100, "periodSeconds": 15]])
+            fill(
+                &node, ["spec", "behavior", "scaleDown", "policies"],
+                [["type": "Percent", "value": 100, "periodSeconds": 15]])
         }
     }
 

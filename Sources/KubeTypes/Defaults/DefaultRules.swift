@@ -31,5 +31,7 @@ struct DefaultRules: Sendable {
     func rules(for type: String) -> [Rule] { rules[type] ?? [] }
 
     /// `io.k8s.api.core.v1.PodSpec` is called `core.v1.PodSpec` in the rules.
-    static func shortName(_ definition: String) -> String { definition.split(separator: ".").suffix(3).joined(separator: ".") }
+    static func shortName(_ definition: String) -> String {
+        definition.split(separator: ".").suffix(3).joined(separator: ".")
+    }
 }

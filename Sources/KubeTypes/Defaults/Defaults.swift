@@ -31,7 +31,8 @@ struct Defaults {
         switch value {
         case .object: apply(&value, schema)
         case .array(var elements):
-            guard let inner = schema.items?.schema, inner.kind == .object || inner.kind == .array || inner.isQuantity else { return }
+            guard let inner = schema.items?.schema, inner.kind == .object || inner.kind == .array || inner.isQuantity
+            else { return }
             value = .null
             for index in elements.indices { descend(&elements[index], inner) }
             value = .array(elements)
@@ -74,21 +75,5 @@ extension ResourceDefinition {
             return members
         }
         return wanted(old) != wanted(new)
-    }
-
-    /// The object as this version shows it: the same, with this version's `apiVersion`.
-    package func presented(_ stored: KubeObject) -> KubeObject {
-        var object = stored
-        if object.apiVersion != type.apiVersion { object.json["apiVersion"] = .string(type.apiVersion) }
-        if object.kind != type.kind { object.json["kind"] = .string(type.kind) }
-        return object
-    }
-
-    /// The object as it is kept: with the storage version's `apiVersion`.
-    package func stored(_ object: KubeObject) -> KubeObject {
-        var object = object
-        let wanted = storageType.apiVersion
-        if object.apiVersion != wanted { object.json["apiVersion"] = .string(wanted) }
-        return object
     }
 }

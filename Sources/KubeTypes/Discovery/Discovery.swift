@@ -9,23 +9,28 @@ extension SchemaCatalog {
     package static func asksForAggregation(accept: String) -> Bool {
         accept.split(separator: ",").contains { entry in
             let parts = Set(entry.split(separator: ";").map { $0.trimmed.lowercased() })
-            return parts.contains("g=apidiscovery.k8s.io") && parts.contains("v=v2") && parts.contains("as=apigroupdiscoverylist")
+            return parts.contains("g=apidiscovery.k8s.io") && parts.contains("v=v2")
+                && parts.contains("as=apigroupdiscoverylist")
         }
     }
 
     /// `GET /api` and `GET /apis` in aggregated form.
-    /// - Parameter legacy: `/api`, which holds the core group only.
+    /// `legacy` means `/api`, which holds the core group only.
     package func aggregatedDiscovery(legacy: Bool) -> JSON {
         let items = groups.filter { $0.isEmpty == legacy }.map { group -> JSON in
             let versions = versions(of: group).map { version -> JSON in
                 [
-                    "version": .string(version), "resources": .array(definitions(group: group, version: version).map(Self.aggregated)),
+                    "version": .string(version),
+                    "resources": .array(definitions(group: group, version: version).map(Self.aggregated)),
                     "freshness": "Current",
                 ]
             }
             return ["metadata": group.isEmpty ? [:] : ["name": .string(group)], "versions": .array(versions)]
         }
-        return ["kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": [:], "items": .array(items)]
+        return [
+            "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": [:],
+            "items": .array(items),
+        ]
     }
 
     private static func aggregated(_ definition: ResourceDefinition) -> JSON {
@@ -56,7 +61,7 @@ extension SchemaCatalog {
     private static func strings(_ strings: [String]) -> JSON { .array(strings.map(JSON.string)) }
 
     /// `GET /api`: the versions of the core group.
-    /// - Parameter address: where clients reach the server, `host:port`.
+    /// The address is where clients reach the server, `host:port`.
     package func legacyVersions(address: String) -> JSON {
         [
             "kind": "APIVersions", "versions": Self.strings(versions(of: "")),
@@ -66,7 +71,10 @@ extension SchemaCatalog {
 
     /// `GET /apis`: all groups but the core group.
     package func legacyGroups() -> JSON {
-        ["kind": "APIGroupList", "apiVersion": "v1", "groups": .array(groups.filter { !$0.isEmpty }.compactMap(groupEntry))]
+        [
+            "kind": "APIGroupList", "apiVersion": "v1",
+            "groups": .array(groups.filter { !$0.isEmpty }.compactMap(groupEntry)),
+        ]
     }
 
     /// `GET /apis/<group>`; `nil` for a group that is not served.
@@ -115,7 +123,8 @@ extension SchemaCatalog {
         }
         let groupVersion = group.isEmpty ? version : "\(group)/\(version)"
         return [
-            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": .string(groupVersion), "resources": .array(resources),
+            "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": .string(groupVersion),
+            "resources": .array(resources),
         ]
     }
 }

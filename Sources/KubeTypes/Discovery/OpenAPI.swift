@@ -36,7 +36,9 @@ package final class OpenAPIDocuments: Sendable {
         }
         mix(Self.dataVersion)
         for definition in catalog.definitions(group: group, version: version) {
-            mix("\(definition.type.description) \(definition.type.kind) \(definition.verbs.count) \(definition.subresources.count)")
+            mix(
+                "\(definition.type.description) \(definition.type.kind) \(definition.verbs.count) \(definition.subresources.count)"
+            )
             if let given = definition.schemaLink.givenDocument { mix(given.text) }
         }
         return String(hash, radix: 16, uppercase: true)
@@ -98,15 +100,22 @@ private struct OpenAPIDocument {
             members["allOf"] = [link]
             return .object(members)
         }
-        if name == "io.k8s.apimachinery.pkg.api.resource.Quantity" { return ["oneOf": [["type": "string"], ["type": "number"]]] }
-        if members["format"] == "int-or-string" { return ["format": "int-or-string", "oneOf": [["type": "integer"], ["type": "string"]]] }
+        if name == "io.k8s.apimachinery.pkg.api.resource.Quantity" {
+            return ["oneOf": [["type": "string"], ["type": "number"]]]
+        }
+        if members["format"] == "int-or-string" {
+            return ["format": "int-or-string", "oneOf": [["type": "integer"], ["type": "string"]]]
+        }
         for index in members.members.indices {
             switch members.members[index].key {
             case "properties":
                 guard var properties = members.members[index].value.object else { continue }
-                for place in properties.members.indices { properties.members[place].value = converted(properties.members[place].value) }
+                for place in properties.members.indices {
+                    properties.members[place].value = converted(properties.members[place].value)
+                }
                 members.members[index].value = .object(properties)
-            case "items", "additionalProperties", "not": members.members[index].value = converted(members.members[index].value)
+            case "items", "additionalProperties", "not":
+                members.members[index].value = converted(members.members[index].value)
             case "allOf", "anyOf", "oneOf":
                 members.members[index].value = .array((members.members[index].value.array ?? []).map { converted($0) })
             default: break
@@ -148,7 +157,9 @@ private struct OpenAPIDocument {
                     "metadata": ["$ref": .string("#/components/schemas/\(Self.meta).ListMeta")],
                     "items": ["type": "array", "items": ["$ref": .string("#/components/schemas/\(item)")]],
                 ],
-                "x-kubernetes-group-version-kind": [Self.kind(definition.type.group, definition.type.version, definition.listKind)],
+                "x-kubernetes-group-version-kind": [
+                    Self.kind(definition.type.group, definition.type.version, definition.listKind)
+                ],
             ]
         }
         return name
@@ -169,23 +180,37 @@ private struct OpenAPIDocument {
         let base = type.isNamespaced ? "\(root)/namespaces/{namespace}/\(type.resource)" : "\(root)/\(type.resource)"
         let place: [JSON] = type.isNamespaced ? [Self.inPath("namespace")] : []
         var collection = JSONObject()
-        if definition.verbs.contains("list") { collection["get"] = Self.operation("list", gvk, answer: list, Self.listParameters) }
-        if definition.verbs.contains("create") { collection["post"] = Self.write("post", gvk, item, Self.jsonBody(item)) }
+        if definition.verbs.contains("list") {
+            collection["get"] = Self.operation("list", gvk, answer: list, Self.listParameters)
+        }
+        if definition.verbs.contains("create") {
+            collection["post"] = Self.write("post", gvk, item, Self.jsonBody(item))
+        }
         if definition.verbs.contains("deletecollection") {
-            collection["delete"] = Self.operation("deletecollection", gvk, answer: "\(Self.meta).Status", Self.listParameters)
+            collection["delete"] = Self.operation(
+                "deletecollection", gvk, answer: "\(Self.meta).Status", Self.listParameters)
         }
         collection["parameters"] = .array(place)
         paths[base] = .object(collection)
         if type.isNamespaced, definition.verbs.contains("list") {
-            paths["\(root)/\(type.resource)"] = ["get": Self.operation("list", gvk, answer: list, Self.listParameters), "parameters": []]
+            paths["\(root)/\(type.resource)"] = [
+                "get": Self.operation("list", gvk, answer: list, Self.listParameters), "parameters": [],
+            ]
         }
         guard definition.verbs.contains("get") else { return }
         var named = JSONObject()
         named["get"] = Self.operation("get", gvk, answer: item, [])
         if definition.verbs.contains("update") { named["put"] = Self.write("put", gvk, item, Self.jsonBody(item)) }
-        if definition.verbs.contains("patch") { named["patch"] = Self.write("patch", gvk, item, Self.patchBody(definition)) }
+        if definition.verbs.contains("patch") {
+            named["patch"] = Self.write("patch", gvk, item, Self.patchBody(definition))
+        }
         if definition.verbs.contains("delete") {
-            named["delete"] = Self.operation("delete", gvk, answer: "\(Self.meta).Status", [Self.query("dryRun", "string"), Self.query("gracePeriodSeconds", "integer"), Self.query("propagationPolicy", "string")])
+            named["delete"] = Self.operation(
+                "delete", gvk, answer: "\(Self.meta).Status",
+                [
+                    Self.query("dryRun", "string"), Self.query("gracePeriodSeconds", "integer"),
+                    Self.query("propagationPolicy", "string"),
+                ])
         }
         named["parameters"] = .array([Self.inPath("name")] + place)
         paths["\(base)/{name}"] = .object(named)
@@ -195,7 +220,9 @@ private struct OpenAPIDocument {
             let name = part.kind == type.kind ? item : "\(Self.meta).Status"
             if part.verbs.contains("get") { entry["get"] = Self.operation("get", own, answer: name, []) }
             if part.verbs.contains("update") { entry["put"] = Self.write("put", own, name, Self.jsonBody(name)) }
-            if part.verbs.contains("patch") { entry["patch"] = Self.write("patch", own, name, Self.patchBody(definition)) }
+            if part.verbs.contains("patch") {
+                entry["patch"] = Self.write("patch", own, name, Self.patchBody(definition))
+            }
             if part.verbs.contains("create") { entry["post"] = Self.write("post", own, name, Self.jsonBody(name)) }
             if entry.isEmpty { continue }
             entry["parameters"] = .array([Self.inPath("name")] + place)
@@ -212,7 +239,10 @@ private struct OpenAPIDocument {
     }
 
     private static func write(_ action: String, _ gvk: JSON, _ answer: String, _ body: JSON) -> JSON {
-        var parameters = [query("pretty", "string"), query("dryRun", "string"), query("fieldManager", "string"), query("fieldValidation", "string")]
+        var parameters = [
+            query("pretty", "string"), query("dryRun", "string"), query("fieldManager", "string"),
+            query("fieldValidation", "string"),
+        ]
         if action == "patch" { parameters.append(query("force", "boolean")) }
         var operation = operation(action, gvk, answer: answer, parameters)
         operation["requestBody"] = body
@@ -220,7 +250,10 @@ private struct OpenAPIDocument {
     }
 
     private static func jsonBody(_ schema: String) -> JSON {
-        ["required": true, "content": ["application/json": ["schema": ["$ref": .string("#/components/schemas/\(schema)")]]]]
+        [
+            "required": true,
+            "content": ["application/json": ["schema": ["$ref": .string("#/components/schemas/\(schema)")]]],
+        ]
     }
 
     private static func patchBody(_ definition: ResourceDefinition) -> JSON {
@@ -232,7 +265,8 @@ private struct OpenAPIDocument {
     }
 
     private static let listParameters = [
-        query("labelSelector", "string"), query("fieldSelector", "string"), query("limit", "integer"), query("continue", "string"),
+        query("labelSelector", "string"), query("fieldSelector", "string"), query("limit", "integer"),
+        query("continue", "string"),
         query("watch", "boolean"), query("resourceVersion", "string"), query("timeoutSeconds", "integer"),
     ]
 

@@ -11,8 +11,9 @@ package enum Deployment {
     package static let revisionHistoryLimit = Field<Int>("spec", "revisionHistoryLimit")
     package static let progressDeadlineSeconds = Field<Int>("spec", "progressDeadlineSeconds")
     package static let strategyType = Field<String>("spec", "strategy", "type")
-    package static let maxSurge = Field<JSON>("spec", "strategy", "rollingUpdate", "maxSurge")  // a number or a percentage
-    package static let maxUnavailable = Field<JSON>("spec", "strategy", "rollingUpdate", "maxUnavailable")  // a number or a percentage
+    /// This and the next: a number or a percentage.
+    package static let maxSurge = Field<JSON>("spec", "strategy", "rollingUpdate", "maxSurge")
+    package static let maxUnavailable = Field<JSON>("spec", "strategy", "rollingUpdate", "maxUnavailable")
     package static let observedGeneration = Field<Int>("status", "observedGeneration")
     package static let currentReplicas = Field<Int>("status", "replicas")
     package static let updatedReplicas = Field<Int>("status", "updatedReplicas")

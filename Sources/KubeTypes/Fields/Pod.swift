@@ -28,7 +28,8 @@ package enum Pod {
     package static let imagePullSecrets = Field<[JSON]>("spec", "imagePullSecrets")
     package static let automountServiceAccountToken = Field<Bool>("spec", "automountServiceAccountToken")
     package static let containers = Field<[JSON]>("spec", "containers")
-    package static let initContainers = Field<[JSON]>("spec", "initContainers")  // native sidecars too: restartPolicy Always
+    /// Native sidecars too: those with restartPolicy Always.
+    package static let initContainers = Field<[JSON]>("spec", "initContainers")
     package static let ephemeralContainers = Field<[JSON]>("spec", "ephemeralContainers")
     package static let volumes = Field<[JSON]>("spec", "volumes")
     package static let phase = Field<String>("status", "phase")

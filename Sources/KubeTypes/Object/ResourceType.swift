@@ -32,26 +32,33 @@ package struct ResourceType: Sendable, Hashable, CustomStringConvertible {
 
 /// The resources our own controllers use.
 extension ResourceType {
-    package static let namespaces = ResourceType(group: "", version: "v1", resource: "namespaces", kind: "Namespace", isNamespaced: false)
-    package static let nodes = ResourceType(group: "", version: "v1", resource: "nodes", kind: "Node", isNamespaced: false)
+    package static let namespaces = ResourceType(
+        group: "", version: "v1", resource: "namespaces", kind: "Namespace", isNamespaced: false)
+    package static let nodes = ResourceType(
+        group: "", version: "v1", resource: "nodes", kind: "Node", isNamespaced: false)
     package static let pods = ResourceType(group: "", version: "v1", resource: "pods", kind: "Pod")
     package static let services = ResourceType(group: "", version: "v1", resource: "services", kind: "Service")
     package static let endpoints = ResourceType(group: "", version: "v1", resource: "endpoints", kind: "Endpoints")
-    package static let serviceAccounts = ResourceType(group: "", version: "v1", resource: "serviceaccounts", kind: "ServiceAccount")
+    package static let serviceAccounts = ResourceType(
+        group: "", version: "v1", resource: "serviceaccounts", kind: "ServiceAccount")
     package static let configMaps = ResourceType(group: "", version: "v1", resource: "configmaps", kind: "ConfigMap")
     package static let secrets = ResourceType(group: "", version: "v1", resource: "secrets", kind: "Secret")
     package static let events = ResourceType(group: "", version: "v1", resource: "events", kind: "Event")
-    package static let deployments = ResourceType(group: "apps", version: "v1", resource: "deployments", kind: "Deployment")
-    package static let replicaSets = ResourceType(group: "apps", version: "v1", resource: "replicasets", kind: "ReplicaSet")
+    package static let deployments = ResourceType(
+        group: "apps", version: "v1", resource: "deployments", kind: "Deployment")
+    package static let replicaSets = ResourceType(
+        group: "apps", version: "v1", resource: "replicasets", kind: "ReplicaSet")
     package static let endpointSlices = ResourceType(
         group: "discovery.k8s.io", version: "v1", resource: "endpointslices", kind: "EndpointSlice")
-    package static let leases = ResourceType(group: "coordination.k8s.io", version: "v1", resource: "leases", kind: "Lease")
+    package static let leases = ResourceType(
+        group: "coordination.k8s.io", version: "v1", resource: "leases", kind: "Lease")
     package static let httpRoutes = ResourceType(
         group: "gateway.networking.k8s.io", version: "v1", resource: "httproutes", kind: "HTTPRoute")
     package static let gateways = ResourceType(
         group: "gateway.networking.k8s.io", version: "v1", resource: "gateways", kind: "Gateway")
     package static let gatewayClasses = ResourceType(
-        group: "gateway.networking.k8s.io", version: "v1", resource: "gatewayclasses", kind: "GatewayClass", isNamespaced: false)
+        group: "gateway.networking.k8s.io", version: "v1", resource: "gatewayclasses", kind: "GatewayClass",
+        isNamespaced: false)
     package static let virtualServices = ResourceType(
         group: "networking.istio.io", version: "v1", resource: "virtualservices", kind: "VirtualService")
     package static let destinationRules = ResourceType(

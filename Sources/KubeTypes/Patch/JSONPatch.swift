@@ -24,11 +24,15 @@ package struct JSONPatch: Sendable {
         case test(JSONPointer, JSON)
     }
     private let operations: [Operation]
+    private static let mostCopied = 200_000
 
     package init(_ json: JSON) throws(PatchFault) {
-        guard let list = json.array else { throw PatchFault("a JSON patch must be a list of operations", isMalformed: true) }
-        // Copies can double the object each time.
-        guard list.count <= 10_000 else { throw PatchFault("a JSON patch may have at most 10000 operations", isMalformed: true) }
+        guard let list = json.array else {
+            throw PatchFault("a JSON patch must be a list of operations", isMalformed: true)
+        }
+        guard list.count <= 10_000 else {
+            throw PatchFault("a JSON patch may have at most 10000 operations", isMalformed: true)
+        }
         var operations: [Operation] = []
         for (index, entry) in list.enumerated() {
             func pointer(_ member: String) throws(PatchFault) -> JSONPointer {
@@ -36,12 +40,15 @@ package struct JSONPatch: Sendable {
                     throw PatchFault("operation \(index): \"\(member)\" is missing", isMalformed: true)
                 }
                 guard let pointer = JSONPointer(text) else {
-                    throw PatchFault("operation \(index): \"\(text)\" is no JSON pointer; it must start with '/'", isMalformed: true)
+                    throw PatchFault(
+                        "operation \(index): \"\(text)\" is no JSON pointer; it must start with '/'", isMalformed: true)
                 }
                 return pointer
             }
             func value() throws(PatchFault) -> JSON {
-                guard let value = entry["value"] else { throw PatchFault("operation \(index): \"value\" is missing", isMalformed: true) }
+                guard let value = entry["value"] else {
+                    throw PatchFault("operation \(index): \"value\" is missing", isMalformed: true)
+                }
                 return value
             }
             switch entry["op"]?.string ?? "" {
@@ -59,11 +66,19 @@ package struct JSONPatch: Sendable {
 
     package func applied(to document: JSON) throws(PatchFault) -> JSON {
         var result = document
+        var copied = 0
         for (index, operation) in operations.enumerated() {
             do throws(PatchFault) {
+                if case .copy(let from, _) = operation {
+                    copied += try from.value(in: result).nodeCount
+                    // Each copy may double the document: a short patch could ask for more than there is memory.
+                    if copied > Self.mostCopied {
+                        throw PatchFault("the patch copies more than \(Self.mostCopied) values", isMalformed: true)
+                    }
+                }
                 try Self.apply(operation, &result)
             } catch {
-                throw PatchFault("operation \(index): \(error.message)")
+                throw PatchFault("operation \(index): \(error.message)", isMalformed: error.isMalformed)
             }
         }
         return result
@@ -81,7 +96,9 @@ package struct JSONPatch: Sendable {
         case .copy(let from, let to): try to.add(try from.value(in: document), to: &document)
         case .test(let pointer, let expected):
             let found = try pointer.value(in: document)
-            if !Self.isSame(found, expected) { throw PatchFault("test: \(pointer) is \(found.text), not \(expected.text)") }
+            if !Self.isSame(found, expected) {
+                throw PatchFault("test: \(pointer) is \(found.text), not \(expected.text)")
+            }
         }
     }
 
@@ -91,7 +108,8 @@ package struct JSONPatch: Sendable {
         case (.int, .double), (.double, .int): return one.double == other.double
         case (.array(let a), .array(let b)): return a.count == b.count && zip(a, b).allSatisfy(isSame)
         case (.object(let a), .object(let b)):
-            return a.count == b.count && a.allSatisfy { member in b[member.key].map { isSame(member.value, $0) } ?? false }
+            return a.count == b.count
+                && a.allSatisfy { member in b[member.key].map { isSame(member.value, $0) } ?? false }
         default: return one == other
         }
     }
@@ -136,7 +154,8 @@ struct JSONPointer: Sendable, CustomStringConvertible {
 
     private static func index(_ step: String, count: Int, allowingEnd: Bool) -> Int? {
         if step == "-" { return allowingEnd ? count : nil }
-        guard !step.isEmpty, step.utf8.allSatisfy({ (0x30...0x39).contains($0) }), step == "0" || !step.hasPrefix("0") else { return nil }
+        guard !step.isEmpty, step.utf8.allSatisfy({ (0x30...0x39).contains($0) }), step == "0" || !step.hasPrefix("0")
+        else { return nil }
         guard let index = Int(step), index < count || allowingEnd && index == count else { return nil }
         return index
     }
@@ -171,7 +190,9 @@ struct JSONPointer: Sendable, CustomStringConvertible {
                 object[last] = value
                 parent = .object(object)
             case .array(var elements):
-                guard let index = Self.index(last, count: elements.count, allowingEnd: true) else { throw self.missing() }
+                guard let index = Self.index(last, count: elements.count, allowingEnd: true) else {
+                    throw self.missing()
+                }
                 parent = .null
                 elements.insert(value, at: index)
                 parent = .array(elements)
@@ -190,7 +211,9 @@ struct JSONPointer: Sendable, CustomStringConvertible {
             switch parent {
             case .object: parent[last] = value
             case .array(var elements):
-                guard let index = Self.index(last, count: elements.count, allowingEnd: false) else { throw self.missing() }
+                guard let index = Self.index(last, count: elements.count, allowingEnd: false) else {
+                    throw self.missing()
+                }
                 elements[index] = value
                 parent = .array(elements)
             default: throw self.missing()
@@ -208,7 +231,9 @@ struct JSONPointer: Sendable, CustomStringConvertible {
             switch parent {
             case .object: parent[last] = nil
             case .array(var elements):
-                guard let index = Self.index(last, count: elements.count, allowingEnd: false) else { throw self.missing() }
+                guard let index = Self.index(last, count: elements.count, allowingEnd: false) else {
+                    throw self.missing()
+                }
                 elements.remove(at: index)
                 parent = .array(elements)
             default: throw self.missing()
@@ -249,5 +274,15 @@ package enum MergePatch {
             }
         }
         return .object(result)
+    }
+}
+
+extension JSON {
+    fileprivate var nodeCount: Int {
+        switch self {
+        case .object(let members): members.reduce(1) { $0 + $1.value.nodeCount }
+        case .array(let elements): elements.reduce(1) { $0 + $1.nodeCount }
+        default: 1
+        }
     }
 }

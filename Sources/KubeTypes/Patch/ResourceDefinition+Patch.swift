@@ -40,13 +40,16 @@ extension ResourceDefinition {
             case .json: changed.json = try JSONPatch(patch).applied(to: object.json)
             case .strategic: changed.json = try StrategicMergePatch.applied(patch, to: object.json, schema)
             case .merge, .apply:
-                guard patch.object != nil else { throw PatchFault("a merge patch must be an object", isMalformed: true) }
+                guard patch.object != nil else {
+                    throw PatchFault("a merge patch must be an object", isMalformed: true)
+                }
                 changed.json = MergePatch.applied(patch, to: object.json)
             }
         } catch {
             if error.isMalformed { throw .badRequest("\(object.label): \(error.message)") }
             throw APIFailure(
-                code: 422, reason: "Invalid", message: "the patch does not fit \(type.kind) \"\(object.name)\": \(error.message)",
+                code: 422, reason: "Invalid",
+                message: "the patch does not fit \(type.kind) \"\(object.name)\": \(error.message)",
                 details: ["name": .string(object.name), "group": .string(type.group), "kind": .string(type.kind)])
         }
         guard changed.json.object != nil, changed.apiVersion == object.apiVersion, changed.kind == object.kind else {

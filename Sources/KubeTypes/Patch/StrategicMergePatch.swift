@@ -5,7 +5,9 @@ package import Wire
 /// Directives: `$patch: replace|delete|merge`, `$retainKeys`, `$deleteFromPrimitiveList/<list>`, `$setElementOrder/<list>`.
 package enum StrategicMergePatch {
     package static func applied(_ patch: JSON, to target: JSON, _ schema: Schema) throws(PatchFault) -> JSON {
-        guard let members = patch.object else { throw PatchFault("a strategic merge patch must be an object", isMalformed: true) }
+        guard let members = patch.object else {
+            throw PatchFault("a strategic merge patch must be an object", isMalformed: true)
+        }
         return .object(try merge(members, into: target.object ?? JSONObject(), schema) ?? JSONObject())
     }
 
@@ -13,16 +15,22 @@ package enum StrategicMergePatch {
     private static let deletePrefix = "$deleteFromPrimitiveList/"
 
     /// `nil` when the patch says to delete the object.
-    private static func merge(_ patch: JSONObject, into target: JSONObject, _ schema: Schema?) throws(PatchFault) -> JSONObject? {
+    private static func merge(_ patch: JSONObject, into target: JSONObject, _ schema: Schema?) throws(PatchFault)
+        -> JSONObject?
+    {
         var result = target
         switch patch["$patch"] {
         case "replace"?: return stripped(patch)
         case "delete"?: return nil
         case "merge"?, nil: break
-        case let other?: throw PatchFault("$patch: \(other.text) is none of \"replace\", \"delete\" and \"merge\"", isMalformed: true)
+        case let other?:
+            throw PatchFault(
+                "$patch: \(other.text) is none of \"replace\", \"delete\" and \"merge\"", isMalformed: true)
         }
         if let kept = patch["$retainKeys"] {
-            guard let names = kept.array?.compactMap(\.string) else { throw PatchFault("$retainKeys must be a list of strings", isMalformed: true) }
+            guard let names = kept.array?.compactMap(\.string) else {
+                throw PatchFault("$retainKeys must be a list of strings", isMalformed: true)
+            }
             result.members.removeAll { !names.contains($0.key) }
         }
         for member in patch where member.key.hasPrefix(deletePrefix) {
@@ -75,15 +83,20 @@ package enum StrategicMergePatch {
         }
         var result = target
         for element in patch {
-            guard let members = element.object else { throw PatchFault("\(name): expected objects with \"\(key)\"", isMalformed: true) }
+            guard let members = element.object else {
+                throw PatchFault("\(name): expected objects with \"\(key)\"", isMalformed: true)
+            }
             guard let mark = members[key], !mark.isNull else {
-                throw PatchFault("\(name): an element has no \"\(key)\", by which elements are told apart", isMalformed: true)
+                throw PatchFault(
+                    "\(name): an element has no \"\(key)\", by which elements are told apart", isMalformed: true)
             }
             let place = result.firstIndex { $0[key] == mark }
             if members["$patch"] == "delete" {
                 result.removeAll { $0[key] == mark }
             } else if let place {
-                if let merged = try merge(members, into: result[place].object ?? JSONObject(), link.schema.items?.schema) {
+                if let merged = try merge(
+                    members, into: result[place].object ?? JSONObject(), link.schema.items?.schema)
+                {
                     result[place] = .object(merged)
                 }
             } else {
@@ -118,15 +131,20 @@ package enum StrategicMergePatch {
     /// A part of the patch as new content: without directives, nulls and deletions.
     private static func stripped(_ object: JSONObject) -> JSONObject {
         JSONObject(
-            object.filter { !$0.key.hasPrefix("$patch") && $0.key != "$retainKeys" && !$0.key.hasPrefix(orderPrefix) && !$0.key.hasPrefix(deletePrefix) }
-                .filter { !$0.value.isNull }.map { .init($0.key, strippedValue($0.value)) })
+            object.filter {
+                !$0.key.hasPrefix("$patch") && $0.key != "$retainKeys" && !$0.key.hasPrefix(orderPrefix)
+                    && !$0.key.hasPrefix(deletePrefix)
+            }
+            .filter { !$0.value.isNull }.map { .init($0.key, strippedValue($0.value)) })
     }
 
     private static func strippedValue(_ value: JSON) -> JSON {
         switch value {
         case .object(let object): .object(stripped(object))
         case .array(let elements):
-            .array(elements.filter { $0["$patch"] != "delete" && !($0.object?.count == 1 && $0["$patch"] != nil) }.map(strippedValue))
+            .array(
+                elements.filter { $0["$patch"] != "delete" && !($0.object?.count == 1 && $0["$patch"] != nil) }.map(
+                    strippedValue))
         default: value
         }
     }

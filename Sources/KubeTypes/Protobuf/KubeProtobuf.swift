@@ -53,7 +53,8 @@ package struct KubeProtobuf: Sendable {
             }
         }
         guard let name = tables.messageName(apiVersion: apiVersion, kind: kind) else {
-            throw KubeProtobufFault(message: "no protobuf message is known for kind \"\(kind)\" of \"\(apiVersion)\"; send JSON")
+            throw KubeProtobufFault(
+                message: "no protobuf message is known for kind \"\(kind)\" of \"\(apiVersion)\"; send JSON")
         }
         var decoder = ProtobufDecoder(tables: tables)
         var reader = ProtobufReader(Array(raw))
@@ -72,7 +73,8 @@ package struct KubeProtobuf: Sendable {
     /// The object in the envelope; `nil` for kinds that have no protobuf form, which are sent as JSON.
     package func encode(_ json: JSON) -> [UInt8]? {
         let (apiVersion, kind) = (json["apiVersion"]?.string ?? "", json["kind"]?.string ?? "")
-        guard let name = tables.messageName(apiVersion: apiVersion, kind: kind), let message = tables.message(name) else {
+        guard let name = tables.messageName(apiVersion: apiVersion, kind: kind), let message = tables.message(name)
+        else {
             return nil
         }
         let encoder = ProtobufEncoder(tables: tables)
@@ -100,6 +102,7 @@ private struct ProtobufDecoder {
         _ reader: inout ProtobufReader, _ name: String, into members: inout [JSONObject.Member]
     ) throws(ProtobufFault) {
         guard let message = tables.message(name) else { return }
+        var maps: Set<String> = []
         while let tag = try reader.nextTag() {
             guard let index = message.byNumber[tag.field] else {
                 try reader.skip(tag)
@@ -116,9 +119,14 @@ private struct ProtobufDecoder {
             switch field.value {
             case .map(let value):
                 let entry = try mapEntry(&reader, tag, value)
-                var map = place.flatMap { members[$0].value.object } ?? JSONObject()
-                map[entry.key] = entry.value
+                var map = JSONObject()
+                if let place, case .object(let found) = members[place].value {
+                    map = found
+                    members[place].value = .null
+                }
+                map.members.append(.init(entry.key, entry.value))
                 Self.put(.object(map), field.name, at: place, in: &members)
+                maps.insert(field.name)
             case _ where field.isRepeated:
                 var list: [JSON] = []
                 if let place, case .array(let found) = members[place].value {
@@ -133,6 +141,18 @@ private struct ProtobufDecoder {
             }
             path.leave()
         }
+        for name in maps {
+            guard let place = members.firstIndex(where: { $0.key == name }), let map = members[place].value.object
+            else { continue }
+            members[place].value = .object(Self.withoutRepeats(map))
+        }
+    }
+
+    /// A key may come twice on the wire; the last one counts.
+    private static func withoutRepeats(_ map: JSONObject) -> JSONObject {
+        var seen: Set<String> = []
+        let kept = map.members.reversed().filter { seen.insert($0.key).inserted }
+        return kept.count == map.count ? map : JSONObject(kept.reversed())
     }
 
     private static func put(_ value: JSON, _ name: String, at place: Int?, in members: inout [JSONObject.Member]) {
@@ -236,7 +256,8 @@ private struct ProtobufDecoder {
         case .time, .microTime:
             if numbers.isEmpty { return .null }
             let moment = Timestamp(
-                seconds: numbers[1] ?? 0, nanoseconds: Int32(truncatingIfNeeded: max(0, min(numbers[2] ?? 0, 999_999_999))))
+                seconds: numbers[1] ?? 0,
+                nanoseconds: Int32(truncatingIfNeeded: max(0, min(numbers[2] ?? 0, 999_999_999))))
             guard (-62_135_596_800...253_402_300_799).contains(moment.seconds) else {
                 throw ProtobufFault(reason: .outOfRange, offset: reader.place)
             }
@@ -295,7 +316,9 @@ private struct ProtobufEncoder {
         return true
     }
 
-    private func write(_ value: JSON, _ number: Int, _ type: ProtobufTables.Value, to writer: inout ProtobufWriter) -> Bool {
+    private func write(_ value: JSON, _ number: Int, _ type: ProtobufTables.Value, to writer: inout ProtobufWriter)
+        -> Bool
+    {
         switch type {
         case .string:
             guard let text = value.string else { return false }

@@ -145,7 +145,8 @@ enum ProtobufShape {
         case "k8s.io.apimachinery.pkg.apis.meta.v1.Verbs": self = .list
         case "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray": self = .schemaOrList
         case "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool": self = .schemaOrBool
-        case "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray": self = .schemaOrStrings
+        case "k8s.io.apiextensions_apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray":
+            self = .schemaOrStrings
         default: self = message.hasSuffix(".ExtraValue") ? .list : .plain
         }
     }

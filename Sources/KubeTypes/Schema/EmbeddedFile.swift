@@ -9,7 +9,9 @@ struct EmbeddedFile: Sendable {
 
     init(_ name: String) {
         self.name = name
-        guard let file = weft_schema_file(name)?.pointee else { preconditionFailure("no embedded file is called \(name)") }
+        guard let file = weft_schema_file(name)?.pointee else {
+            preconditionFailure("no embedded file is called \(name)")
+        }
         bytes = Array(UnsafeBufferPointer(start: file.bytes, count: file.count))
     }
 
@@ -35,7 +37,9 @@ struct EmbeddedFile: Sendable {
     func entries() -> [(key: String, value: Range<Int>)] {
         var entries: [(key: String, value: Range<Int>)] = []
         for line in lines() where bytes[line.lowerBound] == UInt8(ascii: "\"") {
-            guard let quote = bytes[(line.lowerBound + 1)..<line.upperBound].firstIndex(of: UInt8(ascii: "\"")) else { continue }
+            guard let quote = bytes[(line.lowerBound + 1)..<line.upperBound].firstIndex(of: UInt8(ascii: "\"")) else {
+                continue
+            }
             let key = String(decoding: bytes[(line.lowerBound + 1)..<quote], as: UTF8.self)
             entries.append((key, quote + 2..<line.upperBound))
         }

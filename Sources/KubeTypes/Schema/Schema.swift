@@ -54,7 +54,7 @@ package final class Schema: Sendable {
     package let isAtomicMap: Bool
     package let rules: [Rule]
 
-    /// - Parameter isCustom: a custom kind's schema leaves out what it does not name; a built-in object without properties is free.
+    /// A custom kind's schema leaves out what it does not name; a built-in object without properties is free.
     package init(_ json: JSON, name: String? = nil, isCustom: Bool) {
         self.name = name
         self.isCustom = isCustom

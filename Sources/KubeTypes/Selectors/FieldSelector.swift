@@ -45,7 +45,9 @@ package struct FieldSelector: Sendable, Hashable, CustomStringConvertible {
             let name = field.trimmed
             guard known.contains(name) else {
                 throw SelectorFault(
-                    message: "field label not supported: \"\(name)\"; \(type.kind) objects can be chosen by \(known.joined(separator: ", "))")
+                    message:
+                        "field label not supported: \"\(name)\"; \(type.kind) objects can be chosen by \(known.joined(separator: ", "))"
+                )
             }
             requirements.append(Requirement(field: name, value: String(value), isEqual: isEqual))
         }
@@ -69,8 +71,10 @@ package struct FieldSelector: Sendable, Hashable, CustomStringConvertible {
     /// A missing field is the empty string.
     private static func value(of field: String, in object: KubeObject) -> String {
         switch (object.kind, field) {
-        case ("Event", "source"): return object.json["source"]?["component"]?.string ?? object.json["reportingComponent"]?.string ?? ""
-        case ("Event", "reportingComponent"): return object.json["reportingComponent"]?.string ?? object.json["reportingController"]?.string ?? ""
+        case ("Event", "source"):
+            return object.json["source"]?["component"]?.string ?? object.json["reportingComponent"]?.string ?? ""
+        case ("Event", "reportingComponent"):
+            return object.json["reportingComponent"]?.string ?? object.json["reportingController"]?.string ?? ""
         case ("Pod", "status.podIP"), ("Pod", "status.podIPs"): return object.json["status"]?["podIP"]?.string ?? ""
         default: break
         }
@@ -88,7 +92,8 @@ package struct FieldSelector: Sendable, Hashable, CustomStringConvertible {
         switch (type.group, type.kind) {
         case ("", "Pod"):
             own = [
-                "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
+                "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
+                "spec.hostNetwork",
                 "status.phase", "status.podIP", "status.podIPs", "status.nominatedNodeName",
             ]
         case ("", "Node"): own = ["spec.unschedulable"]

@@ -30,7 +30,9 @@ package struct LabelSelector: Sendable, Hashable, CustomStringConvertible {
 
     /// A LabelSelector object: `matchLabels` and `matchExpressions`. An empty one chooses everything; a missing one nothing.
     package init(_ json: JSON) throws(SelectorFault) {
-        guard json.object != nil else { throw SelectorFault(message: "label selector: expected an object, found \(json.text)") }
+        guard json.object != nil else {
+            throw SelectorFault(message: "label selector: expected an object, found \(json.text)")
+        }
         self.init(matching: json["matchLabels"]?.stringMap ?? [:])
         for expression in json.list("matchExpressions") {
             let key = expression["key"]?.string ?? ""
@@ -40,7 +42,8 @@ package struct LabelSelector: Sendable, Hashable, CustomStringConvertible {
             case "NotIn": requirements.append(.notIn(key, values))
             case "Exists": requirements.append(.exists(key))
             case "DoesNotExist": requirements.append(.missing(key))
-            case let other: throw SelectorFault(message: "label selector: \"\(other)\" is not a valid operator for \(key)")
+            case let other:
+                throw SelectorFault(message: "label selector: \"\(other)\" is not a valid operator for \(key)")
             }
         }
     }
@@ -53,7 +56,9 @@ package struct LabelSelector: Sendable, Hashable, CustomStringConvertible {
 
     package var isEmpty: Bool { requirements.isEmpty }
 
-    package func matches(_ labels: [String: String]) -> Bool { requirements.allSatisfy { Self.holds($0, labels[Self.key($0)]) } }
+    package func matches(_ labels: [String: String]) -> Bool {
+        requirements.allSatisfy { Self.holds($0, labels[Self.key($0)]) }
+    }
 
     package func matches(_ object: KubeObject) -> Bool {
         if requirements.isEmpty { return true }
@@ -63,7 +68,9 @@ package struct LabelSelector: Sendable, Hashable, CustomStringConvertible {
 
     private static func key(_ requirement: Requirement) -> String {
         switch requirement {
-        case .isIn(let key, _), .notIn(let key, _), .exists(let key), .missing(let key), .greater(let key, _), .less(let key, _): key
+        case .isIn(let key, _), .notIn(let key, _), .exists(let key), .missing(let key), .greater(let key, _),
+            .less(let key, _):
+            key
         }
     }
 
@@ -83,9 +90,11 @@ package struct LabelSelector: Sendable, Hashable, CustomStringConvertible {
         requirements.map { requirement in
             switch requirement {
             case .isIn(let key, let values):
-                values.count == 1 ? "\(key)=\(values.first ?? "")" : "\(key) in (\(values.sorted().joined(separator: ",")))"
+                values.count == 1
+                    ? "\(key)=\(values.first ?? "")" : "\(key) in (\(values.sorted().joined(separator: ",")))"
             case .notIn(let key, let values):
-                values.count == 1 ? "\(key)!=\(values.first ?? "")" : "\(key) notin (\(values.sorted().joined(separator: ",")))"
+                values.count == 1
+                    ? "\(key)!=\(values.first ?? "")" : "\(key) notin (\(values.sorted().joined(separator: ",")))"
             case .exists(let key): key
             case .missing(let key): "!\(key)"
             case .greater(let key, let bound): "\(key)>\(bound)"

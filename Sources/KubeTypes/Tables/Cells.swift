@@ -61,7 +61,8 @@ struct Cells {
         case ("apps", _), ("", "ReplicationController"), ("batch", _): return workload(type.kind)
         case ("networking.k8s.io", "NetworkPolicy"): return ["Pod-Selector": Self.selector(spec["podSelector"])]
         case ("networking.k8s.io", "Ingress"): return ingress()
-        case ("networking.k8s.io", "IngressClass"): return ["Controller": text("spec", "controller"), "Parameters": text("spec", "parameters", "name")]
+        case ("networking.k8s.io", "IngressClass"):
+            return ["Controller": text("spec", "controller"), "Parameters": text("spec", "parameters", "name")]
         case ("rbac.authorization.k8s.io", _): return access()
         case ("", "PersistentVolume"), ("", "PersistentVolumeClaim"): return volume(type.kind)
         case ("autoscaling", "HorizontalPodAutoscaler"): return autoscaler()
@@ -106,7 +107,9 @@ struct Cells {
             }
             return .string(names.joined(separator: ", "))
         }
-        guard let role = object.json["roleRef"] else { return ["Created At": .string(object.creationTimestamp ?? "<unknown>")] }
+        guard let role = object.json["roleRef"] else {
+            return ["Created At": .string(object.creationTimestamp ?? "<unknown>")]
+        }
         return [
             "Role": .string("\(role["kind"]?.string ?? "")/\(role["name"]?.string ?? "")"), "Users": subjects("User"),
             "Groups": subjects("Group"), "ServiceAccounts": subjects("ServiceAccount"),
@@ -125,21 +128,28 @@ struct Cells {
         var shown = conditions.isEmpty ? "Pending" : conditions.joined(separator: ",")
         if status["certificate"] != nil { shown += ",Issued" }
         return [
-            "SignerName": text("spec", "signerName"), "Requestor": text("spec", "username"), "Condition": .string(shown),
-            "RequestedDuration": spec["expirationSeconds"]?.int.map { .string(Duration.seconds($0).ageText) } ?? Self.none,
+            "SignerName": text("spec", "signerName"), "Requestor": text("spec", "username"),
+            "Condition": .string(shown),
+            "RequestedDuration": spec["expirationSeconds"]?.int.map { .string(Duration.seconds($0).ageText) }
+                ?? Self.none,
         ]
     }
 
     private func volume(_ kind: String) -> [String: JSON] {
         let modes = ["ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"]
-        let access = (kind == "PersistentVolume" ? spec : status).list("accessModes").compactMap { $0.string.flatMap { modes[$0] } }
+        let access = (kind == "PersistentVolume" ? spec : status).list("accessModes").compactMap {
+            $0.string.flatMap { modes[$0] }
+        }
         let capacity = kind == "PersistentVolume" ? spec["capacity"]?["storage"] : status["capacity"]?["storage"]
         func plain(_ value: JSON?) -> JSON { .string(value?.string ?? "") }
         let claim = spec["claimRef"].map { "\($0["namespace"]?.string ?? "")/\($0["name"]?.string ?? "")" } ?? ""
         return [
-            "Status": object.deletionTimestamp == nil ? plain(status["phase"]) : "Terminating", "Volume": plain(spec["volumeName"]),
-            "Capacity": plain(capacity), "Access Modes": .string(access.joined(separator: ",")), "StorageClass": plain(spec["storageClassName"]),
-            "Reclaim Policy": plain(spec["persistentVolumeReclaimPolicy"]), "Claim": .string(claim), "Reason": plain(status["reason"]),
+            "Status": object.deletionTimestamp == nil ? plain(status["phase"]) : "Terminating",
+            "Volume": plain(spec["volumeName"]),
+            "Capacity": plain(capacity), "Access Modes": .string(access.joined(separator: ",")),
+            "StorageClass": plain(spec["storageClassName"]),
+            "Reclaim Policy": plain(spec["persistentVolumeReclaimPolicy"]), "Claim": .string(claim),
+            "Reason": plain(status["reason"]),
             "VolumeAttributesClass": .string(spec["volumeAttributesClassName"]?.string ?? "<unset>"),
             "VolumeMode": .string(spec["volumeMode"]?.string ?? "<unset>"),
         ]
@@ -155,8 +165,10 @@ struct Cells {
             return "\(name): \(found)/\(wanted)"
         }
         return [
-            "Reference": .string("\(target?["kind"]?.string ?? "")/\(target?["name"]?.string ?? "")"), "Targets": Self.joined(metrics, ", "),
-            "MinPods": spec["minReplicas"]?.int.map { .string(String($0)) } ?? "<unset>", "MaxPods": count("spec", "maxReplicas"),
+            "Reference": .string("\(target?["kind"]?.string ?? "")/\(target?["name"]?.string ?? "")"),
+            "Targets": Self.joined(metrics, ", "),
+            "MinPods": spec["minReplicas"]?.int.map { .string(String($0)) } ?? "<unset>",
+            "MaxPods": count("spec", "maxReplicas"),
             "Replicas": count("status", "currentReplicas"),
         ]
     }

@@ -37,7 +37,9 @@ package struct JSONPath: Sendable {
                 steps.append(.element(index))
             } else if inside.count >= 2, let quote = inside.first, quote == "'" || quote == "\"", inside.last == quote {
                 steps.append(.member(String(inside.dropFirst().dropLast())))
-            } else if inside.hasPrefix("?("), inside.hasSuffix(")"), let filter = Self.filter(inside.dropFirst(2).dropLast()) {
+            } else if inside.hasPrefix("?("), inside.hasSuffix(")"),
+                let filter = Self.filter(inside.dropFirst(2).dropLast())
+            {
                 steps.append(filter)
             } else {
                 return nil

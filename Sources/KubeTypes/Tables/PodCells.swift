@@ -33,8 +33,12 @@ package struct PodSummary: Sendable {
         let ownReason = pod[Pod.reason] ?? ""
         reason = ownReason.isEmpty ? phase : ownReason
         let conditions = pod[Pod.conditions] ?? []
-        func isTrue(_ type: String) -> Bool { conditions.contains { $0[Condition.type] == type && $0[Condition.status] == "True" } }
-        if conditions.contains(where: { $0[Condition.type] == "PodScheduled" && $0[Condition.reason] == "SchedulingGated" }) {
+        func isTrue(_ type: String) -> Bool {
+            conditions.contains { $0[Condition.type] == type && $0[Condition.status] == "True" }
+        }
+        if conditions.contains(where: {
+            $0[Condition.type] == "PodScheduled" && $0[Condition.reason] == "SchedulingGated"
+        }) {
             reason = "SchedulingGated"
         }
         let initial = pod[Pod.initContainers] ?? []
@@ -42,13 +46,18 @@ package struct PodSummary: Sendable {
         total = (pod[Pod.containers] ?? []).count + sidecars.count
         let initializing = readInitial(pod[Pod.initContainerStatuses] ?? [], count: initial.count, sidecars)
         if !initializing || isTrue("Initialized") {
-            restarts = (pod[Pod.initContainerStatuses] ?? []).filter { sidecars.contains($0["name"]?.string ?? "") }.reduce(0) {
-                $0 + ($1["restartCount"]?.int ?? 0)
-            }
+            restarts = (pod[Pod.initContainerStatuses] ?? []).filter { sidecars.contains($0["name"]?.string ?? "") }
+                .reduce(0) {
+                    $0 &+ ($1["restartCount"]?.int ?? 0)
+                }
             readMain(pod[Pod.containerStatuses] ?? [], isReady: isTrue("Ready"))
         }
         guard pod.deletionTimestamp != nil else { return }
-        if ownReason == "NodeLost" { reason = "Unknown" } else if phase != "Succeeded", phase != "Failed" { reason = "Terminating" }
+        if ownReason == "NodeLost" {
+            reason = "Unknown"
+        } else if phase != "Succeeded", phase != "Failed" {
+            reason = "Terminating"
+        }
     }
 
     /// Whether the init containers are still at work; if so, the reason says where they are.
@@ -64,7 +73,8 @@ package struct PodSummary: Sendable {
             }
             if let ended = state?["terminated"] {
                 reason = "Init:" + Self.ending(ended)
-            } else if let waiting = state?["waiting"]?["reason"]?.string, !waiting.isEmpty, waiting != "PodInitializing" {
+            } else if let waiting = state?["waiting"]?["reason"]?.string, !waiting.isEmpty, waiting != "PodInitializing"
+            {
                 reason = "Init:" + waiting
             } else {
                 reason = "Init:\(index)/\(count)"
@@ -93,8 +103,9 @@ package struct PodSummary: Sendable {
     }
 
     private mutating func note(_ container: JSON) {
-        restarts += container["restartCount"]?.int ?? 0
-        guard let text = container["lastState"]?["terminated"]?["finishedAt"]?.string, let moment = Timestamp(text) else { return }
+        restarts &+= container["restartCount"]?.int ?? 0
+        guard let text = container["lastState"]?["terminated"]?["finishedAt"]?.string, let moment = Timestamp(text)
+        else { return }
         if lastRestart.map({ $0 < moment }) ?? true { lastRestart = moment }
     }
 

@@ -8,7 +8,8 @@ extension Cells {
             return "\(port["port"]?.int ?? 0)\(node > 0 ? ":\(node)" : "")/\(port["protocol"]?.string ?? "TCP")"
         }
         return [
-            "Type": .string(type), "Cluster-IP": text("spec", "clusterIP"), "External-IP": externalAddress(type), "Port(s)": Self.joined(ports),
+            "Type": .string(type), "Cluster-IP": text("spec", "clusterIP"), "External-IP": externalAddress(type),
+            "Port(s)": Self.joined(ports),
             "Selector": Self.labels(spec["selector"]),
         ]
     }
@@ -18,7 +19,9 @@ extension Cells {
         switch type {
         case "ExternalName": return text("spec", "externalName")
         case "LoadBalancer":
-            let given = (status["loadBalancer"]?.list("ingress") ?? []).compactMap { $0["ip"]?.string ?? $0["hostname"]?.string }
+            let given = (status["loadBalancer"]?.list("ingress") ?? []).compactMap {
+                $0["ip"]?.string ?? $0["hostname"]?.string
+            }
             let all = given + own
             return all.isEmpty ? "<pending>" : .string(all.joined(separator: ","))
         default: return Self.joined(own)
@@ -56,8 +59,12 @@ extension Cells {
 
     func ingress() -> [String: JSON] {
         let hosts = spec.list("rules").compactMap { $0["host"]?.string }.filter { !$0.isEmpty }
-        let addresses = (status["loadBalancer"]?.list("ingress") ?? []).compactMap { $0["ip"]?.string ?? $0["hostname"]?.string }
-        let shown = hosts.count > 3 ? hosts.prefix(3).joined(separator: ",") + " + \(hosts.count - 3) more..." : hosts.joined(separator: ",")
+        let addresses = (status["loadBalancer"]?.list("ingress") ?? []).compactMap {
+            $0["ip"]?.string ?? $0["hostname"]?.string
+        }
+        let shown =
+            hosts.count > 3
+            ? hosts.prefix(3).joined(separator: ",") + " + \(hosts.count - 3) more..." : hosts.joined(separator: ",")
         return [
             "Class": text("spec", "ingressClassName"), "Hosts": hosts.isEmpty ? "*" : .string(shown),
             "Address": .string(addresses.joined(separator: ",")), "Ports": spec.list("tls").isEmpty ? "80" : "80, 443",

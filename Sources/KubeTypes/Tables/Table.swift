@@ -10,12 +10,11 @@ package enum IncludeObject: String, Sendable {
 extension ResourceDefinition {
     /// A `meta.k8s.io/v1` Table: what `kubectl get` prints.
     ///
-    /// - Parameters:
-    ///   - now: ages are counted to it.
-    ///   - list: the list's `metadata` (resourceVersion, continue, remainingItemCount).
-    ///   - withColumns: a watch sends the columns in its first event only.
+    /// Ages are counted to `now`; `list` is the list's `metadata` (resourceVersion, continue, remainingItemCount). A watch sends
+    /// the columns in its first event only.
     package func table(
-        for objects: [KubeObject], include: IncludeObject = .metadata, now: Timestamp, list: JSON = [:], withColumns: Bool = true
+        for objects: [KubeObject], include: IncludeObject = .metadata, now: Timestamp, list: JSON = [:],
+        withColumns: Bool = true
     ) -> JSON {
         let definitions = columns.map { column -> JSON in
             [
@@ -50,7 +49,11 @@ extension ResourceDefinition {
 
     private static func completion(_ pod: KubeObject) -> JSON? {
         switch pod[Pod.phase] {
-        case "Succeeded"?: ["type": "Completed", "status": "True", "reason": "Succeeded", "message": "The pod has completed successfully."]
+        case "Succeeded"?:
+            [
+                "type": "Completed", "status": "True", "reason": "Succeeded",
+                "message": "The pod has completed successfully.",
+            ]
         case "Failed"?: ["type": "Completed", "status": "True", "reason": "Failed", "message": "The pod failed."]
         default: nil
         }

@@ -41,7 +41,9 @@ extension Cells {
             cells["Last Schedule"] = status["lastScheduleTime"]?.string.map { .string(Self.age($0, now)) } ?? Self.none
             return cells
         case "ControllerRevision":
-            let owner = object.controller.map { "\($0.kind.lowercased()).\(($0.apiVersion.split(separator: "/").first).map(String.init) ?? "")/\($0.name)" }
+            let owner = object.controller.map {
+                "\($0.kind.lowercased()).\(($0.apiVersion.split(separator: "/").first).map(String.init) ?? "")/\($0.name)"
+            }
             return ["Controller": owner.map { .string($0) } ?? Self.none, "Revision": count("revision")]
         default: return [:]
         }
@@ -52,9 +54,11 @@ extension Cells {
         let done = status["succeeded"]?.int ?? 0
         let completions = spec["completions"]?.int
         let parallel = spec["parallelism"]?.int ?? 0
-        cells["Completions"] = .string(completions.map { "\(done)/\($0)" } ?? (parallel > 1 ? "\(done)/1 of \(parallel)" : "\(done)/1"))
+        cells["Completions"] = .string(
+            completions.map { "\(done)/\($0)" } ?? (parallel > 1 ? "\(done)/1 of \(parallel)" : "\(done)/1"))
         let conditions = status.list("conditions").filter { $0["status"] == "True" }.compactMap { $0["type"]?.string }
-        let ending = ["Complete", "Failed", "Suspended", "FailureTarget", "SuccessCriteriaMet"].first(where: conditions.contains)
+        let ending = ["Complete", "Failed", "Suspended", "FailureTarget", "SuccessCriteriaMet"].first(
+            where: conditions.contains)
         cells["Status"] = .string(ending ?? (object.deletionTimestamp == nil ? "Running" : "Terminating"))
         if let start = status["startTime"]?.string.flatMap({ Timestamp($0) }) {
             let end = status["completionTime"]?.string.flatMap { Timestamp($0) } ?? now
@@ -71,7 +75,9 @@ extension Cells {
         var words = [ready == nil ? "Unknown" : ready == "True" ? "Ready" : "NotReady"]
         if spec["unschedulable"] == true { words.append("SchedulingDisabled") }
         let roles = object.labels.compactMap { label, value -> String? in
-            if label.hasPrefix("node-role.kubernetes.io/") { return String(label.dropFirst("node-role.kubernetes.io/".count)) }
+            if label.hasPrefix("node-role.kubernetes.io/") {
+                return String(label.dropFirst("node-role.kubernetes.io/".count))
+            }
             return label == "kubernetes.io/role" && !value.isEmpty ? value : nil
         }
         func address(_ type: String) -> JSON {
@@ -80,9 +86,12 @@ extension Cells {
         }
         func info(_ field: String) -> JSON { .string(status["nodeInfo"]?[field]?.string ?? "<unknown>") }
         return [
-            "Status": .string(words.joined(separator: ",")), "Roles": Self.joined(roles.filter { !$0.isEmpty }.sorted()),
-            "Version": info("kubeletVersion"), "Internal-IP": address("InternalIP"), "External-IP": address("ExternalIP"),
-            "OS-Image": info("osImage"), "Kernel-Version": info("kernelVersion"), "Container-Runtime": info("containerRuntimeVersion"),
+            "Status": .string(words.joined(separator: ",")),
+            "Roles": Self.joined(roles.filter { !$0.isEmpty }.sorted()),
+            "Version": info("kubeletVersion"), "Internal-IP": address("InternalIP"),
+            "External-IP": address("ExternalIP"),
+            "OS-Image": info("osImage"), "Kernel-Version": info("kernelVersion"),
+            "Container-Runtime": info("containerRuntimeVersion"),
         ]
     }
 
@@ -91,11 +100,16 @@ extension Cells {
         let json = object.json
         let about = json["involvedObject"] ?? json["regarding"]
         let source = json["source"] ?? json["deprecatedSource"]
-        let component = source?["component"]?.string ?? json["reportingComponent"]?.string ?? json["reportingController"]?.string ?? ""
+        let component =
+            source?["component"]?.string ?? json["reportingComponent"]?.string ?? json["reportingController"]?.string
+            ?? ""
         let host = source?["host"]?.string ?? json["reportingInstance"]?.string ?? ""
         let series = json["series"]
-        let first = json["firstTimestamp"]?.string ?? json["deprecatedFirstTimestamp"]?.string ?? json["eventTime"]?.string
-        let last = series?["lastObservedTime"]?.string ?? json["lastTimestamp"]?.string ?? json["deprecatedLastTimestamp"]?.string ?? first
+        let first =
+            json["firstTimestamp"]?.string ?? json["deprecatedFirstTimestamp"]?.string ?? json["eventTime"]?.string
+        let last =
+            series?["lastObservedTime"]?.string ?? json["lastTimestamp"]?.string ?? json["deprecatedLastTimestamp"]?
+            .string ?? first
         let count = series?["count"]?.int ?? json["count"]?.int ?? json["deprecatedCount"]?.int ?? 1
         let kind = about?["kind"]?.string?.lowercased() ?? ""
         let name = about?["name"]?.string ?? ""
@@ -105,7 +119,8 @@ extension Cells {
             "Subobject": .string(about?["fieldPath"]?.string ?? ""),
             "Source": .string(host.isEmpty ? component : "\(component), \(host)"),
             "Message": .string((json["message"]?.string ?? json["note"]?.string ?? "").trimmed),
-            "First Seen": .string(Self.age(first, now)), "Count": .int(Int64(max(count, 1))), "Name": .string(object.name),
+            "First Seen": .string(Self.age(first, now)), "Count": .int(Int64(max(count, 1))),
+            "Name": .string(object.name),
         ]
     }
 }

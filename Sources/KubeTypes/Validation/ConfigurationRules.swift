@@ -12,7 +12,9 @@ extension Validator {
     }
 
     private mutating func limit(_ size: Int, _ path: String) {
-        if size > 1_048_576 { add(FieldFault(.tooLong, path, "may not be more than 1048576 bytes in all, found \(size)")) }
+        if size > 1_048_576 {
+            add(FieldFault(.tooLong, path, "may not be more than 1048576 bytes in all, found \(size)"))
+        }
     }
 
     private mutating func frozen(_ object: KubeObject, _ old: KubeObject?, _ fields: [String]) {
@@ -54,7 +56,9 @@ extension Validator {
             oneOf("\(path).effect", taint["effect"], ["NoSchedule", "PreferNoSchedule", "NoExecute"])
         }
         for field in ["capacity", "allocatable"] {
-            for entry in object.status[field]?.object ?? JSONObject() { _ = quantity("status.\(field)[\(entry.key)]", entry.value) }
+            for entry in object.status[field]?.object ?? JSONObject() {
+                _ = quantity("status.\(field)[\(entry.key)]", entry.value)
+            }
         }
     }
 
@@ -70,11 +74,19 @@ extension Validator {
             let path = "rules[\(index)]"
             if rule.list("verbs").isEmpty { required("\(path).verbs", "verbs must contain at least one value") }
             if !rule.list("nonResourceURLs").isEmpty {
-                if type.kind == "Role" { invalid("\(path).nonResourceURLs", rule["nonResourceURLs"], "namespaced rules cannot apply to non-resource URLs") }
+                if type.kind == "Role" {
+                    invalid(
+                        "\(path).nonResourceURLs", rule["nonResourceURLs"],
+                        "namespaced rules cannot apply to non-resource URLs")
+                }
                 continue
             }
-            if rule.list("apiGroups").isEmpty { required("\(path).apiGroups", "resource rules must supply at least one api group") }
-            if rule.list("resources").isEmpty { required("\(path).resources", "resource rules must supply at least one resource") }
+            if rule.list("apiGroups").isEmpty {
+                required("\(path).apiGroups", "resource rules must supply at least one api group")
+            }
+            if rule.list("resources").isEmpty {
+                required("\(path).resources", "resource rules must supply at least one resource")
+            }
         }
         guard type.kind.hasSuffix("Binding") else { return }
         let allowed = type.kind == "RoleBinding" ? ["Role", "ClusterRole"] : ["ClusterRole"]
@@ -84,7 +96,9 @@ extension Validator {
             let path = "subjects[\(index)]"
             oneOf("\(path).kind", subject["kind"], ["ServiceAccount", "User", "Group"])
             if subject["name"]?.string?.isEmpty ?? true { required("\(path).name") }
-            if subject["kind"] == "ServiceAccount", subject["namespace"]?.string?.isEmpty ?? true, type.kind == "ClusterRoleBinding" {
+            if subject["kind"] == "ServiceAccount", subject["namespace"]?.string?.isEmpty ?? true,
+                type.kind == "ClusterRoleBinding"
+            {
                 required("\(path).namespace")
             }
         }

@@ -64,7 +64,8 @@ extension APIFailure {
         return APIFailure(
             code: 422, reason: "Invalid", message: "\(kind) \"\(name)\" is invalid: \(text)",
             details: [
-                "name": .string(name), "group": .string(type.group), "kind": .string(type.kind), "causes": .array(causes),
+                "name": .string(name), "group": .string(type.group), "kind": .string(type.kind),
+                "causes": .array(causes),
             ])
     }
 

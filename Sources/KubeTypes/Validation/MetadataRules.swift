@@ -43,18 +43,24 @@ extension Validator {
         }
         guard let old else { return }
         immutable("metadata.name", metadata["name"], old.metadata["name"])
-        if object.namespace != old.namespace { immutable("metadata.namespace", metadata["namespace"], old.metadata["namespace"]) }
+        if object.namespace != old.namespace {
+            immutable("metadata.namespace", metadata["namespace"], old.metadata["namespace"])
+        }
         if !object.uid.isEmpty { immutable("metadata.uid", metadata["uid"], old.metadata["uid"]) }
     }
 
     private mutating func annotations(_ annotations: JSON?) {
         var size = 0
         for entry in annotations?.object ?? JSONObject() {
-            if let fault = Names.qualified(entry.key.lowercased()) { invalid("metadata.annotations", .string(entry.key), fault) }
+            if let fault = Names.qualified(entry.key.lowercased()) {
+                invalid("metadata.annotations", .string(entry.key), fault)
+            }
             size += entry.key.utf8.count + (entry.value.string?.utf8.count ?? 0)
         }
         let limit = 262_144
-        if size > limit { add(FieldFault(.tooLong, "metadata.annotations", "may not be more than \(limit) bytes in all")) }
+        if size > limit {
+            add(FieldFault(.tooLong, "metadata.annotations", "may not be more than \(limit) bytes in all"))
+        }
     }
 
     private mutating func owners(_ object: KubeObject) {
@@ -67,7 +73,9 @@ extension Validator {
             if owner["controller"] == true { controllers += 1 }
         }
         if controllers > 1 {
-            invalid("metadata.ownerReferences", object.metadata["ownerReferences"], "only one reference can have controller set to true")
+            invalid(
+                "metadata.ownerReferences", object.metadata["ownerReferences"],
+                "only one reference can have controller set to true")
         }
     }
 
@@ -82,7 +90,9 @@ extension Validator {
             case "In"?, "NotIn"?:
                 if count == 0 { required("\(path).values", "must be specified when `operator` is 'In' or 'NotIn'") }
             case "Exists"?, "DoesNotExist"?:
-                if count > 0 { forbidden("\(path).values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'") }
+                if count > 0 {
+                    forbidden("\(path).values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+                }
             case nil: break  // the schema requires it
             case let other?: unsupported("\(path).operator", other, ["In", "NotIn", "Exists", "DoesNotExist"])
             }

@@ -1,6 +1,8 @@
 /// The forms names, labels and keys may have. Each check gives `nil` or what is wrong.
 package enum Names {
-    private static func isLowerOrDigit(_ byte: UInt8) -> Bool { (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte) }
+    private static func isLowerOrDigit(_ byte: UInt8) -> Bool {
+        (0x61...0x7A).contains(byte) || (0x30...0x39).contains(byte)
+    }
     private static func isAlphanumeric(_ byte: UInt8) -> Bool { isLowerOrDigit(byte) || (0x41...0x5A).contains(byte) }
 
     /// RFC 1123 label: at most 63 lower-case letters, digits and `-`.
@@ -8,7 +10,8 @@ package enum Names {
         if name.utf8.count > 63 { return "must be no more than 63 characters" }
         let isRight = !name.isEmpty && name.utf8.allSatisfy { isLowerOrDigit($0) || $0 == UInt8(ascii: "-") }
         guard isRight, name.utf8.first.map(isLowerOrDigit) == true, name.utf8.last.map(isLowerOrDigit) == true else {
-            return "must be lower-case letters, digits and '-', starting and ending with a letter or digit, like my-name (RFC 1123 label)"
+            return
+                "must be lower-case letters, digits and '-', starting and ending with a letter or digit, like my-name (RFC 1123 label)"
         }
         return nil
     }
@@ -28,7 +31,8 @@ package enum Names {
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
         for part in parts {
             let isRight = !part.isEmpty && part.utf8.allSatisfy { isLowerOrDigit($0) || $0 == UInt8(ascii: "-") }
-            guard isRight, part.utf8.first.map(isLowerOrDigit) == true, part.utf8.last.map(isLowerOrDigit) == true else {
+            guard isRight, part.utf8.first.map(isLowerOrDigit) == true, part.utf8.last.map(isLowerOrDigit) == true
+            else {
                 return "must be lower-case letters, digits, '-' and '.', starting and ending with a letter or digit, "
                     + "like my-name or example.com (RFC 1123 subdomain)"
             }
@@ -69,7 +73,8 @@ package enum Names {
             isAlphanumeric(byte) || byte == UInt8(ascii: "-") || byte == UInt8(ascii: "_") || byte == UInt8(ascii: ".")
         }
         guard isRight, word.first.map(isAlphanumeric) == true, word.last.map(isAlphanumeric) == true else {
-            return "must be letters, digits, '-', '_' and '.', starting and ending with a letter or digit, like MyValue or 12345"
+            return
+                "must be letters, digits, '-', '_' and '.', starting and ending with a letter or digit, like MyValue or 12345"
         }
         return nil
     }
@@ -109,7 +114,9 @@ package enum Names {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 4 else { return false }
         return parts.allSatisfy { part in
-            guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return false }
+            guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else {
+                return false
+            }
             if part.utf8.count > 1, part.utf8.first == 0x30 { return false }
             return (Int(part) ?? 256) < 256
         }

@@ -6,7 +6,8 @@ extension Validator {
         guard let old else { return }
         let (new, before) = (Self.fixedPart(of: object, old), Self.fixedPart(of: old, old))
         if new != before {
-            let changed = Set(new.object?.keys ?? []).union(before.object?.keys ?? []).filter { new[$0] != before[$0] }.sorted()
+            let changed = Set(new.object?.keys ?? []).union(before.object?.keys ?? []).filter { new[$0] != before[$0] }
+                .sorted()
             forbidden(
                 "spec",
                 "pod updates may not change fields other than `spec.containers[*].image`, `spec.initContainers[*].image`, "
@@ -19,7 +20,8 @@ extension Validator {
     private static func fixedPart(of pod: KubeObject, _ old: KubeObject) -> JSON {
         var spec = pod.spec
         for key in [
-            "activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "ephemeralContainers", "schedulingGates",
+            "activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "ephemeralContainers",
+            "schedulingGates",
         ] { spec[key] = nil }
         if old.spec["nodeName"]?.string?.isEmpty ?? true { spec["nodeName"] = nil }
         for list in ["containers", "initContainers"] {
@@ -54,7 +56,8 @@ extension Validator {
         oneOf("\(path).restartPolicy", spec["restartPolicy"], ["Always", "OnFailure", "Never"])
         oneOf("\(path).dnsPolicy", spec["dnsPolicy"], ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"])
         if spec["dnsPolicy"] == "None", spec["dnsConfig"]?.list("nameservers").isEmpty ?? true {
-            required("\(path).dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None")
+            required(
+                "\(path).dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None")
         }
         notNegative("\(path).terminationGracePeriodSeconds", spec["terminationGracePeriodSeconds"])
         if let seconds = spec["activeDeadlineSeconds"]?.int, seconds < 1 {
@@ -67,7 +70,9 @@ extension Validator {
         labels("\(path).nodeSelector", spec["nodeSelector"])
         tolerations(spec, "\(path).tolerations")
         for (index, alias) in spec.list("hostAliases").enumerated() {
-            name("\(path).hostAliases[\(index)].ip", alias["ip"]) { Names.isAddress($0) ? nil : "must be a valid IP address" }
+            name("\(path).hostAliases[\(index)].ip", alias["ip"]) {
+                Names.isAddress($0) ? nil : "must be a valid IP address"
+            }
         }
     }
 
@@ -78,7 +83,9 @@ extension Validator {
             let `operator` = toleration["operator"]?.string ?? "Equal"
             if !key.isEmpty { name("\(path).key", toleration["key"], Names.qualified) }
             if key.isEmpty, `operator` != "Exists" {
-                invalid("\(path).operator", .string(`operator`), "must be Exists when `key` is empty, which means \"match all values and all keys\"")
+                invalid(
+                    "\(path).operator", .string(`operator`),
+                    "must be Exists when `key` is empty, which means \"match all values and all keys\"")
             }
             if `operator` == "Exists", toleration["value"]?.string?.isEmpty == false {
                 invalid("\(path).operator", "Exists", "value must be empty when `operator` is 'Exists'")
@@ -86,7 +93,9 @@ extension Validator {
             oneOf("\(path).operator", toleration["operator"], ["Equal", "Exists", "Lt", "Gt"])
             oneOf("\(path).effect", toleration["effect"], ["NoSchedule", "PreferNoSchedule", "NoExecute", ""])
             if toleration["tolerationSeconds"] != nil, toleration["effect"] != "NoExecute" {
-                invalid("\(path).effect", toleration["effect"], "effect must be 'NoExecute' when `tolerationSeconds` is set")
+                invalid(
+                    "\(path).effect", toleration["effect"], "effect must be 'NoExecute' when `tolerationSeconds` is set"
+                )
             }
         }
     }
@@ -104,17 +113,29 @@ extension Validator {
             if !names.insert(name).inserted { duplicate("\(path).name", .string(name)) }
             let sources = (volume.object?.keys ?? []).filter { $0 != "name" }
             if sources.isEmpty { required(path, "must specify a volume type") }
-            for extra in sources.dropFirst() { forbidden("\(path).\(extra)", "may not specify more than 1 volume type, \(sources[0]) is set already") }
-            if volume["hostPath"] != nil, volume["hostPath"]?["path"]?.string?.isEmpty ?? true { required("\(path).hostPath.path") }
-            if volume["configMap"] != nil, volume["configMap"]?["name"]?.string?.isEmpty ?? true { required("\(path).configMap.name") }
-            if volume["secret"] != nil, volume["secret"]?["secretName"]?.string?.isEmpty ?? true { required("\(path).secret.secretName") }
+            for extra in sources.dropFirst() {
+                forbidden("\(path).\(extra)", "may not specify more than 1 volume type, \(sources[0]) is set already")
+            }
+            if volume["hostPath"] != nil, volume["hostPath"]?["path"]?.string?.isEmpty ?? true {
+                required("\(path).hostPath.path")
+            }
+            if volume["configMap"] != nil, volume["configMap"]?["name"]?.string?.isEmpty ?? true {
+                required("\(path).configMap.name")
+            }
+            if volume["secret"] != nil, volume["secret"]?["secretName"]?.string?.isEmpty ?? true {
+                required("\(path).secret.secretName")
+            }
             if let size = volume["emptyDir"]?["sizeLimit"] { _ = quantity("\(path).emptyDir.sizeLimit", size) }
         }
         return names
     }
 
     private mutating func container(_ container: JSON, _ path: String, volumes: Set<String>, isInit: Bool) {
-        if container["name"]?.string?.isEmpty ?? true { required("\(path).name") } else { name("\(path).name", container["name"], Names.label) }
+        if container["name"]?.string?.isEmpty ?? true {
+            required("\(path).name")
+        } else {
+            name("\(path).name", container["name"], Names.label)
+        }
         let image = container["image"]?.string ?? ""
         if image.isEmpty {
             required("\(path).image")
@@ -128,7 +149,8 @@ extension Validator {
             oneOf("\(path).restartPolicy", container["restartPolicy"], ["Always"])
         }
         if isInit, !isSidecar {
-            for field in ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"] where container[field] != nil {
+            for field in ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"] where container[field] != nil
+            {
                 forbidden("\(path).\(field)", "may not be set for init containers without restartPolicy=Always")
             }
         }
@@ -162,16 +184,25 @@ extension Validator {
     private mutating func environment(_ container: JSON, _ path: String) {
         for (index, variable) in container.list("env").enumerated() {
             let path = "\(path)[\(index)]"
-            if variable["name"]?.string?.isEmpty ?? true { required("\(path).name") } else { name("\(path).name", variable["name"], Names.environment) }
+            if variable["name"]?.string?.isEmpty ?? true {
+                required("\(path).name")
+            } else {
+                name("\(path).name", variable["name"], Names.environment)
+            }
             guard let source = variable["valueFrom"] else { continue }
             if variable["value"]?.string?.isEmpty == false {
                 invalid("\(path).valueFrom", source, "may not be specified when `value` is not empty")
             }
             if source.object?.count ?? 0 != 1 {
-                invalid("\(path).valueFrom", source, "must specify exactly one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`")
+                invalid(
+                    "\(path).valueFrom", source,
+                    "must specify exactly one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
+                )
             }
             for reference in ["configMapKeyRef", "secretKeyRef"] where source[reference] != nil {
-                if source[reference]?["name"]?.string?.isEmpty ?? true { required("\(path).valueFrom.\(reference).name") }
+                if source[reference]?["name"]?.string?.isEmpty ?? true {
+                    required("\(path).valueFrom.\(reference).name")
+                }
                 if source[reference]?["key"]?.string?.isEmpty ?? true { required("\(path).valueFrom.\(reference).key") }
             }
         }
@@ -182,14 +213,19 @@ extension Validator {
         for (index, mount) in container.list("volumeMounts").enumerated() {
             let path = "\(path)[\(index)]"
             let name = mount["name"]?.string ?? ""
-            if name.isEmpty { required("\(path).name") } else if !volumes.contains(name) { notFound("\(path).name", .string(name)) }
+            if name.isEmpty {
+                required("\(path).name")
+            } else if !volumes.contains(name) {
+                notFound("\(path).name", .string(name))
+            }
             let place = mount["mountPath"]?.string ?? ""
             if place.isEmpty {
                 required("\(path).mountPath")
             } else if !places.insert(place).inserted {
                 invalid("\(path).mountPath", .string(place), "must be unique")
             }
-            if let inner = mount["subPath"]?.string, inner.hasPrefix("/") || inner.split(separator: "/").contains("..") {
+            if let inner = mount["subPath"]?.string, inner.hasPrefix("/") || inner.split(separator: "/").contains("..")
+            {
                 invalid("\(path).subPath", .string(inner), "must be a relative path without '..'")
             }
         }
@@ -203,7 +239,9 @@ extension Validator {
         }
         for entry in resources["requests"]?.object ?? JSONObject() {
             let path = "\(path).requests[\(entry.key)]"
-            guard let request = quantity(path, entry.value), let limit = limits[entry.key], request > limit else { continue }
+            guard let request = quantity(path, entry.value), let limit = limits[entry.key], request > limit else {
+                continue
+            }
             invalid(path, entry.value, "must be less than or equal to \(entry.key) limit of \(limit)")
         }
     }
@@ -211,7 +249,9 @@ extension Validator {
     private mutating func handler(_ action: JSON, _ path: String, _ kinds: [String]) {
         let found = kinds.filter { action[$0] != nil }
         if found.isEmpty { required(path, "must specify a handler type: one of \(kinds.joined(separator: ", "))") }
-        for extra in found.dropFirst() { forbidden("\(path).\(extra)", "may not specify more than 1 handler type, \(found[0]) is set already") }
+        for extra in found.dropFirst() {
+            forbidden("\(path).\(extra)", "may not specify more than 1 handler type, \(found[0]) is set already")
+        }
         if let get = action["httpGet"] {
             portOrName("\(path).httpGet.port", get["port"])
             if let text = get["path"]?.string, text.isEmpty { required("\(path).httpGet.path") }
@@ -224,7 +264,9 @@ extension Validator {
 
     private mutating func probe(_ probe: JSON, _ path: String, _ field: String) {
         handler(probe, path, ["exec", "httpGet", "tcpSocket", "grpc"])
-        for number in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
+        for number in [
+            "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold",
+        ] {
             notNegative("\(path).\(number)", probe[number])
         }
         if field != "readinessProbe", let times = probe["successThreshold"]?.int, times > 1 {

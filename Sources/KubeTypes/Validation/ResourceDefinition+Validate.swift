@@ -3,8 +3,8 @@ import Wire
 extension ResourceDefinition {
     /// Checks a defaulted object: its metadata, its schema's limits, and the rules of its kind.
     ///
-    /// - Parameter old: the object being replaced, for fields that may not change; `nil` at creation.
-    /// - Throws: 422 with a cause for each field.
+    /// `old` is the object being replaced, for fields that may not change; `nil` at creation. Throws a 422 with a cause for
+    /// each field.
     package func validate(_ object: KubeObject, old: KubeObject? = nil) throws(APIFailure) {
         let faults = faults(object, old: old)
         if !faults.isEmpty { throw .invalid(type, object.name, faults) }
@@ -40,6 +40,7 @@ extension Validator {
         case ("coordination.k8s.io", "Lease"): lease(object)
         case ("networking.k8s.io", "Ingress"): ingress(object)
         case ("networking.k8s.io", "NetworkPolicy"): networkPolicy(object)
+        case ("apiextensions.k8s.io", "CustomResourceDefinition"): customResourceDefinition(object, old: old)
         case ("rbac.authorization.k8s.io", _): access(object, old: old, type)
         case ("gateway.networking.k8s.io", "HTTPRoute"), ("gateway.networking.k8s.io", "GRPCRoute"): route(object, type)
         case ("gateway.networking.k8s.io", "Gateway"): gateway(object)

@@ -10,11 +10,15 @@ extension Validator {
             for (place, filter) in rule.list("filters").enumerated() {
                 routeFilter(filter, "\(path).filters[\(place)]")
                 if filter["type"] == "RequestRedirect", !backends.isEmpty {
-                    invalid("\(path).filters[\(place)]", filter["type"], "a RequestRedirect filter must not be used together with backendRefs")
+                    invalid(
+                        "\(path).filters[\(place)]", filter["type"],
+                        "a RequestRedirect filter must not be used together with backendRefs")
                 }
             }
             if type.kind == "HTTPRoute" {
-                for (place, match) in rule.list("matches").enumerated() { pathMatch(match["path"], "\(path).matches[\(place)].path") }
+                for (place, match) in rule.list("matches").enumerated() {
+                    pathMatch(match["path"], "\(path).matches[\(place)].path")
+                }
                 routeTimeouts(rule, path)
             }
         }
@@ -22,22 +26,28 @@ extension Validator {
 
     private mutating func backendReference(_ backend: JSON, _ path: String) {
         let isService = (backend["kind"]?.string ?? "Service") == "Service" && (backend["group"]?.string ?? "").isEmpty
-        if isService, backend["port"] == nil { required("\(path).port", "must have a port for a reference to a Service") }
+        if isService, backend["port"] == nil {
+            required("\(path).port", "must have a port for a reference to a Service")
+        }
         for (index, filter) in backend.list("filters").enumerated() { routeFilter(filter, "\(path).filters[\(index)]") }
     }
 
     private mutating func routeFilter(_ filter: JSON, _ path: String) {
         let members = [
             "RequestHeaderModifier": "requestHeaderModifier", "ResponseHeaderModifier": "responseHeaderModifier",
-            "RequestMirror": "requestMirror", "RequestRedirect": "requestRedirect", "URLRewrite": "urlRewrite", "CORS": "cors",
+            "RequestMirror": "requestMirror", "RequestRedirect": "requestRedirect", "URLRewrite": "urlRewrite",
+            "CORS": "cors",
             "ExtensionRef": "extensionRef", "ExternalAuth": "externalAuth",
         ]
         guard let type = filter["type"]?.string, let member = members[type] else { return }
         if filter[member] == nil { required("\(path).\(member)", "must be specified for a filter of type \(type)") }
-        for (otherType, other) in members.sorted(by: { $0.key < $1.key }) where other != member && filter[other] != nil {
+        for (otherType, other) in members.sorted(by: { $0.key < $1.key }) where other != member && filter[other] != nil
+        {
             forbidden("\(path).\(other)", "must not be set unless the filter's type is \(otherType)")
         }
-        if let mirror = filter["requestMirror"]?["backendRef"] { backendReference(mirror, "\(path).requestMirror.backendRef") }
+        if let mirror = filter["requestMirror"]?["backendRef"] {
+            backendReference(mirror, "\(path).requestMirror.backendRef")
+        }
     }
 
     private mutating func pathMatch(_ match: JSON?, _ path: String) {
@@ -47,7 +57,9 @@ extension Validator {
             if !Patterns.compiles(value) { invalid("\(path).value", .string(value), "must be a regular expression") }
             return
         }
-        if !value.hasPrefix("/") { invalid("\(path).value", .string(value), "must be an absolute path and start with '/' when type is \(type)") }
+        if !value.hasPrefix("/") {
+            invalid("\(path).value", .string(value), "must be an absolute path and start with '/' when type is \(type)")
+        }
         for part in ["//", "/./", "/../", "%2f", "%2F", "#"] where value.contains(part) {
             invalid("\(path).value", .string(value), "must not contain '\(part)' when type is \(type)")
         }
@@ -58,8 +70,11 @@ extension Validator {
         duration("\(path).timeouts.request", timeouts?["request"])
         duration("\(path).timeouts.backendRequest", timeouts?["backendRequest"])
         guard let whole = timeouts?["request"]?.string.flatMap({ Duration(text: $0) }), whole > .zero else { return }
-        guard let single = timeouts?["backendRequest"]?.string.flatMap({ Duration(text: $0) }), single > whole else { return }
-        invalid("\(path).timeouts.backendRequest", timeouts?["backendRequest"], "cannot be longer than the request timeout")
+        guard let single = timeouts?["backendRequest"]?.string.flatMap({ Duration(text: $0) }), single > whole else {
+            return
+        }
+        invalid(
+            "\(path).timeouts.backendRequest", timeouts?["backendRequest"], "cannot be longer than the request timeout")
     }
 
     mutating func gateway(_ object: KubeObject) {
@@ -70,7 +85,9 @@ extension Validator {
             if ["HTTP", "TCP", "UDP"].contains(kind), listener["tls"] != nil {
                 forbidden("\(path).tls", "must not be specified for protocol \(kind)")
             }
-            if ["HTTPS", "TLS"].contains(kind), listener["tls"] == nil { required("\(path).tls", "must be specified for protocol \(kind)") }
+            if ["HTTPS", "TLS"].contains(kind), listener["tls"] == nil {
+                required("\(path).tls", "must be specified for protocol \(kind)")
+            }
             if ["TCP", "UDP"].contains(kind), listener["hostname"]?.string?.isEmpty == false {
                 forbidden("\(path).hostname", "must not be specified for protocol \(kind)")
             }
@@ -78,11 +95,18 @@ extension Validator {
             if listener["tls"] != nil, mode == "Terminate", listener["tls"]?.list("certificateRefs").isEmpty ?? true,
                 listener["tls"]?["options"]?.object?.isEmpty ?? true
             {
-                required("\(path).tls.certificateRefs", "certificateRefs or options must be specified when mode is Terminate")
+                required(
+                    "\(path).tls.certificateRefs", "certificateRefs or options must be specified when mode is Terminate"
+                )
             }
             let key = "\(listener["port"]?.int ?? 0)/\(kind)/\(listener["hostname"]?.string ?? "")"
             if !seen.insert(key).inserted {
-                duplicate(path, ["port": listener["port"] ?? .null, "protocol": .string(kind), "hostname": listener["hostname"] ?? ""])
+                duplicate(
+                    path,
+                    [
+                        "port": listener["port"] ?? .null, "protocol": .string(kind),
+                        "hostname": listener["hostname"] ?? "",
+                    ])
             }
         }
     }
@@ -114,11 +138,15 @@ extension Validator {
 
     private mutating func httpRoute(_ route: JSON, _ path: String) {
         let kinds = ["route", "redirect", "directResponse", "delegate"].filter { route[$0] != nil && route[$0] != [] }
-        if kinds.isEmpty { required("\(path).route", "an HTTP route needs route, redirect, directResponse or delegate") }
+        if kinds.isEmpty {
+            required("\(path).route", "an HTTP route needs route, redirect, directResponse or delegate")
+        }
         for extra in kinds.dropFirst() { forbidden("\(path).\(extra)", "cannot be set together with \(kinds[0])") }
         destinations(route.list("route"), "\(path).route")
         for (index, match) in route.list("match").enumerated() {
-            for field in ["uri", "scheme", "method", "authority"] { stringMatch(match[field], "\(path).match[\(index)].\(field)") }
+            for field in ["uri", "scheme", "method", "authority"] {
+                stringMatch(match[field], "\(path).match[\(index)].\(field)")
+            }
             for field in ["headers", "queryParams", "withoutHeaders"] {
                 for entry in match[field]?.object ?? JSONObject() {
                     stringMatch(entry.value, "\(path).match[\(index)].\(field)[\(entry.key)]")
@@ -141,7 +169,9 @@ extension Validator {
         percentage("\(path).mirrorPercentage.value", route["mirrorPercentage"]?["value"])
         if let mirror = route["mirror"], mirror["host"]?.string?.isEmpty ?? true { required("\(path).mirror.host") }
         for (index, mirror) in route.list("mirrors").enumerated() {
-            if mirror["destination"]?["host"]?.string?.isEmpty ?? true { required("\(path).mirrors[\(index)].destination.host") }
+            if mirror["destination"]?["host"]?.string?.isEmpty ?? true {
+                required("\(path).mirrors[\(index)].destination.host")
+            }
             percentage("\(path).mirrors[\(index)].percentage.value", mirror["percentage"]?["value"])
         }
     }
@@ -160,16 +190,18 @@ extension Validator {
     }
 
     private mutating func destinations(_ routes: [JSON], _ path: String) {
-        var total = 0
+        var isAnyWeighted = false
         for (index, route) in routes.enumerated() {
             let place = "\(path)[\(index)]"
             if route["destination"]?["host"]?.string?.isEmpty ?? true { required("\(place).destination.host") }
             port("\(place).destination.port.number", route["destination"]?["port"]?["number"])
             notNegative("\(place).weight", route["weight"])
-            total += max(0, route["weight"]?.int ?? 0)
+            if route["weight"]?.int ?? 0 > 0 { isAnyWeighted = true }
         }
-        if routes.count > 1, total == 0 {
-            invalid(path, .array(routes.map { $0["weight"] ?? 0 }), "the weights of \(routes.count) destinations add up to 0: no request would be routed")
+        if routes.count > 1, !isAnyWeighted {
+            invalid(
+                path, .array(routes.map { $0["weight"] ?? 0 }),
+                "the weights of \(routes.count) destinations add up to 0: no request would be routed")
         }
     }
 
@@ -181,7 +213,11 @@ extension Validator {
         for (index, subset) in spec.list("subsets").enumerated() {
             let path = "spec.subsets[\(index)]"
             let name = subset["name"]?.string ?? ""
-            if name.isEmpty { required("\(path).name") } else if !names.insert(name).inserted { duplicate("\(path).name", .string(name)) }
+            if name.isEmpty {
+                required("\(path).name")
+            } else if !names.insert(name).inserted {
+                duplicate("\(path).name", .string(name))
+            }
             self.name("\(path).name", subset["name"]) { $0.isEmpty ? nil : Names.label($0) }
             labels("\(path).labels", subset["labels"])
             trafficPolicy(subset["trafficPolicy"], "\(path).trafficPolicy")
@@ -216,8 +252,12 @@ extension Validator {
             hosts(server["hosts"], "\(path).hosts")
             let kind = server["port"]?["protocol"]?.string ?? ""
             port("\(path).port.number", server["port"]?["number"])
-            let known = ["HTTP", "HTTPS", "GRPC", "GRPC-WEB", "HTTP2", "MONGO", "TCP", "TLS", "MYSQL", "REDIS", "HBONE"]
-            if !kind.isEmpty, !known.contains(kind.uppercased()) { unsupported("\(path).port.protocol", .string(kind), known) }
+            let known = [
+                "HTTP", "HTTPS", "GRPC", "GRPC-WEB", "HTTP2", "MONGO", "TCP", "TLS", "MYSQL", "REDIS", "HBONE",
+            ]
+            if !kind.isEmpty, !known.contains(kind.uppercased()) {
+                unsupported("\(path).port.protocol", .string(kind), known)
+            }
             if ["HTTPS", "TLS"].contains(kind.uppercased()), server["tls"] == nil {
                 required("\(path).tls", "server must have TLS settings for HTTPS/TLS protocols")
             }

@@ -32,11 +32,15 @@ struct SchemaConstraints {
     private mutating func check(_ members: JSONObject, _ value: JSON, _ schema: Schema) {
         for name in schema.required where members[name] == nil {
             // Kubernetes' own lists and structs may be left out and are then empty; its checks of kinds say which may not.
-            if !schema.isCustom, let inner = schema.link(name)?.schema, inner.kind == .object || inner.kind == .array { continue }
+            if !schema.isCustom, let inner = schema.link(name)?.schema, inner.kind == .object || inner.kind == .array {
+                continue
+            }
             if !schema.isCustom, name == "value" { continue }
             faults.append(FieldFault(.required, path.text(name)))
         }
-        if let most = schema.maxProperties, members.count > most { fault(.tooMany, nil, "\(members.count): must have at most \(most) entries") }
+        if let most = schema.maxProperties, members.count > most {
+            fault(.tooMany, nil, "\(members.count): must have at most \(most) entries")
+        }
         if let least = schema.minProperties, members.count < least {
             fault(.invalid, value, "must have at least \(least) entries")
         }
@@ -51,7 +55,9 @@ struct SchemaConstraints {
     }
 
     private mutating func check(_ elements: [JSON], _ value: JSON, _ schema: Schema) {
-        if let most = schema.maxItems, elements.count > most { fault(.tooMany, nil, "\(elements.count): must have at most \(most) items") }
+        if let most = schema.maxItems, elements.count > most {
+            fault(.tooMany, nil, "\(elements.count): must have at most \(most) items")
+        }
         if let least = schema.minItems, elements.count < least {
             fault(.invalid, value, "should have at least \(least) items")
         }
@@ -69,7 +75,8 @@ struct SchemaConstraints {
         for (index, element) in elements.enumerated() {
             var key = element
             if schema.listType == .map {
-                key = .object(JSONObject(schema.listMapKeys.compactMap { name in element[name].map { .init(name, $0) } }))
+                key = .object(
+                    JSONObject(schema.listMapKeys.compactMap { name in element[name].map { .init(name, $0) } }))
             }
             if !seen.insert(key).inserted {
                 faults.append(FieldFault(.duplicate, path.text(index), value: key))
@@ -78,7 +85,10 @@ struct SchemaConstraints {
     }
 
     private mutating func check(_ text: String, _ value: JSON, _ schema: Schema) {
-        if let most = schema.maxLength, text.unicodeScalars.count > most { fault(.tooLong, nil, "may not be more than \(most) characters") }
+        if let most = schema.maxLength, text.unicodeScalars.count > most {
+            // A pattern is not tried on text of any length.
+            return fault(.tooLong, nil, "may not be more than \(most) characters")
+        }
         if let least = schema.minLength, text.unicodeScalars.count < least {
             fault(.invalid, value, least == 1 ? "must not be empty" : "should be at least \(least) characters long")
         }

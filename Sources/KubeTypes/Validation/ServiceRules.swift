@@ -12,15 +12,23 @@ extension Validator {
         servicePorts(spec, type, isHeadless: address == "None")
         labels("spec.selector", spec["selector"])
         oneOf("spec.sessionAffinity", spec["sessionAffinity"], ["ClientIP", "None"])
-        if let seconds = spec[path: ["sessionAffinityConfig", "clientIP", "timeoutSeconds"]]?.int, !(1...86_400).contains(seconds) {
-            invalid("spec.sessionAffinityConfig.clientIP.timeoutSeconds", .int(Int64(seconds)), "must be between 1 and 86400, inclusive")
+        if let seconds = spec[path: ["sessionAffinityConfig", "clientIP", "timeoutSeconds"]]?.int,
+            !(1...86_400).contains(seconds)
+        {
+            invalid(
+                "spec.sessionAffinityConfig.clientIP.timeoutSeconds", .int(Int64(seconds)),
+                "must be between 1 and 86400, inclusive")
         }
         if type == "ExternalName" {
-            if !address.isEmpty, address != "None" { forbidden("spec.clusterIP", "may not be set for ExternalName services") }
+            if !address.isEmpty, address != "None" {
+                forbidden("spec.clusterIP", "may not be set for ExternalName services")
+            }
             if spec["externalName"]?.string?.isEmpty ?? true {
                 required("spec.externalName")
             } else {
-                name("spec.externalName", spec["externalName"]) { Names.subdomain($0.hasSuffix(".") ? String($0.dropLast()) : $0) }
+                name("spec.externalName", spec["externalName"]) {
+                    Names.subdomain($0.hasSuffix(".") ? String($0.dropLast()) : $0)
+                }
             }
         } else if address == "None", type != "ClusterIP" {
             invalid("spec.clusterIP", "None", "may not be 'None' for services of type \(type)")
@@ -66,18 +74,28 @@ extension Validator {
         for (index, subset) in object.json.list("subsets").enumerated() {
             for list in ["addresses", "notReadyAddresses"] {
                 for (place, address) in subset.list(list).enumerated() {
-                    name("subsets[\(index)].\(list)[\(place)].ip", address["ip"]) { Names.isAddress($0) ? nil : "must be a valid IP address" }
+                    name("subsets[\(index)].\(list)[\(place)].ip", address["ip"]) {
+                        Names.isAddress($0) ? nil : "must be a valid IP address"
+                    }
                 }
             }
-            for (place, port) in subset.list("ports").enumerated() { self.port("subsets[\(index)].ports[\(place)].port", port["port"]) }
+            for (place, port) in subset.list("ports").enumerated() {
+                self.port("subsets[\(index)].ports[\(place)].port", port["port"])
+            }
         }
     }
 
     mutating func endpointSlice(_ object: KubeObject, old: KubeObject?) {
         let type = object.json["addressType"]?.string ?? ""
-        if type.isEmpty { required("addressType") } else { oneOf("addressType", .string(type), ["FQDN", "IPv4", "IPv6"]) }
+        if type.isEmpty {
+            required("addressType")
+        } else {
+            oneOf("addressType", .string(type), ["FQDN", "IPv4", "IPv6"])
+        }
         let endpoints = object.json.list("endpoints")
-        if endpoints.count > 1000 { add(FieldFault(.tooMany, "endpoints", "\(endpoints.count): must have at most 1000 items")) }
+        if endpoints.count > 1000 {
+            add(FieldFault(.tooMany, "endpoints", "\(endpoints.count): must have at most 1000 items"))
+        }
         for (index, endpoint) in endpoints.enumerated() {
             let path = "endpoints[\(index)].addresses"
             let addresses = endpoint.list("addresses")
@@ -106,11 +124,15 @@ extension Validator {
         }
         func backend(_ backend: JSON?, _ path: String, _ validator: inout Validator) {
             guard let backend else { return validator.required(path) }
-            if backend["service"] == nil, backend["resource"] == nil { return validator.required(path, "must have a service or a resource") }
+            if backend["service"] == nil, backend["resource"] == nil {
+                return validator.required(path, "must have a service or a resource")
+            }
             guard let service = backend["service"] else { return }
             if service["name"]?.string?.isEmpty ?? true { validator.required("\(path).service.name") }
             let port = service["port"]
-            if port?["number"] == nil, port?["name"] == nil { validator.required("\(path).service.port", "a port name or number is required") }
+            if port?["number"] == nil, port?["name"] == nil {
+                validator.required("\(path).service.port", "a port name or number is required")
+            }
             validator.port("\(path).service.port.number", port?["number"])
         }
         if spec["defaultBackend"] != nil { backend(spec["defaultBackend"], "spec.defaultBackend", &self) }
@@ -137,7 +159,9 @@ extension Validator {
         }
         for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
             for (index, rule) in object.spec.list(direction).enumerated() {
-                for (place, port) in rule.list("ports").enumerated() { portOrName("spec.\(direction)[\(index)].ports[\(place)].port", port["port"]) }
+                for (place, port) in rule.list("ports").enumerated() {
+                    portOrName("spec.\(direction)[\(index)].ports[\(place)].port", port["port"])
+                }
                 for (place, peer) in rule.list(peers).enumerated() {
                     let path = "spec.\(direction)[\(index)].\(peers)[\(place)]"
                     if peer.object?.isEmpty ?? true { required(path, "must specify a peer") }

@@ -32,7 +32,8 @@ package struct Structure {
             }
         }
         switch (schema.kind, value) {
-        case (.any, .object(let members)) where !schema.properties.isEmpty || schema.isCustom && !schema.preservesUnknown:
+        case (.any, .object(let members))
+        where !schema.properties.isEmpty || schema.isCustom && !schema.preservesUnknown:
             return fit(members, schema)
         case (.any, _): return nil
         case (.object, .object(let members)): return fit(members, schema)
@@ -68,7 +69,9 @@ package struct Structure {
                 let inner = link.schema
                 if inner.isCustom ? !inner.isNullable : inner.kind != .any {
                     // An entry of a map of strings becomes the empty string, as in Go.
-                    if case .of = schema.additional, schema.properties[member.key] == nil, !inner.isCustom, inner.kind == .string {
+                    if case .of = schema.additional, schema.properties[member.key] == nil, !inner.isCustom,
+                        inner.kind == .string
+                    {
                         if changed == nil { changed = Array(members.members[..<index]) }
                         changed?.append(.init(member.key, ""))
                         continue

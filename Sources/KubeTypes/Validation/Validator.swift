@@ -18,9 +18,9 @@ struct Validator {
         faults.append(FieldFault(.unsupported, path, value: value, "supported values: \(list)"))
     }
 
-    /// Applies a check of `Names` to a string.
+    /// Applies a check of `Names` to a string; an empty one counts as unset.
     mutating func name(_ path: String, _ value: JSON?, _ check: (String) -> String?) {
-        guard let text = value?.string, let fault = check(text) else { return }
+        guard let text = value?.string, !text.isEmpty, let fault = check(text) else { return }
         invalid(path, value, fault)
     }
 
@@ -50,7 +50,9 @@ struct Validator {
     mutating func labels(_ path: String, _ value: JSON?) {
         for entry in value?.object ?? JSONObject() {
             if let fault = Names.qualified(entry.key) { invalid(path, .string(entry.key), fault) }
-            if let text = entry.value.string, let fault = Names.labelValue(text) { invalid("\(path)[\(entry.key)]", entry.value, fault) }
+            if let text = entry.value.string, let fault = Names.labelValue(text) {
+                invalid("\(path)[\(entry.key)]", entry.value, fault)
+            }
         }
     }
 

@@ -11,7 +11,9 @@ extension Validator {
         podTemplate(spec["template"], "spec.template")
         oneOf("spec.template.spec.restartPolicy", spec[path: ["template", "spec", "restartPolicy"]], ["Always"])
         if type.kind == "Deployment" { deployment(spec) }
-        if type.kind == "StatefulSet" { oneOf("spec.podManagementPolicy", spec["podManagementPolicy"], ["OrderedReady", "Parallel"]) }
+        if type.kind == "StatefulSet" {
+            oneOf("spec.podManagementPolicy", spec["podManagementPolicy"], ["OrderedReady", "Parallel"])
+        }
         if let old { immutable("spec.selector", spec["selector"], old.spec["selector"]) }
     }
 
@@ -20,7 +22,9 @@ extension Validator {
         self.selector("spec.selector", selector)
         let isEmpty = selector["matchLabels"]?.object?.isEmpty ?? true && selector.list("matchExpressions").isEmpty
         if isEmpty {
-            return invalid("spec.selector", selector, "empty selector is invalid for \(type.kind.lowercased()): it would own every pod")
+            return invalid(
+                "spec.selector", selector,
+                "empty selector is invalid for \(type.kind.lowercased()): it would own every pod")
         }
         let labels = object.spec[path: ["template", "metadata", "labels"]]
         guard let parsed = try? LabelSelector(selector), !parsed.matches(labels?.stringMap ?? [:]) else { return }
@@ -37,7 +41,9 @@ extension Validator {
         intOrPercent("spec.strategy.rollingUpdate.maxSurge", rolling?["maxSurge"])
         func isZero(_ value: JSON?) -> Bool { value == 0 || value == "0%" }
         if isZero(rolling?["maxUnavailable"]), isZero(rolling?["maxSurge"]) {
-            invalid("spec.strategy.rollingUpdate.maxUnavailable", rolling?["maxUnavailable"], "may not be 0 when `maxSurge` is 0")
+            invalid(
+                "spec.strategy.rollingUpdate.maxUnavailable", rolling?["maxUnavailable"],
+                "may not be 0 when `maxSurge` is 0")
         }
         let ready = spec["minReadySeconds"]?.int ?? 0
         if let deadline = spec["progressDeadlineSeconds"]?.int, deadline <= ready {
@@ -45,10 +51,11 @@ extension Validator {
         }
     }
 
-    /// - Parameter path: where the job's spec stands; in a CronJob it is inside a template.
+    /// `path` is where the job's spec stands; in a CronJob it is inside a template.
     mutating func job(_ json: JSON, old: JSON?, at path: String) {
         let spec = json["spec"] ?? [:]
-        for field in ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"] {
+        for field in ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"]
+        {
             notNegative("\(path).\(field)", spec[field])
         }
         podTemplate(spec["template"], "\(path).template")
@@ -67,7 +74,9 @@ extension Validator {
         if schedule.isEmpty {
             required("spec.schedule")
         } else if !schedule.hasPrefix("@"), schedule.split(separator: " ").count != 5 {
-            invalid("spec.schedule", .string(schedule), "must have five fields (minute hour day month weekday) or be a word such as @hourly")
+            invalid(
+                "spec.schedule", .string(schedule),
+                "must have five fields (minute hour day month weekday) or be a word such as @hourly")
         }
         oneOf("spec.concurrencyPolicy", object.spec["concurrencyPolicy"], ["Allow", "Forbid", "Replace"])
         guard let template = object.spec["jobTemplate"] else { return required("spec.jobTemplate") }

@@ -51,7 +51,10 @@ package enum Base64 {
             group = group << 6 | value
             held += 1
             if held == 4 {
-                out += [UInt8(truncatingIfNeeded: group >> 16), UInt8(truncatingIfNeeded: group >> 8), UInt8(truncatingIfNeeded: group)]
+                out += [
+                    UInt8(truncatingIfNeeded: group >> 16), UInt8(truncatingIfNeeded: group >> 8),
+                    UInt8(truncatingIfNeeded: group),
+                ]
                 (group, held) = (0, 0)
             }
         }

@@ -70,13 +70,14 @@ package struct Quantity: Sendable, Hashable, Comparable, CustomStringConvertible
         // mantissa / 10^fractionDigits * scale, in billionths, rounded away from zero.
         let scaled: Int128
         if suffix.form == .binary {
+            let divisor = Int128(10).power(fractionDigits)
             let (product, overflow) = mantissa.multipliedReportingOverflow(by: suffix.factor)
-            if overflow || product > Self.limit * Int128(10).power(fractionDigits) / Self.unit {
+            if overflow || product / divisor >= Int128(Int64.max) {
                 scaled = Self.limit
             } else {
                 let (large, overflow) = product.multipliedReportingOverflow(by: Self.unit)
-                let divisor = Int128(10).power(fractionDigits)
-                scaled = overflow ? product / divisor * Self.unit : Self.ceilingDivide(large, divisor)
+                scaled =
+                    overflow ? Self.ceilingDivide(product, divisor) * Self.unit : Self.ceilingDivide(large, divisor)
             }
         } else {
             let power = suffix.exponent + 9 - fractionDigits
@@ -156,8 +157,9 @@ package struct Quantity: Sendable, Hashable, Comparable, CustomStringConvertible
         if nano == 0 { return "0" }
         let sign = nano < 0 ? "-" : ""
         let size = Int128(nano.magnitude)
-        if form == .binary, size >= 1024 * Self.unit {
-            var value = Self.ceilingDivide(size, Self.unit)
+        // Below 1024, and where a fraction would be lost, the decimal suffixes are used.
+        if form == .binary, size >= 1024 * Self.unit, size % Self.unit == 0 {
+            var value = size / Self.unit
             var step = 0
             while step < 6, value % 1024 == 0 {
                 value /= 1024

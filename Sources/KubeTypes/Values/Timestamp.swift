@@ -122,7 +122,9 @@ package struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertibl
         guard let year = digits(4), mark("-"), let month = digits(2), mark("-"), let day = digits(2) else { return nil }
         guard mark("Tt "), let hour = digits(2), mark(":"), let minute = digits(2), mark(":"), let second = digits(2)
         else { return nil }
-        let lengths: [Int64] = [31, year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+        let lengths: [Int64] = [
+            31, year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31,
+        ]
         guard (1...12).contains(month), day >= 1, day <= lengths[Int(month) - 1] else { return nil }
         guard hour < 24, minute < 60, second <= 60 else { return nil }
         var nanoseconds: Int32 = 0
