@@ -85,10 +85,12 @@ struct RealNode {
         return conditions.contains { $0["type"]?.string == "Ready" && $0["status"]?.string == "True" }
     }
 
-    /// What was told, for the comment of a failed expectation.
-    func story() async -> Comment {
+    /// Waits for a condition; when it never holds, fails with what the agent told meanwhile.
+    func wait(for condition: () async throws -> Bool, at location: SourceLocation = #_sourceLocation) async throws {
+        if try await eventually(condition) { return }
         let events = (try? await api.list(.events))?.items ?? []
-        return Comment(rawValue: events.compactMap { $0.json["message"]?.string }.joined(separator: "; "))
+        let story = events.compactMap { $0.json["message"]?.string }.joined(separator: "; ")
+        Issue.record("it never came true; the agent told: \(story)", sourceLocation: location)
     }
 
     private func end() async {
@@ -136,7 +138,7 @@ struct RealNodeTests {
                         "initContainers": [sidecar, prepare], "containers": [web], "volumes": [["name": "www", "emptyDir": [:]]],
                         "terminationGracePeriodSeconds": 5,
                     ])
-                #expect(await eventually { await node.isReady("web") }, await node.story())
+                try await node.wait { await node.isReady("web") }
                 let status = await node.pod("web")?.status
                 #expect(status?["podIP"]?.string?.hasPrefix("10.244.1.") == true)
                 #expect(status?["initContainerStatuses"]?[1]?["state"]?["terminated"]?["reason"] == "Completed")
@@ -154,7 +156,7 @@ struct RealNodeTests {
                 #expect(String(decoding: log, as: UTF8.self) == "serving\n")
 
                 try await node.api.delete(.pods, pod.key)
-                #expect(await eventually { await node.pod("web") == nil }, await node.story())
+                try await node.wait { await node.pod("web") == nil }
                 #expect(try await runtime.sandboxes().isEmpty)
                 #expect(FileTree.names(node.configuration.stateDirectory + "/pods") == [])
                 #expect(FileTree.names(node.configuration.runDirectory + "/pods") == [])
@@ -172,14 +174,14 @@ struct RealNodeTests {
                 var web = node.script("web", "exec httpd -f -p 8080 -h /")
                 web["readinessProbe"] = ["tcpSocket": ["port": 8080], "periodSeconds": 1]
                 let pod = try await node.create("web", ["containers": [web]])
-                #expect(await eventually { await node.isReady("web") }, await node.story())
+                try await node.wait { await node.isReady("web") }
                 pid = try await runtime.sandbox(podUID: pod.uid)?.containers.first?.pid ?? 0
                 before = await node.pod("web")?.status
             }
             try await node.withAgent { _, runtime in
                 let uid = try #require(await node.pod("web")?.uid)
                 _ = try await node.create("other", ["containers": [node.script("app", "sleep 1000")]])
-                #expect(await eventually { await node.isReady("other") }, await node.story())
+                try await node.wait { await node.isReady("other") }
                 #expect(try await runtime.sandbox(podUID: uid)?.containers.first?.pid == pid)
                 #expect(await node.pod("web")?.status == before)
             }
@@ -193,7 +195,7 @@ struct RealNodeTests {
                 var web = node.script("web", "exec httpd -f -p 8080 -h /")
                 web["readinessProbe"] = ["httpGet": ["port": 8080, "path": "/bin/true"], "periodSeconds": 1]
                 _ = try await node.create("web", ["containers": [web]], annotations: ["weft.dev/intercept": "true"])
-                #expect(await eventually { await node.isReady("web") }, await node.story())
+                try await node.wait { await node.isReady("web") }
             }
         }
     }
@@ -205,10 +207,9 @@ struct RealNodeTests {
                 var app = node.script("app", "echo run; echo sorry > /dev/termination-log; exit 3")
                 app["terminationMessagePath"] = "/dev/termination-log"
                 _ = try await node.create("app", ["containers": [app]])
-                let isLooping = await eventually {
+                try await node.wait {
                     await node.pod("app")?.status["containerStatuses"]?[0]?["state"]?["waiting"]?["reason"] == "CrashLoopBackOff"
                 }
-                #expect(isLooping, await node.story())
                 let pod = try #require(await node.pod("app"))
                 let last = pod.status["containerStatuses"]?[0]?["lastState"]?["terminated"]
                 #expect(last?["exitCode"] == 3)
