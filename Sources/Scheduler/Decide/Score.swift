@@ -7,6 +7,8 @@ package func scores(_ pod: PodInfo, _ nodes: [NodeInfo], _ facts: TopologyFacts)
     let disliked = nodes.map { node in node.taints.count { $0.effect == .preferNoSchedule && !pod.tolerates($0) } }
     let mostDisliked = disliked.max() ?? 0
     let company = facts.wishes.isEmpty ? [] : nodes.map { node in wishes(facts, node) }
+    let leastCompany = company.min() ?? 0
+    let mostCompany = company.max() ?? 0
     let spreads = spreadCosts(pod, nodes, facts)
     let mostSpread = spreads.max() ?? 0
     let demand = NodeInfo.weight(of: pod)
@@ -16,8 +18,8 @@ package func scores(_ pod: PodInfo, _ nodes: [NodeInfo], _ facts: TopologyFacts)
         if mostOwned > 0 { score += 2 * 100 * (mostOwned - owned[index]) / mostOwned }
         if mostWanted > 0 { score += 2 * 100 * wanted[index] / mostWanted }
         if mostDisliked > 0 { score += 3 * 100 * (mostDisliked - disliked[index]) / mostDisliked }
-        if let least = company.min(), let most = company.max(), most > least {
-            score += 2 * 100 * (company[index] - least) / (most - least)
+        if mostCompany > leastCompany {
+            score += 2 * 100 * (company[index] - leastCompany) / (mostCompany - leastCompany)
         }
         if mostSpread > 0 { score += 2 * 100 * (mostSpread - spreads[index]) / mostSpread }
         score += imageLocality(pod, node)
