@@ -15,8 +15,14 @@ struct FakeNode: Sendable {
     func register() async throws {
         var node = KubeObject(apiVersion: "v1", kind: "Node", name: name)
         node.labels["kubernetes.io/hostname"] = name
-        let made = try await api.create(.nodes, node)
-        var ready = made
+        let key = node.key
+        do throws(APIFailure) {
+            _ = try await api.create(.nodes, node)
+        } catch {
+            guard error.alreadyExists else { throw error }
+        }
+        var ready = try await api.get(.nodes, key)
+        ready.resourceVersion = ""  // the node's controller may have written meanwhile
         ready.status = [
             "allocatable": ["cpu": "4", "memory": "8Gi", "pods": "110"],
             "conditions": [["type": "Ready", "status": "True", "reason": "KubeletReady"]],
@@ -49,12 +55,21 @@ struct FakeNode: Sendable {
     }
 }
 
-/// Runs an API server with its store, all controllers, the scheduler and two nodes while `body` runs.
-func withControlPlane(_ body: (InProcessAPI) async throws -> Void) async throws {
+/// A state directory that is gone after `body`.
+func withStateDirectory(_ body: (String) async throws -> Void) async throws {
     var template = Array("/tmp/weft-control-XXXXXX".utf8CString)
     try #require(mkdtemp(&template) != nil)
     let directory = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     defer { removeTree(directory) }
+    try await body(directory)
+}
+
+func withControlPlane(_ body: (InProcessAPI) async throws -> Void) async throws {
+    try await withStateDirectory { try await withControlPlane(in: $0, body) }
+}
+
+/// Runs an API server with its store, all controllers, the scheduler and two nodes while `body` runs, then ends them where they are.
+func withControlPlane(in directory: String, _ body: (InProcessAPI) async throws -> Void) async throws {
     let server = try await APIServer.start(APIServerConfiguration(stateDirectory: directory, listeners: []))
     let user = server.api(as: .component("tests"))
     let api = server.api(as: .component("controllers"))

@@ -128,3 +128,35 @@ func collection() async throws {
         }
     }
 }
+
+@Test("a control plane that ends in the middle of a rollout goes on where it was, with no pod or set too many")
+func restarted() async throws {
+    try await withStateDirectory { directory in
+        try await withControlPlane(in: directory) { api in
+            _ = try await api.create(.namespaces, namespace("demo"))
+            _ = try await api.create(.deployments, deployment(replicas: 6, image: "example.test/app:1"))
+            #expect(try await eventually { try await !api.list(.pods, namespace: "demo", .all).items.isEmpty })
+        }
+        for image in ["example.test/app:2", "example.test/app:3"] {
+            try await withControlPlane(in: directory) { api in
+                try await change(api, .deployments, web) { object in
+                    var containers = object.spec["template"]?["spec"]?["containers"]?.array ?? []
+                    containers[0]["image"] = .string(image)
+                    object.json[path: ["spec", "template", "spec", "containers"]] = .array(containers)
+                }
+                #expect(
+                    try await eventually {
+                        let sets = try await api.list(.replicaSets, namespace: "demo", .all).items
+                        return sets.contains { $0[ReplicaSet.template]?["spec"]?["containers"]?[0]?["image"]?.string == image }
+                    })
+            }
+        }
+        try await withControlPlane(in: directory) { api in
+            #expect(try await eventually { isRolledOut(try await api.get(.deployments, web)) })
+            #expect(try await eventually { try await api.list(.pods, namespace: "demo", .all).items.count == 6 })
+            let sets = try await api.list(.replicaSets, namespace: "demo", .all).items
+            #expect(sets.count == 3)
+            #expect(Set(sets.map { $0.annotations["deployment.kubernetes.io/revision"] }) == ["1", "2", "3"])
+        }
+    }
+}
