@@ -42,19 +42,22 @@ extension MemoryAPI {
     static let types = Dictionary(MeshState.watched.map { ("\($0.apiVersion)/\($0.kind)", $0) }) { $1 }
 
     func apply(file: String) throws {
-        var bytes: [UInt8] = []
-        let opened = try #require(fopen("\(Self.root)/\(file)", "r"))
-        defer { fclose(opened) }
-        var space = [UInt8](repeating: 0, count: 65536)
-        while case let count = fread(&space, 1, space.count, opened), count > 0 { bytes += space.prefix(count) }
-        for document in try yamlDocuments(String(decoding: bytes, as: UTF8.self)) {
-            var object = KubeObject(document.json)
+        for var object in try Self.objects(file: file) {
             guard let type = Self.types["\(object.apiVersion)/\(object.kind)"] else { continue }
             if type == .services {
                 object.json[path: ["spec", "clusterIP"]] = .string("10.96.0.\(object.name.utf8.count)")
             }
             seed(type, object)
         }
+    }
+
+    static func objects(file: String) throws -> [KubeObject] {
+        var bytes: [UInt8] = []
+        let opened = try #require(fopen("\(root)/\(file)", "r"))
+        defer { fclose(opened) }
+        var space = [UInt8](repeating: 0, count: 65536)
+        while case let count = fread(&space, 1, space.count, opened), count > 0 { bytes += space.prefix(count) }
+        return try yamlDocuments(String(decoding: bytes, as: UTF8.self)).map { KubeObject($0.json) }
     }
 
     /// A running pod with a sidecar, an endpoint of the service of its name (and of `catalog`).

@@ -21,7 +21,9 @@ import Testing
         let configuration = try #require(program.state.configuration)
         #expect(configuration.workload.principal == "spiffe://cluster.local/ns/demo/sa/frontend")
         #expect(configuration.servicePorts.count == 4)
-        try await eventually("consent to the first generation") { mesh.control.proxyStatuses().first?.isCurrent == true }
+        try await eventually("consent to the first generation") {
+            mesh.control.proxyStatuses().first?.isCurrent == true
+        }
 
         try mesh.api.apply(file: "policies/examples/canary/route.yaml")
         try await eventually("the weights of the route") {
