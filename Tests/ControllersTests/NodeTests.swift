@@ -157,3 +157,20 @@ func strandedPods() async throws {
         group.cancelAll()
     }
 }
+
+@Test("events go after an hour, and the oldest when there are too many")
+func eventsExpire() async throws {
+    func event(_ name: String, secondsAgo: Int) -> KubeObject {
+        var event = KubeObject(apiVersion: "v1", kind: "Event", namespace: "demo", name: name)
+        event[Event.lastTimestamp] = now + .seconds(-secondsAgo)
+        return event
+    }
+    let events = [event("new", secondsAgo: 10), event("old", secondsAgo: 3600), event("older", secondsAgo: 7200), event("mid", secondsAgo: 600)]
+    #expect(expiredEvents(events, now: now).map(\.name) == ["older", "old"])
+    #expect(expiredEvents(events, now: now, most: 1).map(\.name) == ["older", "old", "mid"])
+    let api = MemoryAPI()
+    for event in events { api.seed(.events, event) }
+    let controller = EventExpiryController(ControlPlane(api: api, informers: InformerSet(api), now: { now }))
+    #expect(try await controller.reconcile(ObjectKey(name: "all")) == .after(.seconds(300)))
+    #expect(try await api.list(.events).items.map(\.name) == ["mid", "new"])
+}
