@@ -121,7 +121,17 @@ struct ClusterProcess {
             return NodeAgent(
                 configuration: configuration, api: api, runtime: runtime, network: try NodePodNetwork(fabric, node: node),
                 meshSockets: MeshControlSockets(mesh: mesh),
-                barrier: EndpointWithdrawal.barrier(api, propagation: .milliseconds(200)), logger: Logger(label: "node/\(node.name)"))
+                barrier: barrier(api, mesh), logger: Logger(label: "node/\(node.name)"))
+        }
+    }
+
+    /// A pod stops when the nodes have had time to follow its endpoints, and every proxy has answered that it did.
+    private func barrier(_ api: any KubeAPI, _ mesh: MeshControl) -> TerminationBarrier {
+        let nodes = EndpointWithdrawal.barrier(api, propagation: .milliseconds(200))
+        return { pod, deadline in
+            async let proxies: Void = mesh.waitUntilWithdrawn(pod, deadline: deadline)
+            await nodes(pod, deadline)
+            await proxies
         }
     }
 
