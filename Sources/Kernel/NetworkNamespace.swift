@@ -65,7 +65,8 @@ package enum NetworkNamespace {
     package static func perform<Value: Sendable>(
         in path: String, _ body: @escaping @Sendable () throws(SystemCallFailed) -> Value
     ) async throws(SystemCallFailed) -> Value {
-        let result = await withCheckedContinuation { (done: CheckedContinuation<Result<Value, SystemCallFailed>, Never>) in
+        let result = await withCheckedContinuation {
+            (done: CheckedContinuation<Result<Value, SystemCallFailed>, Never>) in
             let started = newThread {
                 let result: Result<Value, SystemCallFailed>
                 do throws(SystemCallFailed) {

@@ -120,7 +120,9 @@ package final class ServiceNetworkAgent: Sendable {
     /// Reads what is pending from the caches; changes the names at once, and says what the rules need.
     private func take(_ seen: Pending, into table: inout ServiceTable) -> RuleChanges {
         var touched: Set<ObjectKey> = []
-        for key in seen.services { touched.formUnion(table.set(service: key, services.cache[key].map(ServiceModel.init))) }
+        for key in seen.services {
+            touched.formUnion(table.set(service: key, services.cache[key].map(ServiceModel.init)))
+        }
         for key in seen.slices { touched.formUnion(table.set(slice: key, slices.cache[key].map(SliceModel.init))) }
         var changes = RuleChanges()
         for key in touched.sorted() {

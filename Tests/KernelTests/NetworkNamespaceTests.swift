@@ -47,7 +47,9 @@ private struct Scratch: ~Copyable {
         let scratch = try Scratch()
         let path = scratch.path("a")
         try SmallFile.write("", to: path)
-        #expect(throws: SystemCallFailed.self) { _ = try NamespaceSocket.listen(IPv4Address(127, 0, 0, 1), port: 0, inNamespace: path) }
+        #expect(throws: SystemCallFailed.self) {
+            _ = try NamespaceSocket.listen(IPv4Address(127, 0, 0, 1), port: 0, inNamespace: path)
+        }
         #expect(throws: SystemCallFailed.self) { try NetworkNamespace.run(in: scratch.path("b")) { 1 } }
         #expect(try NetworkNamespace.create(at: path), "a file left by a crash before the mount is taken over")
     }
@@ -82,7 +84,8 @@ private struct Scratch: ~Copyable {
         let eth0 = try right.requireLink(named: "eth0")
         try right.setUp(eth0)
         try right.addAddress(IPv4Range(there, prefixLength: 32), to: eth0)
-        try right.putRoute(Route(IPv4Range(IPv4Address(0, 0, 0, 0), prefixLength: 0), .gateway(here.address, link: eth0.index)))
+        try right.putRoute(
+            Route(IPv4Range(IPv4Address(0, 0, 0, 0), prefixLength: 0), .gateway(here.address, link: eth0.index)))
 
         let listener = try NamespaceSocket.listen(there, port: 0, inNamespace: b)
         let port = NamespaceSocket.localPort(of: listener)
@@ -102,6 +105,8 @@ private struct Scratch: ~Copyable {
     @Test("an IPv4 address is four plain numbers", arguments: ["10.0.0.1", "0.0.0.0", "255.255.255.255"])
     func addresses(text: String) { #expect(IPv4Address(text)?.description == text) }
 
-    @Test("what is no IPv4 address is refused", arguments: ["", "1.2.3", "1.2.3.4.5", "01.2.3.4", "256.1.1.1", "1..2.3", "1.2.3.", "a.b.c.d"])
+    @Test(
+        "what is no IPv4 address is refused",
+        arguments: ["", "1.2.3", "1.2.3.4.5", "01.2.3.4", "256.1.1.1", "1..2.3", "1.2.3.", "a.b.c.d"])
     func notAddresses(text: String) { #expect(IPv4Address(text) == nil) }
 }

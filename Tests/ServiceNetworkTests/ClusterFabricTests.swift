@@ -37,7 +37,9 @@ import Testing
     func unreachable() async throws {
         try await TestCluster.with(nodes: 2) { cluster in
             let pod = try await cluster.pod("a", on: 1)
-            let nowhere = ["10.244.1.99", "10.244.2.99", "10.244.77.1", "10.245.0.99", "192.0.2.1", "8.8.8.8", "172.17.0.1"]
+            let nowhere = [
+                "10.244.1.99", "10.244.2.99", "10.244.77.1", "10.245.0.99", "192.0.2.1", "8.8.8.8", "172.17.0.1",
+            ]
             let start = ContinuousClock.now
             for text in nowhere {
                 let address = try #require(IPv4Address(text))
@@ -45,7 +47,9 @@ import Testing
                     let outcome = try await Client.tcp(address, 80, in: place, timeout: 5000)
                     let refusals: [Outcome] = [.refused, .failed(EHOSTUNREACH), .failed(ENETUNREACH)]
                     #expect(refusals.contains(outcome), "\(text) from \(place): \(outcome)")
-                    if place == pod.namespace { #expect(outcome == .refused, "a reset, which even a blocking connect sees") }
+                    if place == pod.namespace {
+                        #expect(outcome == .refused, "a reset, which even a blocking connect sees")
+                    }
                     let datagram = try await Client.udp(address, 80, in: place, timeout: 5000)
                     #expect(refusals.contains(datagram), "UDP \(text) from \(place): \(datagram)")
                 }

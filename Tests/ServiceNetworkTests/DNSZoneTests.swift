@@ -14,7 +14,9 @@ import Wire
             ranges: ["10.96.0.0/16", "10.244.0.0/16"].compactMap(IPv4Range.init))
         zone.isComplete = true
         let web = ServiceModel(
-            Manifest.service("web", address: "10.96.3.4", ports: [Manifest.port(80, name: "http"), Manifest.port(53, name: "dns", "UDP")]))
+            Manifest.service(
+                "web", address: "10.96.3.4",
+                ports: [Manifest.port(80, name: "http"), Manifest.port(53, name: "dns", "UDP")]))
         zone.set(service: web.key, web, [])
         let database = ServiceModel(Manifest.service("db", address: "None", ports: [Manifest.port(5432, name: "sql")]))
         let slice = SliceModel(
@@ -26,10 +28,13 @@ import Wire
                 ]))
         zone.set(service: database.key, database, [slice])
         let outside = ServiceModel(
-            Manifest.service("out", address: nil, ports: [], ["type": "ExternalName", "externalName": "www.example.com"]))
+            Manifest.service(
+                "out", address: nil, ports: [], ["type": "ExternalName", "externalName": "www.example.com"]))
         zone.set(service: outside.key, outside, [])
         let alias = ServiceModel(
-            Manifest.service("alias", address: nil, ports: [], ["type": "ExternalName", "externalName": "web.demo.svc.cluster.local"]))
+            Manifest.service(
+                "alias", address: nil, ports: [],
+                ["type": "ExternalName", "externalName": "web.demo.svc.cluster.local"]))
         zone.set(service: alias.key, alias, [])
         zone.set(pod: ObjectKey(namespace: "demo", name: "p"), [IPv4Address(10, 244, 1, 77)])
         zone.set(pod: ObjectKey(namespace: "demo", name: "db-0"), [IPv4Address(10, 244, 1, 5)])
@@ -38,14 +43,17 @@ import Wire
     private func ask(_ name: String, _ type: DNSType) throws -> DNSAnswer {
         zone.answer(DNSQuestion(name: try #require(DNSName(name)), type: type))
     }
-    private func data(_ name: String, _ type: DNSType) throws -> Set<DNSData> { Set(try ask(name, type).answers.map(\.data)) }
+    private func data(_ name: String, _ type: DNSType) throws -> Set<DNSData> {
+        Set(try ask(name, type).answers.map(\.data))
+    }
     private func name(_ text: String) throws -> DNSName { try #require(DNSName(text)) }
 
     @Test("a service with an address has A, SRV for each named port with the address beside it, and PTR")
     func cluster() throws {
         let web = try name("web.demo.svc.cluster.local")
         #expect(try data("WEB.demo.svc.Cluster.local", .a) == [.a(0x0a60_0304)])
-        #expect(try ask("WEB.demo.svc.cluster.local", .a).answers[0].name.description.hasPrefix("WEB"), "the asker's case")
+        #expect(
+            try ask("WEB.demo.svc.cluster.local", .a).answers[0].name.description.hasPrefix("WEB"), "the asker's case")
         let srv = try ask("_http._tcp.web.demo.svc.cluster.local", .srv)
         #expect(srv.answers.map(\.data) == [.srv(DNSService(weight: 100, port: 80, target: web))])
         #expect(srv.additionals.map(\.data) == [.a(0x0a60_0304)])
@@ -90,7 +98,10 @@ import Wire
         let absent = try ask("nobody.demo.svc.cluster.local", .a)
         #expect(absent.code == .noSuchName)
         #expect(absent.authorities.map(\.type) == [.soa])
-        for present in ["web.demo.svc.cluster.local", "demo.svc.cluster.local", "_tcp.web.demo.svc.cluster.local", "svc.cluster.local"] {
+        for present in [
+            "web.demo.svc.cluster.local", "demo.svc.cluster.local", "_tcp.web.demo.svc.cluster.local",
+            "svc.cluster.local",
+        ] {
             let empty = try ask(present, .aaaa)
             #expect(empty.code == .noError, "\(present) exists")
             #expect(empty.answers.isEmpty)
@@ -104,7 +115,8 @@ import Wire
     func changes() throws {
         var changed = self
         let key = ObjectKey(namespace: "demo", name: "web")
-        let moved = ServiceModel(Manifest.service("web", address: "10.96.9.9", ports: [Manifest.port(80, name: "http")]))
+        let moved = ServiceModel(
+            Manifest.service("web", address: "10.96.9.9", ports: [Manifest.port(80, name: "http")]))
         changed.zone.set(service: key, moved, [])
         #expect(try changed.data("web.demo.svc.cluster.local", .a) == [.a(0x0a60_0909)])
         #expect(try changed.ask("4.3.96.10.in-addr.arpa", .ptr).code == .noSuchName)
@@ -115,7 +127,9 @@ import Wire
         #expect(
             try changed.data("5.1.244.10.in-addr.arpa", .ptr) == [.ptr(try name("10-244-1-5.demo.pod.cluster.local"))],
             "the pod's own name is left")
-        for service in ["out", "alias"] { changed.zone.set(service: ObjectKey(namespace: "demo", name: service), nil, []) }
+        for service in ["out", "alias"] {
+            changed.zone.set(service: ObjectKey(namespace: "demo", name: service), nil, [])
+        }
         #expect(try changed.ask("demo.svc.cluster.local", .a).code == .noSuchName, "nothing is below it any more")
     }
 
@@ -155,9 +169,13 @@ import Wire
         #expect(try respond(query).code == .refused)
         query = .query(id: 9, web, .a)
         query.isResponse = true
-        #expect(DNSResponder.respond(to: query.composed(), overTCP: false) { zone.answer($0) } == nil, "two servers could talk for ever")
+        #expect(
+            DNSResponder.respond(to: query.composed(), overTCP: false) { zone.answer($0) } == nil,
+            "two servers could talk for ever")
         #expect(DNSResponder.respond(to: [1, 2, 3], overTCP: false) { zone.answer($0) } == nil)
-        let garbled = DNSResponder.respond(to: [0, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xff], overTCP: false) { zone.answer($0) }
+        let garbled = DNSResponder.respond(to: [0, 9, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xff], overTCP: false) {
+            zone.answer($0)
+        }
         #expect(try DNSMessage(parsing: try #require(garbled)).code == .formatError)
     }
 }

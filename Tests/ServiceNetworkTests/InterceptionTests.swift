@@ -53,12 +53,14 @@ import Testing
     func inbound() async throws {
         try await Self.withPods(Interception()) { (meshed, other) async throws in
             let caught = try await Client.tcp(meshed.address, 8080, in: other.namespace)
-            #expect(caught == .answer(name: "inbound", source: "\(other.address)", destination: "\(meshed.address):8080"))
+            #expect(
+                caught == .answer(name: "inbound", source: "\(other.address)", destination: "\(meshed.address):8080"))
             #expect(try await Client.tcp(meshed.address, 15021, in: other.namespace).name == "health")
             #expect(try await Client.tcp(meshed.address, 8080, in: meshed.namespace, user: 1337).name == "app")
             #expect(try await Client.tcp(meshed.address, 8080, in: meshed.namespace, mark: 0x539).name == "app")
             for port: UInt16 in [15001, 15006] {
-                #expect(try await Client.tcp(meshed.address, port, in: other.namespace) == .refused, "the proxy's own port")
+                #expect(
+                    try await Client.tcp(meshed.address, port, in: other.namespace) == .refused, "the proxy's own port")
             }
         }
     }
@@ -84,7 +86,8 @@ import Testing
         try await TestCluster.with(nodes: 1) { cluster in
             let pod = try await cluster.pod("a", on: 1, Interception())
             let servers = [
-                try Answerer("old", in: pod.namespace, port: 15001), try Answerer("new", in: pod.namespace, port: 16001),
+                try Answerer("old", in: pod.namespace, port: 15001),
+                try Answerer("new", in: pod.namespace, port: 16001),
             ]
             let nowhere = IPv4Address(10, 96, 5, 5)
             #expect(try await Client.tcp(nowhere, 80, in: pod.namespace).name == "old")

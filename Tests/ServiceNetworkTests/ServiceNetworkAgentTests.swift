@@ -72,7 +72,9 @@ struct LiveCluster {
     private static func names(_ count: Int, from namespace: String, udp: Bool = false) async throws -> [String: Int] {
         var names: [String: Int] = [:]
         for _ in 0..<count {
-            let outcome = udp ? try await Client.udp(address, 80, in: namespace) : try await Client.tcp(address, 80, in: namespace)
+            let outcome =
+                udp
+                ? try await Client.udp(address, 80, in: namespace) : try await Client.tcp(address, 80, in: namespace)
             names[outcome.name ?? outcome.description, default: 0] += 1
         }
         return names
@@ -84,7 +86,9 @@ struct LiveCluster {
             live.put(Self.service())
             live.put(slice: Self.slice(pods))
             for place in [pods[0].namespace, live.cluster.namespace(1), live.cluster.namespace(2)] {
-                let first = try await live.eventually({ try await Client.tcp(Self.address, 80, in: place) }) { $0.name != nil }
+                let first = try await live.eventually({ try await Client.tcp(Self.address, 80, in: place) }) {
+                    $0.name != nil
+                }
                 #expect(first.name != nil, "\(first)")
             }
             let names = try await Self.names(60, from: pods[0].namespace)
@@ -110,7 +114,8 @@ struct LiveCluster {
             live.put(Self.service())
             let places = [pods[0].namespace, live.cluster.namespace(1)]
             for place in places {
-                let none = try await live.eventually({ try await Client.tcp(Self.address, 80, in: place, timeout: 200) }) { $0 == .refused }
+                let none = try await live.eventually({ try await Client.tcp(Self.address, 80, in: place, timeout: 200) }
+                ) { $0 == .refused }
                 #expect(none == .refused)
                 // A node's own datagram is refused before it is sent.
                 let datagram = place == places[0] ? Outcome.refused : .failed(EPERM)
@@ -121,10 +126,14 @@ struct LiveCluster {
                 #expect(try await Client.udp(IPv4Address(10, 96, 200, 200), 80, in: place) == datagram)
             }
             live.put(slice: Self.slice([pods[2]]))
-            let found = try await live.eventually({ try await Client.tcp(Self.address, 80, in: pods[0].namespace) }) { $0.name == "c" }
+            let found = try await live.eventually({ try await Client.tcp(Self.address, 80, in: pods[0].namespace) }) {
+                $0.name == "c"
+            }
             #expect(found.name == "c")
             try await live.api.delete(.services, ObjectKey(namespace: "demo", name: "web"))
-            let gone = try await live.eventually({ try await Client.tcp(Self.address, 80, in: pods[0].namespace) }) { $0 == .refused }
+            let gone = try await live.eventually({ try await Client.tcp(Self.address, 80, in: pods[0].namespace) }) {
+                $0 == .refused
+            }
             #expect(gone == .refused)
         }
     }
@@ -152,7 +161,9 @@ struct LiveCluster {
 
             // Its own goes: it gets another and keeps that.
             live.put(slice: Self.slice(pods.filter { $0.uid != kept }))
-            let moved = try await live.eventually({ try await Client.tcp(Self.address, 80, in: client) }) { $0.name != kept && $0.name != nil }
+            let moved = try await live.eventually({ try await Client.tcp(Self.address, 80, in: client) }) {
+                $0.name != kept && $0.name != nil
+            }
             #expect(try await Self.names(20, from: client) == [moved.name ?? "": 20])
         }
     }
@@ -165,10 +176,14 @@ struct LiveCluster {
             let addresses = live.cluster.fabric.addresses
             for node in 1...2 {
                 for place in [live.cluster.fabric.namespace, pods[1].namespace, live.cluster.namespace(node)] {
-                    let outcome = try await live.eventually({ try await Client.tcp(addresses.node(node), 30080, in: place) }) { $0.name == "a" }
+                    let outcome = try await live.eventually({
+                        try await Client.tcp(addresses.node(node), 30080, in: place)
+                    }) { $0.name == "a" }
                     #expect(outcome.name == "a", "node \(node) from \(place): \(outcome)")
                 }
-                #expect(try await Client.tcp(IPv4Address(127, 0, 0, 1), 30080, in: live.cluster.namespace(node)) == .refused)
+                #expect(
+                    try await Client.tcp(IPv4Address(127, 0, 0, 1), 30080, in: live.cluster.namespace(node)) == .refused
+                )
             }
         }
     }
@@ -178,11 +193,14 @@ struct LiveCluster {
         try await Self.withPods { (live, pods) async throws in
             live.put(Self.service())
             live.put(slice: Self.slice(pods))
-            _ = try await live.eventually({ try await Client.tcp(Self.address, 80, in: pods[0].namespace) }) { $0.name != nil }
+            _ = try await live.eventually({ try await Client.tcp(Self.address, 80, in: pods[0].namespace) }) {
+                $0.name != nil
+            }
             let before = await live.agents[0].work
             async let churned: Void = {
                 for round in 0..<150 {
-                    live.put(slice: Self.slice(round % 3 == 0 ? [pods[0]] : round % 3 == 1 ? pods : [pods[2], pods[1]]))
+                    live.put(
+                        slice: Self.slice(round % 3 == 0 ? [pods[0]] : round % 3 == 1 ? pods : [pods[2], pods[1]]))
                     try await Task.sleep(for: .milliseconds(4))
                 }
             }()
@@ -201,7 +219,9 @@ struct LiveCluster {
             live.put(Self.service())
             live.put(slice: Self.slice([pods[1]]))
             let client = pods[0].namespace
-            func ask() async throws -> Outcome { try await Client.udp(Self.address, 80, in: client, from: 5555, timeout: 300) }
+            func ask() async throws -> Outcome {
+                try await Client.udp(Self.address, 80, in: client, from: 5555, timeout: 300)
+            }
             #expect(try await live.eventually(ask) { $0.name == "b" }.name == "b")
             live.put(slice: Self.slice([pods[2]]))
             #expect(try await live.eventually(ask) { $0.name == "c" }.name == "c")
@@ -239,16 +259,23 @@ struct LiveCluster {
             let api = MemoryAPI()
             for index in 0..<1000 {
                 let address = "10.96.\(1 + index / 250).\(1 + index % 250)"
-                api.seed(.services, Manifest.service("s\(index)", address: address, ports: [Manifest.port(80, name: "http")]))
-                let endpoints = (0..<3).map { Manifest.endpoint("10.244.\(50 + (index * 3 + $0) / 250).\(1 + (index * 3 + $0) % 250)") }
-                api.seed(.endpointSlices, Manifest.slice("s\(index)", ports: [Manifest.port(8080, name: "http")], endpoints))
+                api.seed(
+                    .services, Manifest.service("s\(index)", address: address, ports: [Manifest.port(80, name: "http")])
+                )
+                let endpoints = (0..<3).map {
+                    Manifest.endpoint("10.244.\(50 + (index * 3 + $0) / 250).\(1 + (index * 3 + $0) % 250)")
+                }
+                api.seed(
+                    .endpointSlices, Manifest.slice("s\(index)", ports: [Manifest.port(8080, name: "http")], endpoints))
             }
             let agent = try ServiceNetworkAgent(cluster.fabric, node: cluster.fabric.nodes[0], api: api)
             try await withThrowingTaskGroup { tasks in
                 tasks.addTask { try? await agent.run() }
                 defer { tasks.cancelAll() }
                 let deadline = ContinuousClock.now + .seconds(20)
-                while await agent.work.transactions == 0, ContinuousClock.now < deadline { try await Task.sleep(for: .milliseconds(5)) }
+                while await agent.work.transactions == 0, ContinuousClock.now < deadline {
+                    try await Task.sleep(for: .milliseconds(5))
+                }
                 let loaded = await agent.work
                 #expect(loaded.transactions <= 3)
                 #expect(try await Self.elements("dispatch", cluster) == 1000)
@@ -256,7 +283,9 @@ struct LiveCluster {
 
                 let endpoints = [Manifest.endpoint("10.244.99.1"), Manifest.endpoint("10.244.99.2")]
                 api.seed(.endpointSlices, Manifest.slice("s7", ports: [Manifest.port(8080, name: "http")], endpoints))
-                while await agent.work == loaded, ContinuousClock.now < deadline { try await Task.sleep(for: .milliseconds(5)) }
+                while await agent.work == loaded, ContinuousClock.now < deadline {
+                    try await Task.sleep(for: .milliseconds(5))
+                }
                 let changed = await agent.work
                 #expect(changed.transactions - loaded.transactions == 1)
                 #expect(changed.commands - loaded.commands <= 6)

@@ -8,11 +8,14 @@ import Wire
 @Suite struct ServiceRulesTests {
     private static let scope = RuleScope(
         nodeName: "node-1", nodeAddresses: [IPv4Address(10, 245, 0, 11)],
-        serviceRange: IPv4Range(IPv4Address(10, 96, 0, 0), prefixLength: 16), ownServiceAddresses: [IPv4Address(10, 96, 0, 10)])
+        serviceRange: IPv4Range(IPv4Address(10, 96, 0, 0), prefixLength: 16),
+        ownServiceAddresses: [IPv4Address(10, 96, 0, 10)])
 
     private static func slice(_ service: String, _ addresses: [String], node: String = "node-1") -> SliceModel {
         SliceModel(
-            Manifest.slice(service, ports: [Manifest.port(8080, name: "http")], addresses.map { Manifest.endpoint($0, node: node) }))
+            Manifest.slice(
+                service, ports: [Manifest.port(8080, name: "http")], addresses.map { Manifest.endpoint($0, node: node) }
+            ))
     }
     private static func service(_ name: String, _ address: String) -> ServiceModel {
         ServiceModel(Manifest.service(name, address: address, ports: [Manifest.port(80, name: "http")]))
@@ -60,7 +63,11 @@ import Wire
             let slice = SliceModel(Manifest.slice("web", ports: [Manifest.port(8080, name: "http")], endpoints))
             return Self.service("web", "10.96.1.1").frontends([slice], Self.scope)[frontend]?.backends.count ?? -1
         }
-        #expect(backends([("10.244.1.2", ["ready": true]), ("10.244.1.3", ["ready": false, "serving": true, "terminating": true])]) == 1)
+        #expect(
+            backends([
+                ("10.244.1.2", ["ready": true]),
+                ("10.244.1.3", ["ready": false, "serving": true, "terminating": true]),
+            ]) == 1)
         #expect(backends([("10.244.1.3", ["ready": false, "serving": true, "terminating": true])]) == 1)
         #expect(backends([("10.244.1.3", ["ready": false, "serving": false, "terminating": true])]) == 0)
         #expect(backends([("10.244.1.3", ["ready": false, "serving": true, "terminating": false])]) == 0)
@@ -70,16 +77,25 @@ import Wire
     @Test("node ports are open at the node's addresses and masquerade, unless traffic stays local")
     func nodePorts() throws {
         let node = Frontend(address: IPv4Address(10, 245, 0, 11), transport: .tcp, port: 30080)
-        let slices = [Self.slice("web", ["10.244.1.2"]), SliceModel(
-            Manifest.slice("web", suffix: "b", ports: [Manifest.port(8080, name: "http")], [Manifest.endpoint("10.244.2.2", node: "node-2")]))]
+        let slices = [
+            Self.slice("web", ["10.244.1.2"]),
+            SliceModel(
+                Manifest.slice(
+                    "web", suffix: "b", ports: [Manifest.port(8080, name: "http")],
+                    [Manifest.endpoint("10.244.2.2", node: "node-2")])),
+        ]
         let ports = [Manifest.port(80, name: "http", nodePort: 30080)]
         let anywhere = ServiceModel(Manifest.service("web", address: "10.96.1.1", ports: ports, ["type": "NodePort"]))
         #expect(anywhere.frontends(slices, Self.scope)[node]?.masquerades == true)
         #expect(anywhere.frontends(slices, Self.scope)[node]?.backends.count == 2)
         let local = ServiceModel(
-            Manifest.service("web", address: "10.96.1.1", ports: ports, ["type": "NodePort", "externalTrafficPolicy": "Local"]))
+            Manifest.service(
+                "web", address: "10.96.1.1", ports: ports, ["type": "NodePort", "externalTrafficPolicy": "Local"]))
         #expect(local.frontends(slices, Self.scope)[node]?.masquerades == false)
-        #expect(local.frontends(slices, Self.scope)[node]?.backends == [Backend(address: IPv4Address(10, 244, 1, 2), port: 8080)])
+        #expect(
+            local.frontends(slices, Self.scope)[node]?.backends == [
+                Backend(address: IPv4Address(10, 244, 1, 2), port: 8080)
+            ])
         let inside = Frontend(address: IPv4Address(10, 96, 1, 1), transport: .tcp, port: 80)
         #expect(local.frontends(slices, Self.scope)[inside]?.backends.count == 2)
     }
@@ -102,7 +118,8 @@ import Wire
         let external = Frontend(address: IPv4Address(192, 0, 2, 9), transport: .tcp, port: 80)
         func model(_ name: String, _ address: String) -> ServiceModel {
             ServiceModel(
-                Manifest.service(name, address: address, ports: [Manifest.port(80, name: "http")], ["externalIPs": ["192.0.2.9"]]))
+                Manifest.service(
+                    name, address: address, ports: [Manifest.port(80, name: "http")], ["externalIPs": ["192.0.2.9"]]))
         }
         let one = model("one", "10.96.1.1")
         let two = model("two", "10.96.1.2")
@@ -147,8 +164,10 @@ import Wire
                 let name = ["one", "two"].randomElement(using: &random) ?? "one"
                 let count = Int.random(in: 0...4, using: &random)
                 let addresses = (0..<count).map { _ in "10.244.1.\(Int.random(in: 2...6, using: &random))" }
-                let model = Bool.random(using: &random) ? Self.service(name, name == "one" ? "10.96.1.1" : "10.96.1.2") : nil
-                let changes = rules.update(ObjectKey(namespace: "demo", name: name), model, [Self.slice(name, addresses)])
+                let model =
+                    Bool.random(using: &random) ? Self.service(name, name == "one" ? "10.96.1.1" : "10.96.1.2") : nil
+                let changes = rules.update(
+                    ObjectKey(namespace: "demo", name: name), model, [Self.slice(name, addresses)])
                 #expect(changes.removed.isSubset(of: kernel))
                 #expect(changes.added.isDisjoint(with: kernel.subtracting(changes.removed)))
                 kernel = kernel.subtracting(changes.removed).union(changes.added)

@@ -21,7 +21,8 @@ extension NetlinkSocket {
         message.append(NetfilterHeader(family: UInt8(AF_INET)))
         return try ask(message, "list flows").compactMap { reply in
             let attributes = reply.attributes(after: MemoryLayout<NetfilterHeader>.size)
-            guard let there = attributes.nested(1).flatMap(Self.ends), let back = attributes.nested(2).flatMap(Self.ends),
+            guard let there = attributes.nested(1).flatMap(Self.ends),
+                let back = attributes.nested(2).flatMap(Self.ends),
                 there.transport == Self.udp
             else { return nil }
             return TrackedFlow(

@@ -35,7 +35,9 @@ extension NetlinkSocket {
     }
 
     package mutating func requireLink(named name: String) throws(SystemCallFailed) -> Link {
-        guard let link = try link(named: name) else { throw SystemCallFailed("netlink", code: ENODEV, on: "link \(name)") }
+        guard let link = try link(named: name) else {
+            throw SystemCallFailed("netlink", code: ENODEV, on: "link \(name)")
+        }
         return link
     }
 

@@ -65,7 +65,9 @@ package struct NetlinkReply: Sendable {
     }
 
     /// The attributes behind a fixed part of `offset` bytes.
-    package func attributes(after offset: Int) -> NetlinkAttributes { NetlinkAttributes(payload[min(offset, payload.count)...]) }
+    package func attributes(after offset: Int) -> NetlinkAttributes {
+        NetlinkAttributes(payload[min(offset, payload.count)...])
+    }
 }
 
 /// A run of attributes; the last of a type counts. Cut short where a length does not fit.
@@ -85,7 +87,8 @@ package struct NetlinkAttributes {
 
     package func bytes(_ type: Int) -> [UInt8]? { values[type].map(Array.init) }
 
-    package func number<Value: BitwiseCopyable & FixedWidthInteger>(_ type: Int, as: Value.Type = UInt32.self) -> Value? {
+    package func number<Value: BitwiseCopyable & FixedWidthInteger>(_ type: Int, as: Value.Type = UInt32.self) -> Value?
+    {
         guard let value = values[type], value.count >= MemoryLayout<Value>.size else { return nil }
         return value.withUnsafeBytes { $0.loadUnaligned(as: Value.self) }
     }

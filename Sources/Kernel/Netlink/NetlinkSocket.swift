@@ -21,7 +21,9 @@ package struct NetlinkSocket: ~Copyable {
     /// Sends a request and waits until the kernel has done it.
     /// - Parameter what: names the request in an error: `add route 10.244.2.0/24`.
     @discardableResult
-    package mutating func ask(_ message: NetlinkMessage, _ what: @autoclosure () -> String) throws(SystemCallFailed) -> [NetlinkReply] {
+    package mutating func ask(_ message: NetlinkMessage, _ what: @autoclosure () -> String) throws(SystemCallFailed)
+        -> [NetlinkReply]
+    {
         // A dump the kernel's tables changed under is inconsistent: the kernel says so, and we ask again.
         for _ in 0..<8 {
             let answer = try exchange(message, what())

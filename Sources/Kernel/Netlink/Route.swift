@@ -49,7 +49,8 @@ extension NetlinkSocket {
             let attributes = reply.attributes(after: MemoryLayout<ifaddrmsg>.size)
             guard let address = attributes.address(IFA_LOCAL), info.ifa_prefixlen <= 32 else { return nil }
             return LinkAddress(
-                link: Int32(bitPattern: info.ifa_index), address: IPv4Range(address, prefixLength: Int(info.ifa_prefixlen)))
+                link: Int32(bitPattern: info.ifa_index),
+                address: IPv4Range(address, prefixLength: Int(info.ifa_prefixlen)))
         }
     }
 

@@ -89,7 +89,9 @@ final class DNSLoop: @unchecked Sendable {  // Made by one thread, then handed t
             var peer = sockaddr_in()
             var size = socklen_t(MemoryLayout<sockaddr_in>.size)
             let count = withUnsafeMutablePointer(to: &peer) {
-                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { recvfrom(number, &space, space.count, 0, $0, &size) }
+                $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    recvfrom(number, &space, space.count, 0, $0, &size)
+                }
             }
             if count < 0 {
                 if errno == EAGAIN { return }
@@ -114,7 +116,9 @@ final class DNSLoop: @unchecked Sendable {  // Made by one thread, then handed t
                 continue
             }
             connections[number] = Connection(lastActive: Self.now())
-            if connections.count > Self.connectionLimit, let oldest = connections.min(by: { $0.value.lastActive < $1.value.lastActive }) {
+            if connections.count > Self.connectionLimit,
+                let oldest = connections.min(by: { $0.value.lastActive < $1.value.lastActive })
+            {
                 end(oldest.key)
             }
         }

@@ -47,7 +47,9 @@ extension DNSZone {
         var owners: [DNSName: Set<DNSService>] = [:]  // whom each named port leads to
         for slice in slices {
             for endpoint in slice.endpoints where endpoint.isReady || service.publishesNotReady {
-                guard let data = Self.addressData(endpoint), let host = name.child(Self.label(of: endpoint)) else { continue }
+                guard let data = Self.addressData(endpoint), let host = name.child(Self.label(of: endpoint)) else {
+                    continue
+                }
                 entries.insert(DNSEntry(name, data))
                 entries.insert(DNSEntry(host, data))
                 if let address = endpoint.address, let reverse = Self.reverseName(address) {
@@ -94,7 +96,9 @@ extension DNSZone {
         return groups.joined(separator: "-")
     }
 
-    private static func dashed(_ address: IPv4Address) -> String { address.octets.map(String.init).joined(separator: "-") }
+    private static func dashed(_ address: IPv4Address) -> String {
+        address.octets.map(String.init).joined(separator: "-")
+    }
 
     static func reverseName(_ address: IPv4Address) -> DNSName? {
         DNSName((address.octets.reversed().map(String.init) + ["in-addr", "arpa"]).joined(separator: "."))

@@ -19,7 +19,9 @@ package struct ClusterFabric: Sendable {
         cluster: String, runDirectory: String, nodes: Int, addresses: ClusterAddresses = ClusterAddresses()
     ) throws(NetworkFailure) {
         guard (1...ClusterAddresses.nodeLimit).contains(nodes) else {
-            throw NetworkFailure("cluster \(cluster): \(nodes) nodes; the address ranges have room for 1 to \(ClusterAddresses.nodeLimit)")
+            throw NetworkFailure(
+                "cluster \(cluster): \(nodes) nodes; the address ranges have room for 1 to \(ClusterAddresses.nodeLimit)"
+            )
         }
         self.cluster = cluster
         self.runDirectory = runDirectory
@@ -65,7 +67,8 @@ package struct ClusterFabric: Sendable {
     package func remove() throws(NetworkFailure) {
         do throws(SystemCallFailed) {
             // A namespace ends when its last process does; its links go now, so that nothing can be sent any more.
-            for name in try FileNames.inDirectory(namespaceDirectory) where name == "fabric" || name.hasPrefix("node-") {
+            for name in try FileNames.inDirectory(namespaceDirectory) where name == "fabric" || name.hasPrefix("node-")
+            {
                 try removeLinks(of: "\(namespaceDirectory)/\(name)")
             }
             for name in try FileNames.inDirectory(namespaceDirectory) {
@@ -105,7 +108,9 @@ package struct ClusterFabric: Sendable {
             try socket.putRoute(
                 Route(addresses.pods(of: node.index), .gateway(address, link: bridge.index), source: gateway))
         }
-        for range in [addresses.fabric, addresses.pods, addresses.services] { try socket.putRoute(Route(range, .unreachable)) }
+        for range in [addresses.fabric, addresses.pods, addresses.services] {
+            try socket.putRoute(Route(range, .unreachable))
+        }
     }
 
     private func build(_ node: FabricNode) throws(SystemCallFailed) {
@@ -142,7 +147,8 @@ package struct ClusterFabric: Sendable {
         try socket.addAddress(IPv4Range(gateway, prefixLength: 32), to: pods)
     }
 
-    private func addRoutes(of node: FabricNode, _ uplink: Link, _ socket: inout NetlinkSocket) throws(SystemCallFailed) {
+    private func addRoutes(of node: FabricNode, _ uplink: Link, _ socket: inout NetlinkSocket) throws(SystemCallFailed)
+    {
         let own = addresses.node(node.index)
         let gateway = addresses.fabricGateway
         var neighbours = [gateway]

@@ -10,7 +10,9 @@ extension Interception {
     ///
     /// - Throws: when a port or a range is none; nothing unchecked becomes part of a command.
     func commands() throws(NetworkFailure) -> String {
-        for (field, port) in [("outboundPort", outboundPort), ("inboundPort", inboundPort)] { try Self.check(port, field) }
+        for (field, port) in [("outboundPort", outboundPort), ("inboundPort", inboundPort)] {
+            try Self.check(port, field)
+        }
         for port in excludedInboundPorts { try Self.check(port, "excludedInboundPorts") }
         for port in excludedOutboundPorts { try Self.check(port, "excludedOutboundPorts") }
         guard (0...Int(UInt32.max)).contains(proxyUser) else {
@@ -19,7 +21,8 @@ extension Interception {
         var ranges: [IPv4Range] = []
         for text in excludedOutboundRanges {
             guard let range = IPv4Range(text) else {
-                throw NetworkFailure("interception excludedOutboundRanges: \"\(text)\" is no IPv4 range such as 10.0.0.0/8")
+                throw NetworkFailure(
+                    "interception excludedOutboundRanges: \"\(text)\" is no IPv4 range such as 10.0.0.0/8")
             }
             ranges.append(range)
         }

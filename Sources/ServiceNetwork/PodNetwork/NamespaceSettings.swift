@@ -12,7 +12,8 @@ enum NamespaceSettings {
         "ipv4/icmp_ratelimit": "0",
         // Rules see packets where they are routed. Seen inside a bridge too, a connection led back to the pod it came from
         // would be sent to the bridge port it came from, and lost.
-        "bridge/bridge-nf-call-iptables": "0", "bridge/bridge-nf-call-ip6tables": "0", "bridge/bridge-nf-call-arptables": "0",
+        "bridge/bridge-nf-call-iptables": "0", "bridge/bridge-nf-call-ip6tables": "0",
+        "bridge/bridge-nf-call-arptables": "0",
     ]
     /// An app need not be root to listen on port 80: its ports are its own.
     static let pod = host.merging(["ipv4/ip_unprivileged_port_start": "0"]) { $1 }

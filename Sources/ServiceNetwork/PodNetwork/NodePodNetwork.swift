@@ -50,7 +50,8 @@ package final class NodePodNetwork: PodNetwork {
         try await work("detach pod \(podUID) from \(node.name)") { [self] () throws(NetworkFailure) in
             do throws(SystemCallFailed) {
                 if let address {
-                    let cable = PodCable(address: address, gateway: gateway, nodeNamespace: nodeNamespace, podNamespace: path)
+                    let cable = PodCable(
+                        address: address, gateway: gateway, nodeNamespace: nodeNamespace, podNamespace: path)
                     try cable.pullOut()
                 }
                 try NetworkNamespace.remove(at: path)
@@ -65,7 +66,8 @@ package final class NodePodNetwork: PodNetwork {
     package func attachments() async throws(NetworkFailure) -> [String: PodAttachment] {
         var found: [String: PodAttachment] = [:]
         for (uid, address) in book.withLock({ $0.addresses }) {
-            found[uid] = PodAttachment(address: address.description, networkNamespace: "\(namespaceDirectory)/pod-\(uid)")
+            found[uid] = PodAttachment(
+                address: address.description, networkNamespace: "\(namespaceDirectory)/pod-\(uid)")
         }
         return found
     }

@@ -15,7 +15,9 @@ package struct Frontend: Sendable, Hashable, Comparable {
 package struct Backend: Sendable, Hashable, Comparable {
     package var address: IPv4Address
     package var port: UInt16
-    package static func < (one: Backend, other: Backend) -> Bool { (one.address, one.port) < (other.address, other.port) }
+    package static func < (one: Backend, other: Backend) -> Bool {
+        (one.address, one.port) < (other.address, other.port)
+    }
 }
 
 /// How one frontend's connections are spread.
@@ -37,7 +39,8 @@ package struct RuleScope: Sendable, Hashable {
     package var ownServiceAddresses: Set<IPv4Address>
 
     package init(
-        nodeName: String, nodeAddresses: [IPv4Address], serviceRange: IPv4Range, ownServiceAddresses: Set<IPv4Address> = []
+        nodeName: String, nodeAddresses: [IPv4Address], serviceRange: IPv4Range,
+        ownServiceAddresses: Set<IPv4Address> = []
     ) {
         self.nodeName = nodeName
         self.nodeAddresses = nodeAddresses

@@ -63,7 +63,9 @@ package struct Dispatch: Sendable, Hashable, Comparable {
     /// The number standing for it in the dispatch map: count in the low 12 bits, then the masquerade bit, then 17 bits of seconds.
     var code: UInt32 { UInt32(count) | (masquerades ? 1 << 12 : 0) | UInt32(affinity ?? 0) << 13 }
 
-    var chain: String { "spread-\(count)" + (masquerades ? "-masquerade" : "") + (affinity.map { "-sticky-\($0)" } ?? "") }
+    var chain: String {
+        "spread-\(count)" + (masquerades ? "-masquerade" : "") + (affinity.map { "-sticky-\($0)" } ?? "")
+    }
 
     package static func < (one: Dispatch, other: Dispatch) -> Bool { one.code < other.code }
 }

@@ -31,7 +31,9 @@ extension DNSMessage {
         if isTruncated || isCut { flags |= 0x0200 }
         if wantsRecursion { flags |= 0x0100 }
         if offersRecursion { flags |= 0x0080 }
-        for (index, value) in [flags, UInt16(questions.count), UInt16(answered), UInt16(authorized), UInt16(added)].enumerated() {
+        for (index, value) in [flags, UInt16(questions.count), UInt16(answered), UInt16(authorized), UInt16(added)]
+            .enumerated()
+        {
             writer.store(value, at: 2 + 2 * index)
         }
         return writer.bytes

@@ -23,7 +23,8 @@ extension DNSMessage {
     private mutating func readSections(_ bytes: RawSpan, _ counts: [Int], _ cursor: inout DNSCursor) -> Bool {
         // Counts may lie: every question takes 5 bytes or more, every record 11, so the loops end with the bytes.
         for _ in 0..<counts[0] {
-            guard let name = cursor.name(bytes), let type = cursor.uint16(bytes), let questionClass = cursor.uint16(bytes)
+            guard let name = cursor.name(bytes), let type = cursor.uint16(bytes),
+                let questionClass = cursor.uint16(bytes)
             else { return false }
             questions.append(DNSQuestion(name: name, type: DNSType(rawValue: type), questionClass: questionClass))
         }
@@ -115,7 +116,8 @@ struct DNSCursor {
     }
 
     mutating func record(_ bytes: RawSpan) -> DNSRecord? {
-        guard let name = name(bytes), let type = uint16(bytes), let recordClass = uint16(bytes), let ttl = uint32(bytes),
+        guard let name = name(bytes), let type = uint16(bytes), let recordClass = uint16(bytes),
+            let ttl = uint32(bytes),
             let length = uint16(bytes), Int(length) <= bytes.byteCount - offset
         else { return nil }
         let end = offset + Int(length)
@@ -131,7 +133,8 @@ struct DNSCursor {
         case .cname: return name(bytes).map(DNSData.cname)
         case .ptr: return name(bytes).map(DNSData.ptr)
         case .srv:
-            guard let priority = uint16(bytes), let weight = uint16(bytes), let port = uint16(bytes), let target = name(bytes)
+            guard let priority = uint16(bytes), let weight = uint16(bytes), let port = uint16(bytes),
+                let target = name(bytes)
             else { return nil }
             return .srv(DNSService(priority: priority, weight: weight, port: port, target: target))
         case .txt:
@@ -147,10 +150,12 @@ struct DNSCursor {
     }
 
     private mutating func authority(_ bytes: RawSpan) -> DNSAuthority? {
-        guard let primary = name(bytes), let mailbox = name(bytes), let serial = uint32(bytes), let refresh = uint32(bytes),
+        guard let primary = name(bytes), let mailbox = name(bytes), let serial = uint32(bytes),
+            let refresh = uint32(bytes),
             let retry = uint32(bytes), let expire = uint32(bytes), let minimum = uint32(bytes)
         else { return nil }
         return DNSAuthority(
-            primary: primary, mailbox: mailbox, serial: serial, refresh: refresh, retry: retry, expire: expire, minimum: minimum)
+            primary: primary, mailbox: mailbox, serial: serial, refresh: refresh, retry: retry, expire: expire,
+            minimum: minimum)
     }
 }

@@ -82,7 +82,8 @@ package struct DNSAuthority: Sendable, Hashable {
     package var expire: UInt32
     package var minimum: UInt32
     package init(
-        primary: DNSName, mailbox: DNSName, serial: UInt32, refresh: UInt32, retry: UInt32, expire: UInt32, minimum: UInt32
+        primary: DNSName, mailbox: DNSName, serial: UInt32, refresh: UInt32, retry: UInt32, expire: UInt32,
+        minimum: UInt32
     ) {
         self.primary = primary
         self.mailbox = mailbox

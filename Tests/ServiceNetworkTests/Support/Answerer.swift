@@ -17,13 +17,15 @@ final class Answerer: Sendable {
         let listener = try NamespaceSocket.listen(address, port: port, inNamespace: namespace)
         let bound = NamespaceSocket.localPort(of: listener)
         self.port = bound
-        let datagrams = udp ? try NamespaceSocket.bindDatagram(address, port: bound, inNamespace: namespace).release() : -1
+        let datagrams =
+            udp ? try NamespaceSocket.bindDatagram(address, port: bound, inNamespace: namespace).release() : -1
         let number = listener.release()
         let flag = Flag()
         self.flag = flag
         stopped = Atomic(false)
         thread = try NetworkNamespace.startThread(in: namespace) {
-            serve(name, OwnedDescriptor(taking: number), datagrams >= 0 ? OwnedDescriptor(taking: datagrams) : nil, flag)
+            serve(
+                name, OwnedDescriptor(taking: number), datagrams >= 0 ? OwnedDescriptor(taking: datagrams) : nil, flag)
         }
     }
 
@@ -113,7 +115,8 @@ enum Client {
     /// Connects from a namespace and reads the answer.
     /// - Parameter user: who the socket belongs to.
     static func tcp(
-        _ address: IPv4Address, _ port: UInt16, in namespace: String, user: UInt32 = 0, mark: UInt32 = 0, timeout: CInt = 3000
+        _ address: IPv4Address, _ port: UInt16, in namespace: String, user: UInt32 = 0, mark: UInt32 = 0,
+        timeout: CInt = 3000
     ) async throws -> Outcome {
         try await NetworkNamespace.perform(in: namespace) { () throws(SystemCallFailed) in
             if user != 0 { _ = weft_net_become_file_user(user) }
@@ -155,6 +158,7 @@ enum Client {
         guard count > 0 else { return .failed(count == 0 ? ECONNRESET : code) }
         let words = String(decoding: space[..<count], as: UTF8.self).split(separator: " ").map(String.init)
         return .answer(
-            name: words.first ?? "", source: words.count > 1 ? words[1] : "", destination: words.count > 2 ? words[2] : "")
+            name: words.first ?? "", source: words.count > 1 ? words[1] : "",
+            destination: words.count > 2 ? words[2] : "")
     }
 }

@@ -26,7 +26,9 @@ enum Manifest {
         return json
     }
 
-    static func endpoint(_ address: String, node: String? = nil, hostname: String? = nil, conditions: JSON? = nil) -> JSON {
+    static func endpoint(_ address: String, node: String? = nil, hostname: String? = nil, conditions: JSON? = nil)
+        -> JSON
+    {
         var json: JSON = ["addresses": [.string(address)]]
         json["nodeName"] = node.map(JSON.string)
         json["hostname"] = hostname.map(JSON.string)
@@ -34,9 +36,12 @@ enum Manifest {
         return json
     }
 
-    static func slice(_ service: String, namespace: String = "demo", suffix: String = "a", ports: [JSON], _ endpoints: [JSON]) -> KubeObject {
+    static func slice(
+        _ service: String, namespace: String = "demo", suffix: String = "a", ports: [JSON], _ endpoints: [JSON]
+    ) -> KubeObject {
         var slice = KubeObject(
-            apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: namespace, name: "\(service)-\(suffix)")
+            apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: namespace, name: "\(service)-\(suffix)"
+        )
         slice.labels = ["kubernetes.io/service-name": service]
         slice.json["addressType"] = "IPv4"
         slice.json["ports"] = .array(ports)
