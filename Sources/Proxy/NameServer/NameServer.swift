@@ -24,9 +24,12 @@ struct NameServer: ~Copyable, Sendable {
     private var forwarded: [Forwarded] = []
 
     static func start(port: Int, state: ProgramState) throws(SystemCallFailed) {
-        let socket = weft_udp_ipv4(0, UInt16(clamping: port))
+        // Queries are redirected to loopback. A socket of all addresses would answer from the pod's own address, and no
+        // asker waits for an answer from there.
+        let loopback: UInt32 = 0x7f00_0001
+        let socket = weft_udp_ipv4(loopback, UInt16(clamping: port))
         if socket < 0 { throw SystemCallFailed("bind", code: -socket, on: "UDP port \(port)") }
-        let door = weft_listen_ipv4(0, UInt16(clamping: port), 0, 64)
+        let door = weft_listen_ipv4(loopback, UInt16(clamping: port), 0, 64)
         if door < 0 { throw SystemCallFailed("listen", code: -door, on: "TCP port \(port)") }
         let names = NameSource(state: state)
         _ = Thread.start("dns") {
