@@ -49,7 +49,9 @@ package struct SandboxSpec: Sendable, Hashable {
     package var hosts: String
     package var sharesProcessNamespace = false
     package var limits = ResourceLimits()
-    package init(podUID: String, namespace: String, name: String, hostname: String, networkNamespace: String, cgroup: String) {
+    package init(
+        podUID: String, namespace: String, name: String, hostname: String, networkNamespace: String, cgroup: String
+    ) {
         self.podUID = podUID
         self.namespace = namespace
         self.name = name
@@ -177,7 +179,8 @@ package struct ContainerStatus: Sendable {
     package var annotations: [String: String]
     package var logPath: String
     package init(
-        id: String, name: String, attempt: Int, image: String, imageDigest: String, state: State, pid: Int, startedAt: Int64,
+        id: String, name: String, attempt: Int, image: String, imageDigest: String, state: State, pid: Int,
+        startedAt: Int64,
         finishedAt: Int64? = nil, annotations: [String: String] = [:], logPath: String = ""
     ) {
         self.id = id

@@ -8,7 +8,7 @@ enum Launch {
         var pidfd: CInt
     }
 
-    /// - Parameter descriptors: as `StartRequest` orders them; they stay the caller's.
+    /// Starts a container. The descriptors come as `StartRequest` orders them and stay the caller's.
     static func container(
         _ request: StartRequest, descriptors: [CInt], output: CInt, errors: CInt
     ) throws(SupervisionFailure) -> Started {
@@ -65,7 +65,8 @@ enum Launch {
             start.mounts = mounts.baseAddress
             start.mount_count = mounts.count
             return try run(
-                &start, cgroups: cgroups, inherited: inherited, identity: request.identity, arguments: request.arguments,
+                &start, cgroups: cgroups, inherited: inherited, identity: request.identity,
+                arguments: request.arguments,
                 environment: request.environment)
         }
     }

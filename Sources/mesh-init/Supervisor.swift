@@ -89,7 +89,9 @@ final class Supervisor {
         client.end()
     }
 
-    private func answer(_ client: Client, _ kind: SupervisorMessageKind, _ body: [UInt8], _ descriptors: [CInt] = []) -> Bool {
+    private func answer(_ client: Client, _ kind: SupervisorMessageKind, _ body: [UInt8], _ descriptors: [CInt] = [])
+        -> Bool
+    {
         client.send(kind, body, descriptors: descriptors)
     }
 
@@ -164,7 +166,8 @@ final class Supervisor {
             throw SupervisionFailure(step: 0, code: SupervisionFailure.badRequest, subject: [])
         }
         for container in containers where container.state.id == request.id { return container }
-        guard message.descriptors.count == request.descriptors, Self.isFileName(request.id), Self.isFileName(request.logName)
+        guard message.descriptors.count == request.descriptors, Self.isFileName(request.id),
+            Self.isFileName(request.logName)
         else { throw SupervisionFailure(step: 0, code: SupervisionFailure.badRequest, subject: request.id) }
 
         var output: [CInt] = [-1, -1]
@@ -174,7 +177,8 @@ final class Supervisor {
         }
         let started: Launch.Started
         do throws(SupervisionFailure) {
-            started = try Launch.container(request, descriptors: message.descriptors, output: output[1], errors: errors[1])
+            started = try Launch.container(
+                request, descriptors: message.descriptors, output: output[1], errors: errors[1])
         } catch {
             for descriptor in output + errors { close(descriptor) }
             throw error
@@ -182,9 +186,11 @@ final class Supervisor {
         close(output[1])
         close(errors[1])
         let log = ContainerLog(
-            directory: weft_duplicate(message.descriptors[1]), name: request.logName, stdout: output[0], stderr: errors[0])
+            directory: weft_duplicate(message.descriptors[1]), name: request.logName, stdout: output[0],
+            stderr: errors[0])
         let container = Container(
-            request: request, pid: started.pid, pidfd: started.pidfd, outOfMemoryCounter: weft_duplicate(message.descriptors[2]),
+            request: request, pid: started.pid, pidfd: started.pidfd,
+            outOfMemoryCounter: weft_duplicate(message.descriptors[2]),
             log: log)
         container.state.id = request.id
         container.state.startedAt = weft_wall_nanoseconds()

@@ -7,7 +7,8 @@ func supervise() -> Never {
     let own = weft_pidfd_open(getpid())
     let signals = weft_signals()
     guard own >= 0, signals >= 0, weft_enter_empty_root() == 0 else {
-        let text: StaticString = "mesh-init: cannot leave the machine's root: it is started by the runtime, in namespaces of its own\n"
+        let text: StaticString =
+            "mesh-init: cannot leave the machine's root: it is started by the runtime, in namespaces of its own\n"
         _ = write(2, text.utf8Start, text.utf8CodeUnitCount)
         exit(1)
     }

@@ -26,7 +26,9 @@ struct ExecTests {
             var spec = machine.script("p1", "touch /mark; exec sleep 1000")
             spec.environment = [("OF_CONTAINER", "yes"), ("OF_EXEC", "no")]
             _ = try await machine.start("p1", spec)
-            var command = ExecSpec(command: ["sh", "-c", "cat; ls /mark; echo $OF_CONTAINER $OF_EXEC; hostname >&2; exit 5"])
+            var command = ExecSpec(command: [
+                "sh", "-c", "cat; ls /mark; echo $OF_CONTAINER $OF_EXEC; hostname >&2; exit 5",
+            ])
             command.environment = [("OF_EXEC", "too")]
             let exec = try await machine.runtime.exec(podUID: "p1", id: "app-0", command)
             #expect(write(exec.stdin, "line\n", 5) == 5)
@@ -70,7 +72,9 @@ struct ExecTests {
             } catch let failure as RuntimeFailure {
                 #expect(failure.message == #"exec of "nonesuch" in container "app": no such file or directory"#)
             }
-            await #expect(throws: RuntimeFailure.self) { try await machine.runtime.exec(podUID: "p1", id: "other-0", ExecSpec(command: ["true"])) }
+            await #expect(throws: RuntimeFailure.self) {
+                try await machine.runtime.exec(podUID: "p1", id: "other-0", ExecSpec(command: ["true"]))
+            }
         }
     }
 
@@ -81,7 +85,8 @@ struct ExecTests {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<100 {
                     group.addTask {
-                        let exec = try await machine.runtime.exec(podUID: "p1", id: "app-0", ExecSpec(command: ["sh", "-c", "exit \(number)"]))
+                        let exec = try await machine.runtime.exec(
+                            podUID: "p1", id: "app-0", ExecSpec(command: ["sh", "-c", "exit \(number)"]))
                         #expect(try await exec.wait() == number)
                         for descriptor in [exec.stdin, exec.stdout, exec.stderr] { Glibc.close(descriptor) }
                     }

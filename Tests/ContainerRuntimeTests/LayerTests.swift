@@ -1,8 +1,9 @@
-@testable import ContainerRuntime
 import Glibc
 import Kernel
 import Testing
 import Wire
+
+@testable import ContainerRuntime
 
 @Suite("Layers and images", .timeLimit(.minutes(1)))
 struct LayerTests {
@@ -20,7 +21,9 @@ struct LayerTests {
         } + TarWriter.end
     }
 
-    private func entry(_ kind: TarEntry.Kind, _ path: String, link: String = "", _ text: String = "") -> (TarEntry, [UInt8]) {
+    private func entry(_ kind: TarEntry.Kind, _ path: String, link: String = "", _ text: String = "") -> (
+        TarEntry, [UInt8]
+    ) {
         (TarEntry(kind: kind, path: path, link: link, mode: kind == .directory ? 0o755 : 0o644), Array(text.utf8))
     }
 
@@ -31,7 +34,9 @@ struct LayerTests {
         try LayerUnpack.unpack(try BlobStream(path: folder + ".tar", name: "test"), into: folder, name: "test")
     }
 
-    private func text(_ path: String) -> String? { (try? SmallFile.read(path)).map { String(decoding: $0, as: UTF8.self) } }
+    private func text(_ path: String) -> String? {
+        (try? SmallFile.read(path)).map { String(decoding: $0, as: UTF8.self) }
+    }
 
     @Test("files, directories, links, long names and modes come out as they went in")
     func roundTrip() throws {
@@ -41,18 +46,23 @@ struct LayerTests {
         program.0.mode = 0o4755
         try unpack(
             tar([
-                entry(.directory, "bin/"), program, entry(.file, long, "deep"), entry(.symbolicLink, "lib", link: "/usr/lib"),
-                entry(.hardLink, "bin/same", link: "bin/tool"), entry(.symbolicLink, "far", link: String(repeating: "t/", count: 90)),
+                entry(.directory, "bin/"), program, entry(.file, long, "deep"),
+                entry(.symbolicLink, "lib", link: "/usr/lib"),
+                entry(.hardLink, "bin/same", link: "bin/tool"),
+                entry(.symbolicLink, "far", link: String(repeating: "t/", count: 90)),
             ]), into: folder.path + "/l")
         #expect(text(folder.path + "/l/" + long) == "deep")
         #expect(text(folder.path + "/l/bin/same") == "x")
         var facts = stat()
-        #expect(stat(folder.path + "/l/bin/tool", &facts) == 0 && facts.st_mode & 0o7777 == 0o4755 && facts.st_nlink == 2)
+        #expect(
+            stat(folder.path + "/l/bin/tool", &facts) == 0 && facts.st_mode & 0o7777 == 0o4755 && facts.st_nlink == 2)
         var target = [CChar](repeating: 0, count: 512)
         #expect(readlink(folder.path + "/l/far", &target, 512) == 180)
     }
 
-    @Test("an archive cannot write outside its layer", arguments: ["../escaped", "a/../../escaped", "/tmp/weft-escaped", "./../escaped"])
+    @Test(
+        "an archive cannot write outside its layer",
+        arguments: ["../escaped", "a/../../escaped", "/tmp/weft-escaped", "./../escaped"])
     func traversal(path: String) throws {
         let folder = try Folder()
         #expect(throws: RuntimeFailure.self) { try unpack(tar([entry(.file, path, "bad")]), into: folder.path + "/l") }
@@ -67,18 +77,30 @@ struct LayerTests {
         try SmallFile.makeDirectories(outside)
         try SmallFile.write("secret", to: outside + "/secret")
         #expect(throws: RuntimeFailure.self) {
-            try unpack(tar([entry(.symbolicLink, "out", link: outside), entry(.file, "out/planted", "bad")]), into: folder.path + "/one")
+            try unpack(
+                tar([entry(.symbolicLink, "out", link: outside), entry(.file, "out/planted", "bad")]),
+                into: folder.path + "/one")
         }
         #expect(throws: RuntimeFailure.self) {
-            try unpack(tar([entry(.symbolicLink, "out", link: "../outside"), entry(.file, "out/planted", "bad")]), into: folder.path + "/two")
+            try unpack(
+                tar([entry(.symbolicLink, "out", link: "../outside"), entry(.file, "out/planted", "bad")]),
+                into: folder.path + "/two")
         }
-        #expect(throws: RuntimeFailure.self) { try unpack(tar([entry(.hardLink, "stolen", link: "../outside/secret")]), into: folder.path + "/three") }
-        #expect(throws: RuntimeFailure.self) { try unpack(tar([entry(.hardLink, "stolen", link: outside + "/secret")]), into: folder.path + "/four") }
         #expect(throws: RuntimeFailure.self) {
-            try unpack(tar([entry(.symbolicLink, "out", link: outside), entry(.hardLink, "stolen", link: "out/secret")]), into: folder.path + "/five")
+            try unpack(tar([entry(.hardLink, "stolen", link: "../outside/secret")]), into: folder.path + "/three")
+        }
+        #expect(throws: RuntimeFailure.self) {
+            try unpack(tar([entry(.hardLink, "stolen", link: outside + "/secret")]), into: folder.path + "/four")
+        }
+        #expect(throws: RuntimeFailure.self) {
+            try unpack(
+                tar([entry(.symbolicLink, "out", link: outside), entry(.hardLink, "stolen", link: "out/secret")]),
+                into: folder.path + "/five")
         }
         // A later file replaces a link, it does not write through it.
-        try unpack(tar([entry(.symbolicLink, "f", link: outside + "/secret"), entry(.file, "f", "new")]), into: folder.path + "/six")
+        try unpack(
+            tar([entry(.symbolicLink, "f", link: outside + "/secret"), entry(.file, "f", "new")]),
+            into: folder.path + "/six")
         #expect(text(folder.path + "/six/f") == "new")
         #expect(entries(outside) == ["secret"] && text(outside + "/secret") == "secret")
     }
@@ -86,9 +108,14 @@ struct LayerTests {
     @Test("whiteouts become overlayfs's own marks")
     func whiteouts() throws {
         let folder = try Folder()
-        try unpack(tar([entry(.directory, "dir"), entry(.file, "dir/.wh..wh..opq"), entry(.file, "dir/.wh.gone"), entry(.file, ".wh.old")]), into: folder.path + "/l")
+        try unpack(
+            tar([
+                entry(.directory, "dir"), entry(.file, "dir/.wh..wh..opq"), entry(.file, "dir/.wh.gone"),
+                entry(.file, ".wh.old"),
+            ]), into: folder.path + "/l")
         var facts = stat()
-        #expect(lstat(folder.path + "/l/dir/gone", &facts) == 0 && facts.st_mode & S_IFMT == S_IFCHR && facts.st_rdev == 0)
+        #expect(
+            lstat(folder.path + "/l/dir/gone", &facts) == 0 && facts.st_mode & S_IFMT == S_IFCHR && facts.st_rdev == 0)
         #expect(lstat(folder.path + "/l/old", &facts) == 0 && facts.st_mode & S_IFMT == S_IFCHR)
         #expect(entries(folder.path + "/l/dir") == ["gone"])
     }
@@ -98,12 +125,16 @@ struct LayerTests {
         let folder = try Folder()
         let whole = tar([entry(.file, "a", String(repeating: "text", count: 300)), entry(.directory, "d")])
         for length in [1, 100, 511, 600, 1400] {
-            #expect(throws: RuntimeFailure.self) { try unpack(Array(whole[..<length]), into: folder.path + "/cut-\(length)") }
+            #expect(throws: RuntimeFailure.self) {
+                try unpack(Array(whole[..<length]), into: folder.path + "/cut-\(length)")
+            }
         }
         var random = SystemRandomNumberGenerator()
         for number in 0..<200 {
             var bytes = whole
-            for _ in 0..<3 { bytes[Int.random(in: 0..<1536, using: &random)] = UInt8.random(in: .min ... .max, using: &random) }
+            for _ in 0..<3 {
+                bytes[Int.random(in: 0..<1536, using: &random)] = UInt8.random(in: .min ... .max, using: &random)
+            }
             // Refused or unpacked, but never a trap.
             try? unpack(bytes, into: folder.path + "/fuzz-\(number)")
         }
@@ -114,7 +145,9 @@ struct LayerTests {
         let folder = try Folder()
         let store = try ImageStore(directory: folder.path + "/images")
         let status = try ImagePacker(store: store).pack(
-            PackedImage(name: "a/b:1", files: [.init(source: "/bin/busybox", target: "/bin/busybox")], entrypoint: ["/bin/busybox"]))
+            PackedImage(
+                name: "a/b:1", files: [.init(source: "/bin/busybox", target: "/bin/busybox")],
+                entrypoint: ["/bin/busybox"]))
         let image = try #require(try store.image(named: "a/b:1"))
         #expect(status.digest == image.manifestDigest && status.entrypoint == ["/bin/busybox"])
         let blob = "\(store.directory)/blobs/sha256/\(image.layers[0].digest.dropFirst(7))"
@@ -131,7 +164,8 @@ struct LayerTests {
         let program = folder.path + "/program"
         try SmallFile.write("#!/bin/sh\n", to: program)
         let packer = ImagePacker(store: store)
-        let spec = PackedImage(name: "weft.dev/p", files: [.init(source: program, target: "/p")], entrypoint: ["/p"], exposedPorts: [80])
+        let spec = PackedImage(
+            name: "weft.dev/p", files: [.init(source: program, target: "/p")], entrypoint: ["/p"], exposedPorts: [80])
         let first = try packer.pack(spec)
         #expect(first.name == "weft.dev/p:latest")
         #expect(try packer.pack(spec) == first)
@@ -152,7 +186,9 @@ struct LayerTests {
     func libraries() async throws {
         try await TestMachine.run { machine in
             _ = try ImagePacker(store: machine.runtime.images).pack(
-                PackedImage(name: "weft.dev/dynamic:v1", files: [.init(source: "/usr/bin/id", target: "/bin/id")], entrypoint: ["/bin/id"], command: ["-u"]))
+                PackedImage(
+                    name: "weft.dev/dynamic:v1", files: [.init(source: "/usr/bin/id", target: "/bin/id")],
+                    entrypoint: ["/bin/id"], command: ["-u"]))
             let lines = try await machine.output("") { spec in
                 spec.image = "weft.dev/dynamic:v1"
                 spec.arguments = nil
@@ -162,7 +198,9 @@ struct LayerTests {
                 _ = try await machine.output("") { $0.image = "weft.dev/none:v1" }
                 Issue.record("it started")
             } catch let failure as RuntimeFailure {
-                #expect(failure.kind == .noSuchImage && failure.message.contains("weft.dev/none:v1") && failure.message.contains(#""app""#))
+                #expect(
+                    failure.kind == .noSuchImage && failure.message.contains("weft.dev/none:v1")
+                        && failure.message.contains(#""app""#))
             }
         }
     }
@@ -170,7 +208,8 @@ struct LayerTests {
     @Test("gzip layers are unpacked, and their digest is that of the compressed bytes")
     func gzip() throws {
         let folder = try Folder()
-        try SmallFile.replace(folder.path + "/l.tar", with: tar([entry(.file, "a", String(repeating: "text", count: 100_000))]))
+        try SmallFile.replace(
+            folder.path + "/l.tar", with: tar([entry(.file, "a", String(repeating: "text", count: 100_000))]))
         let pid = try spawn("/bin/busybox", ["gzip", folder.path + "/l.tar"])
         var status: CInt = 0
         waitpid(pid, &status, 0)

@@ -29,7 +29,9 @@ struct ResourceTests {
             let group = "weft/\(machine.name)/node-1/podp1/app-0"
             #expect(driver.processes(group) == [Int32(status.pid)])
             if driver.version == 1 {
-                func value(_ file: String) throws -> String { String(decoding: try SmallFile.read("/sys/fs/cgroup/" + file), as: UTF8.self) }
+                func value(_ file: String) throws -> String {
+                    String(decoding: try SmallFile.read("/sys/fs/cgroup/" + file), as: UTF8.self)
+                }
                 #expect(try value("cpu/\(group)/cpu.shares") == "512\n")
                 #expect(try value("cpu/\(group)/cpu.cfs_quota_us") == "50000\n")
                 #expect(try value("memory/\(group)/memory.limit_in_bytes") == "\(64 << 20)\n")
@@ -47,8 +49,10 @@ struct ResourceTests {
     func nothingLeft() async throws {
         try await TestMachine.run { machine in
             func mounts() throws -> [String] {
-                String(decoding: try SmallFile.read("/proc/self/mountinfo"), as: UTF8.self).split(separator: "\n").map(String.init)
-                    .filter { $0.contains(machine.name) }
+                String(decoding: try SmallFile.read("/proc/self/mountinfo"), as: UTF8.self).split(separator: "\n").map(
+                    String.init
+                )
+                .filter { $0.contains(machine.name) }
             }
             let driver = try CgroupDriver.detect()
             var supervisors: [Int] = []
@@ -76,7 +80,8 @@ struct ResourceTests {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<50 {
                     group.addTask {
-                        let status = try await machine.start("p\(number)", machine.script("p\(number)", "echo up; exec sleep 1000"))
+                        let status = try await machine.start(
+                            "p\(number)", machine.script("p\(number)", "echo up; exec sleep 1000"))
                         #expect(status.state == .running && status.pid > 0)
                     }
                 }
@@ -104,7 +109,8 @@ struct ResourceTests {
         try await TestMachine.run { machine in
             _ = try await machine.runtime.runSandbox(machine.sandbox("p1"))
             for attempt in 0..<100 {
-                let status = try await machine.runtime.startContainer(podUID: "p1", machine.script("p1", "exit \(attempt)", attempt: attempt))
+                let status = try await machine.runtime.startContainer(
+                    podUID: "p1", machine.script("p1", "exit \(attempt)", attempt: attempt))
                 #expect(status.id == "app-\(attempt)")
                 let ended = try await machine.ended("p1", "app-\(attempt)")
                 #expect(ended.state == .exited(code: attempt, signal: 0, outOfMemory: false))

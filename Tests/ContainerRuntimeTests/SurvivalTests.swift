@@ -14,7 +14,9 @@ struct SurvivalTests {
                 kill(child, SIGKILL)
                 waitpid(child, nil, 0)
             }
-            try await machine.until("the child has started its pod") { access(machine.directory + "/started", F_OK) == 0 }
+            try await machine.until("the child has started its pod") {
+                access(machine.directory + "/started", F_OK) == 0
+            }
             kill(child, SIGKILL)
             waitpid(child, nil, 0)
 
@@ -40,7 +42,9 @@ struct SurvivalTests {
             #expect(await seen.next() == "p1")
             try await adopter.removeSandbox(podUID: "p1")
             // Its parent was the dead runtime, so the machine's first process reaps it, in its own time.
-            let stat = (try? SmallFile.read("/proc/\(sandbox.supervisorPID)/stat")).map { String(decoding: $0, as: UTF8.self) }
+            let stat = (try? SmallFile.read("/proc/\(sandbox.supervisorPID)/stat")).map {
+                String(decoding: $0, as: UTF8.self)
+            }
             #expect(stat == nil || stat?.contains(") Z ") == true)
         }
     }
@@ -54,22 +58,26 @@ struct SurvivalTests {
                 stateDirectory: directory + "/state", runDirectory: directory + "/run", cgroupRoot: "weft/" + name,
                 supervisorPath: try TestMachine.supervisor()))
         var sandbox = SandboxSpec(
-            podUID: "p1", namespace: "test", name: "pod-p1", hostname: "h", networkNamespace: "/proc/self/ns/net", cgroup: "node-1/podp1")
+            podUID: "p1", namespace: "test", name: "pod-p1", hostname: "h", networkNamespace: "/proc/self/ns/net",
+            cgroup: "node-1/podp1")
         sandbox.hosts = "127.0.0.1 localhost\n"
         _ = try await runtime.runSandbox(sandbox)
-        var spec = ContainerSpec(name: "app", attempt: 0, image: TestMachine.image, logPath: directory + "/state/logs/app.log")
+        var spec = ContainerSpec(
+            name: "app", attempt: 0, image: TestMachine.image, logPath: directory + "/state/logs/app.log")
         spec.arguments = ["exec sleep 1000"]
         spec.annotations = ["weft.dev/kept": "yes"]
         _ = try await runtime.startContainer(podUID: "p1", spec)
         // Ends while nobody looks.
-        var short = ContainerSpec(name: "short", attempt: 0, image: TestMachine.image, logPath: directory + "/state/logs/short.log")
+        var short = ContainerSpec(
+            name: "short", attempt: 0, image: TestMachine.image, logPath: directory + "/state/logs/short.log")
         short.arguments = ["sleep 0.3; exit 9"]
         _ = try await runtime.startContainer(podUID: "p1", short)
         try SmallFile.write("", to: directory + "/started")
         try await Task.sleep(for: .seconds(60))
     }
 
-    @Test("when a supervisor is killed its pod is down, its containers are known as killed, and a new sandbox takes over")
+    @Test(
+        "when a supervisor is killed its pod is down, its containers are known as killed, and a new sandbox takes over")
     func supervisorDies() async throws {
         try await TestMachine.run { machine in
             let container = try await machine.start("p1", machine.script("p1", "exec sleep 1000"))
@@ -78,7 +86,9 @@ struct SurvivalTests {
             kill(pid_t(sandbox.supervisorPID), SIGKILL)
             var seen = changes.makeAsyncIterator()
             #expect(await seen.next() == "p1")
-            try await machine.until("the pod is down") { try await machine.runtime.sandbox(podUID: "p1")?.isRunning == false }
+            try await machine.until("the pod is down") {
+                try await machine.runtime.sandbox(podUID: "p1")?.isRunning == false
+            }
             try await machine.until("its process is gone") { access("/proc/\(container.pid)", F_OK) != 0 }
             let down = try #require(try await machine.runtime.sandbox(podUID: "p1"))
             #expect(down.containers.map(\.state) == [.exited(code: 137, signal: 9, outOfMemory: false)])
@@ -100,13 +110,15 @@ struct SurvivalTests {
             let rollup = String(decoding: try SmallFile.read("/proc/\(pid)/smaps_rollup"), as: UTF8.self)
             let own = rollup.split(separator: "\n").filter { $0.hasPrefix("Private_") }
                 .compactMap { Int($0.split(separator: " ").dropFirst().first ?? "") }.reduce(0, +)
+            if getenv("WEFT_SHOW_TIMES") != nil { print(rollup) }
             #expect(own < 1500, "mesh-init holds \(own) KiB of its own")
         }
     }
 
     private func spawnSelf(filter: String, environment: [String]) throws -> pid_t {
         var arguments: [UnsafeMutablePointer<CChar>?] = [
-            strdup("/proc/self/exe"), strdup("--testing-library"), strdup("swift-testing"), strdup("--filter"), strdup(filter), nil,
+            strdup("/proc/self/exe"), strdup("--testing-library"), strdup("swift-testing"), strdup("--filter"),
+            strdup(filter), nil,
         ]
         var variables: [UnsafeMutablePointer<CChar>?] = environment.map { strdup($0) }
         var place = environ

@@ -21,9 +21,13 @@ struct TestMachine {
         try SmallFile.makeDirectories(directory)
         runtime = try LocalRuntime(configuration)
         var image = PackedImage(
-            name: Self.image, files: [.init(source: "/bin/busybox", target: "/bin/busybox")], entrypoint: ["/bin/sh", "-c"],
+            name: Self.image, files: [.init(source: "/bin/busybox", target: "/bin/busybox")],
+            entrypoint: ["/bin/sh", "-c"],
             command: ["echo from the image"], environment: ["FROM_IMAGE=yes"])
-        for applet in ["sh", "sleep", "echo", "cat", "id", "ls", "touch", "env", "hostname", "tty", "stat", "head", "tail", "dd", "mount", "ps", "mknod", "grep", "sed", "tr", "stty", "true"] {
+        for applet in [
+            "sh", "sleep", "echo", "cat", "id", "ls", "touch", "env", "hostname", "tty", "stat", "head", "tail", "dd",
+            "mount", "ps", "mknod", "grep", "sed", "tr", "stty", "true",
+        ] {
             image.links["/bin/" + applet] = "busybox"
         }
         _ = try ImagePacker(store: runtime.images).pack(image)
@@ -32,7 +36,9 @@ struct TestMachine {
     static func supervisor() throws -> String {
         var space = [CChar](repeating: 0, count: 4096)
         let count = readlink("/proc/self/exe", &space, space.count)
-        let folder = String(decoding: space[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self).split(separator: "/").dropLast().joined(separator: "/")
+        let folder = String(decoding: space[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self).split(
+            separator: "/"
+        ).dropLast().joined(separator: "/")
         let path = "/\(folder)/mesh-init"
         try #require(access(path, X_OK) == 0, "mesh-init is not built: swift build --product mesh-init")
         return path
@@ -40,7 +46,8 @@ struct TestMachine {
 
     func sandbox(_ uid: String) -> SandboxSpec {
         var spec = SandboxSpec(
-            podUID: uid, namespace: "test", name: "pod-\(uid)", hostname: "host-\(uid)", networkNamespace: "/proc/self/ns/net",
+            podUID: uid, namespace: "test", name: "pod-\(uid)", hostname: "host-\(uid)",
+            networkNamespace: "/proc/self/ns/net",
             cgroup: "node-1/pod\(uid)")
         spec.hosts = "127.0.0.1 localhost\n"
         spec.resolvConf = "nameserver 127.0.0.1\n"
@@ -53,7 +60,8 @@ struct TestMachine {
 
     /// A container that runs a shell script.
     func script(_ uid: String, _ text: String, name: String = "app", attempt: Int = 0) -> ContainerSpec {
-        var spec = ContainerSpec(name: name, attempt: attempt, image: Self.image, logPath: logPath(uid, name, attempt: attempt))
+        var spec = ContainerSpec(
+            name: name, attempt: attempt, image: Self.image, logPath: logPath(uid, name, attempt: attempt))
         spec.arguments = [text]
         return spec
     }
@@ -109,7 +117,9 @@ struct TestMachine {
 
     /// Removes all pods and directories.
     func end() async {
-        for sandbox in (try? await runtime.sandboxes()) ?? [] { try? await runtime.removeSandbox(podUID: sandbox.podUID) }
+        for sandbox in (try? await runtime.sandboxes()) ?? [] {
+            try? await runtime.removeSandbox(podUID: sandbox.podUID)
+        }
         removeTree(directory)
     }
 
@@ -127,7 +137,9 @@ func removeTree(_ path: String) {
     if unlink(path) == 0 { return }
     if let directory = opendir(path) {
         while let entry = readdir(directory) {
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
             if name != ".", name != ".." { removeTree(path + "/" + name) }
         }
         closedir(directory)

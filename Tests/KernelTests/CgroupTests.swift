@@ -1,10 +1,13 @@
-@testable import Kernel
 import Glibc
 import Testing
 
+@testable import Kernel
+
 @Suite("Control groups")
 struct CgroupTests {
-    @Test("shares become weights on the line from 2…262144 to 1…10000", arguments: [(2, 1), (1024, 39), (262_144, 10_000), (0, 1), (1 << 40, 10_000)])
+    @Test(
+        "shares become weights on the line from 2…262144 to 1…10000",
+        arguments: [(2, 1), (1024, 39), (262_144, 10_000), (0, 1), (1 << 40, 10_000)])
     func weights(shares: Int, weight: Int) {
         #expect(CgroupV2.weight(ofShares: shares) == weight)
     }
@@ -23,7 +26,8 @@ struct CgroupTests {
         let driver = CgroupV2(root: root)
         try driver.create("weft/pod/app")
         for folder in [root, root + "/weft", root + "/weft/pod"] {
-            #expect(String(decoding: try SmallFile.read(folder + "/cgroup.subtree_control"), as: UTF8.self).hasPrefix("+"))
+            #expect(
+                String(decoding: try SmallFile.read(folder + "/cgroup.subtree_control"), as: UTF8.self).hasPrefix("+"))
         }
         var limits = CgroupLimits()
         limits.cpuShares = 1024
@@ -69,12 +73,16 @@ struct CgroupTests {
     private final class Thread {
         private var thread = pthread_t()
         init(_ body: @escaping @Sendable () -> Void) {
-            final class Box { let body: @Sendable () -> Void; init(_ body: @escaping @Sendable () -> Void) { self.body = body } }
-            pthread_create(&thread, nil, { argument in
-                guard let argument else { return nil }
-                Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body()
-                return nil
-            }, Unmanaged.passRetained(Box(body)).toOpaque())
+            final class Box {
+                let body: @Sendable () -> Void; init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+            }
+            pthread_create(
+                &thread, nil,
+                { argument in
+                    guard let argument else { return nil }
+                    Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body()
+                    return nil
+                }, Unmanaged.passRetained(Box(body)).toOpaque())
         }
         func join() { pthread_join(thread, nil) }
     }

@@ -25,14 +25,18 @@ struct SupervisorMessageTests {
     func roundTrip() throws {
         let read = try StartRequest(request.bytes)
         #expect(read.bytes == request.bytes)
-        #expect(read.oomScore == -5 && read.identity.groups == [1, 2, 3] && read.mounts[0].isFile && read.arguments.count == 2)
+        #expect(
+            read.oomScore == -5 && read.identity.groups == [1, 2, 3] && read.mounts[0].isFile
+                && read.arguments.count == 2)
         #expect(read.descriptors == 3 + 3 + 1 + 1)
     }
 
     @Test("a message cut anywhere is refused, and so is one with more behind it")
     func truncated() {
         let bytes = request.bytes
-        for length in 0..<bytes.count { #expect(throws: MessageFault.self) { try StartRequest(Array(bytes[..<length])) } }
+        for length in 0..<bytes.count {
+            #expect(throws: MessageFault.self) { try StartRequest(Array(bytes[..<length])) }
+        }
         #expect(throws: MessageFault.self) { try StartRequest(bytes + [0]) }
     }
 
@@ -41,7 +45,9 @@ struct SupervisorMessageTests {
         var random = SystemRandomNumberGenerator()
         for _ in 0..<5000 {
             var bytes = request.bytes
-            for _ in 0..<4 { bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: .min ... .max, using: &random) }
+            for _ in 0..<4 {
+                bytes[Int.random(in: 0..<bytes.count, using: &random)] = UInt8.random(in: .min ... .max, using: &random)
+            }
             _ = try? StartRequest(bytes)
             _ = try? ExecuteRequest(bytes)
             _ = try? SupervisedState(bytes)
@@ -60,6 +66,8 @@ struct SupervisorMessageTests {
             bytes[place] = 0xFF
             #expect(throws: MessageFault.self) { try MessageHeader(bytes) }
         }
-        #expect(throws: MessageFault.self) { try MessageHeader(MessageHeader(kind: .start, descriptors: 0, length: 5 << 20).bytes) }
+        #expect(throws: MessageFault.self) {
+            try MessageHeader(MessageHeader(kind: .start, descriptors: 0, length: 5 << 20).bytes)
+        }
     }
 }

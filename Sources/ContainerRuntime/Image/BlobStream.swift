@@ -16,7 +16,9 @@ final class BlobStream {
 
     init(path: String, name: String) throws(RuntimeFailure) {
         self.name = name
-        file = try attempting("open the blob of \(name)") { () throws(SystemCallFailed) in try OwnedDescriptor.open(path, flags: O_RDONLY) }
+        file = try attempting("open the blob of \(name)") { () throws(SystemCallFailed) in
+            try OwnedDescriptor.open(path, flags: O_RDONLY)
+        }
         try fillStored()
         if stored.starts(with: [0x1F, 0x8B]) {
             let stream = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
@@ -28,7 +30,8 @@ final class BlobStream {
             }
             inflater = stream
         } else if stored.starts(with: [0x28, 0xB5, 0x2F, 0xFD]) {
-            throw RuntimeFailure(.badImage, "\(name) is compressed with zstd, which this version cannot unpack; use gzip")
+            throw RuntimeFailure(
+                .badImage, "\(name) is compressed with zstd, which this version cannot unpack; use gzip")
         }
     }
 
@@ -89,7 +92,9 @@ final class BlobStream {
             case Z_OK, Z_BUF_ERROR: break
             // gzip files may follow one another.
             case Z_STREAM_END: inflateReset(inflater)
-            default: throw RuntimeFailure(.badImage, "\(name) is damaged: its gzip data cannot be unpacked (zlib says \(result))")
+            default:
+                throw RuntimeFailure(
+                    .badImage, "\(name) is damaged: its gzip data cannot be unpacked (zlib says \(result))")
             }
             if made > 0 {
                 ready = Array(space[..<made])

@@ -11,13 +11,17 @@ struct ELFFile: Sendable, Hashable {
 
     /// `nil` when the file is no ELF file of 64 bits, little-endian: a script, data.
     init?(path: String) throws(RuntimeFailure) {
-        let file = try attempting("read \(path)") { () throws(SystemCallFailed) in try OwnedDescriptor.open(path, flags: O_RDONLY) }
+        let file = try attempting("read \(path)") { () throws(SystemCallFailed) in
+            try OwnedDescriptor.open(path, flags: O_RDONLY)
+        }
         func bytes(_ offset: UInt64, _ count: UInt64) -> [UInt8]? {
             guard count <= 16 << 20, offset <= UInt64(Int64.max) else { return nil }
             var space = [UInt8](repeating: 0, count: Int(count))
             return pread(file.number, &space, space.count, off_t(offset)) == space.count ? space : nil
         }
-        guard let header = bytes(0, 64), header[0..<4].elementsEqual([0x7F, 0x45, 0x4C, 0x46]), header[4] == 2, header[5] == 1 else { return nil }
+        guard let header = bytes(0, 64), header[0..<4].elementsEqual([0x7F, 0x45, 0x4C, 0x46]), header[4] == 2,
+            header[5] == 1
+        else { return nil }
         let tableOffset = Self.number(header, 32, 8)
         let entrySize = Self.number(header, 54, 2)
         let entryCount = Self.number(header, 56, 2)
@@ -44,7 +48,8 @@ struct ELFFile: Sendable, Hashable {
         for start in stride(from: 0, to: entries.count - 15, by: 16) {
             tags.append((Self.number(entries, start, 8), Self.number(entries, start + 8, 8)))
         }
-        guard let tableAddress = tags.first(where: { $0.tag == 5 })?.value, let tableSize = tags.first(where: { $0.tag == 10 })?.value,
+        guard let tableAddress = tags.first(where: { $0.tag == 5 })?.value,
+            let tableSize = tags.first(where: { $0.tag == 10 })?.value,
             let segment = segments.first(where: { $0.address <= tableAddress && tableAddress < $0.address + $0.size }),
             let strings = bytes(tableAddress - segment.address + segment.offset, tableSize)
         else { return }
@@ -67,7 +72,9 @@ struct ELFFile: Sendable, Hashable {
         return text
     }
 
-    private static func broken(_ path: String) -> RuntimeFailure { RuntimeFailure(.badImage, "\(path) is a damaged ELF file") }
+    private static func broken(_ path: String) -> RuntimeFailure {
+        RuntimeFailure(.badImage, "\(path) is a damaged ELF file")
+    }
 
     private static func number(_ bytes: [UInt8], _ start: Int, _ count: Int) -> UInt64 {
         guard start >= 0, start + count <= bytes.count else { return 0 }
@@ -86,7 +93,9 @@ struct LibraryClosure {
     #else
         static let standard = "/lib/x86_64-linux-gnu"
     #endif
-    private static let folders = [standard, "/usr" + standard, "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib"]
+    private static let folders = [
+        standard, "/usr" + standard, "/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib",
+    ]
 
     /// Adds what `program` needs. Libraries go to the loader's standard folder, wherever they were found.
     mutating func add(program: String) throws(RuntimeFailure) {

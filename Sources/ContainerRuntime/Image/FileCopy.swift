@@ -14,7 +14,9 @@ enum FileCopy {
     }
 
     /// Appends a file's bytes to an open one; returns how many.
-    static func append(_ source: String, to output: CInt, digest: DigestStream, what: String) throws(RuntimeFailure) -> Int {
+    static func append(_ source: String, to output: CInt, digest: DigestStream, what: String) throws(RuntimeFailure)
+        -> Int
+    {
         let input = try attempting("read a file of \(what)") { () throws(SystemCallFailed) in
             try OwnedDescriptor.open(source, flags: O_RDONLY)
         }
@@ -25,7 +27,9 @@ enum FileCopy {
             let count = read(input.number, space.baseAddress, space.count)
             let code = errno
             if count < 0, code == EINTR { continue }
-            guard count >= 0 else { throw RuntimeFailure(SystemCallFailed("read", code: code, on: source), doing: "read a file of \(what)") }
+            guard count >= 0 else {
+                throw RuntimeFailure(SystemCallFailed("read", code: code, on: source), doing: "read a file of \(what)")
+            }
             if count == 0 { return total }
             let piece = UnsafeRawBufferPointer(rebasing: space[..<count])
             try write(piece, to: output, digest: digest, what: what)
@@ -33,14 +37,18 @@ enum FileCopy {
         }
     }
 
-    static func write(_ bytes: UnsafeRawBufferPointer, to output: CInt, digest: DigestStream, what: String) throws(RuntimeFailure) {
+    static func write(_ bytes: UnsafeRawBufferPointer, to output: CInt, digest: DigestStream, what: String)
+        throws(RuntimeFailure)
+    {
         digest.update(bytes)
         var done = 0
         while done < bytes.count {
             let count = Glibc.write(output, bytes.baseAddress.map { $0 + done }, bytes.count - done)
             let code = errno
             if count < 0, code == EINTR { continue }
-            guard count > 0 else { throw RuntimeFailure(SystemCallFailed("write", code: code, on: what), doing: "write \(what)") }
+            guard count > 0 else {
+                throw RuntimeFailure(SystemCallFailed("write", code: code, on: what), doing: "write \(what)")
+            }
             done += count
         }
     }

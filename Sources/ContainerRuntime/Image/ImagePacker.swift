@@ -26,7 +26,8 @@ package struct PackedImage: Sendable {
     package var links: [String: String] = [:]
 
     package init(
-        name: String, files: [File], entrypoint: [String], command: [String] = [], environment: [String] = [], user: String = "",
+        name: String, files: [File], entrypoint: [String], command: [String] = [], environment: [String] = [],
+        user: String = "",
         exposedPorts: [Int] = []
     ) {
         self.name = name
@@ -64,7 +65,8 @@ package struct ImagePacker: Sendable {
         let name = ImageStore.fullName(image.name)
         let recipe = try recipe(image, files)
         let known = try store.entries().first {
-            $0["annotations"]?[ImageStore.nameKey]?.string == name && $0["annotations"]?[Self.sourceKey]?.string == recipe
+            $0["annotations"]?[ImageStore.nameKey]?.string == name
+                && $0["annotations"]?[Self.sourceKey]?.string == recipe
         }
         if known != nil, let packed = try? store.image(named: name), isWhole(packed) { return packed.status }
 
@@ -74,7 +76,8 @@ package struct ImagePacker: Sendable {
         let manifest: JSON = [
             "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
             "config": [
-                "mediaType": "application/vnd.oci.image.config.v1+json", "digest": .string(config), "size": .int(Int64(configSize)),
+                "mediaType": "application/vnd.oci.image.config.v1+json", "digest": .string(config),
+                "size": .int(Int64(configSize)),
             ],
             "layers": [
                 [
@@ -99,7 +102,9 @@ package struct ImagePacker: Sendable {
     }
 
     private func isWhole(_ image: ImageRecord) -> Bool {
-        image.layers.allSatisfy { layer in (try? store.blobPath(layer.digest, of: image.name)).map(FileTree.exists) ?? false }
+        image.layers.allSatisfy { layer in
+            (try? store.blobPath(layer.digest, of: image.name)).map(FileTree.exists) ?? false
+        }
     }
 
     private func bytes(_ json: JSON) -> [UInt8] {
@@ -111,13 +116,15 @@ package struct ImagePacker: Sendable {
     private func configuration(_ image: PackedImage, layer: String) -> JSON {
         func list(_ texts: [String]) -> JSON { .array(texts.map(JSON.string)) }
         var settings = JSONObject()
-        settings["Env"] = list(["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] + image.environment)
+        settings["Env"] = list(
+            ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"] + image.environment)
         settings["Entrypoint"] = list(image.entrypoint)
         if !image.command.isEmpty { settings["Cmd"] = list(image.command) }
         settings["WorkingDir"] = .string(image.workingDirectory)
         if !image.user.isEmpty { settings["User"] = .string(image.user) }
         if !image.exposedPorts.isEmpty {
-            settings["ExposedPorts"] = .object(JSONObject(image.exposedPorts.map { .init("\($0)/tcp", .object(JSONObject())) }))
+            settings["ExposedPorts"] = .object(
+                JSONObject(image.exposedPorts.map { .init("\($0)/tcp", .object(JSONObject())) }))
         }
         return [
             "created": "1970-01-01T00:00:00Z", "architecture": .string(ImageStore.architecture), "os": "linux",
@@ -132,9 +139,11 @@ package struct ImagePacker: Sendable {
             var facts = stat()
             guard stat(source, &facts) == 0 else {
                 let code = errno
-                throw RuntimeFailure(SystemCallFailed("stat", code: code, on: source), doing: "pack image \(image.name)")
+                throw RuntimeFailure(
+                    SystemCallFailed("stat", code: code, on: source), doing: "pack image \(image.name)")
             }
-            text += "\(target)\t\(source)\t\(facts.st_size)\t\(facts.st_mtim.tv_sec).\(facts.st_mtim.tv_nsec)\t\(facts.st_ino)\n"
+            text +=
+                "\(target)\t\(source)\t\(facts.st_size)\t\(facts.st_mtim.tv_sec).\(facts.st_mtim.tv_nsec)\t\(facts.st_ino)\n"
         }
         return Digest.of(Array(text.utf8))
     }
@@ -147,11 +156,14 @@ package struct ImagePacker: Sendable {
         "etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
     ]
     private static let folders: [String: UInt32] = [
-        "dev": 0o755, "etc": 0o755, "proc": 0o555, "root": 0o700, "run": 0o755, "sys": 0o555, "tmp": 0o1777, "var": 0o755,
+        "dev": 0o755, "etc": 0o755, "proc": 0o555, "root": 0o700, "run": 0o755, "sys": 0o555, "tmp": 0o1777,
+        "var": 0o755,
         "var/run": 0o755, "var/tmp": 0o1777,
     ]
 
-    private func writeLayer(_ image: PackedImage, _ files: [String: String]) throws(RuntimeFailure) -> (digest: String, size: Int) {
+    private func writeLayer(_ image: PackedImage, _ files: [String: String]) throws(RuntimeFailure) -> (
+        digest: String, size: Int
+    ) {
         let partial = "\(store.directory)/blobs/.packing-\(getpid())-\(UInt64.random(in: .min ... .max))"
         defer { FileTree.remove(partial) }
         let output = try attempting("pack image \(image.name)") { () throws(SystemCallFailed) in
@@ -186,13 +198,16 @@ package struct ImagePacker: Sendable {
             try put(TarWriter.header(entry) + text.utf8 + TarWriter.padding(entry.size))
         }
         for (path, held) in image.links.sorted(by: { $0.key < $1.key }) {
-            try put(TarWriter.header(TarEntry(kind: .symbolicLink, path: String(path.drop { $0 == "/" }), link: held, mode: 0o777)))
+            try put(
+                TarWriter.header(
+                    TarEntry(kind: .symbolicLink, path: String(path.drop { $0 == "/" }), link: held, mode: 0o777)))
         }
         for (path, source) in members.sorted(by: { $0.0 < $1.0 }) {
             var facts = stat()
             guard stat(source, &facts) == 0 else {
                 let code = errno
-                throw RuntimeFailure(SystemCallFailed("stat", code: code, on: source), doing: "pack image \(image.name)")
+                throw RuntimeFailure(
+                    SystemCallFailed("stat", code: code, on: source), doing: "pack image \(image.name)")
             }
             let mode: UInt32 = facts.st_mode & 0o111 != 0 ? 0o755 : 0o644
             let entry = TarEntry(kind: .file, path: path, mode: mode, size: Int(facts.st_size))

@@ -29,7 +29,8 @@ package struct ImageRecord: Sendable {
         layers = []
         for (place, layer) in (manifest["layers"]?.array ?? []).enumerated() {
             guard let digest = layer["digest"]?.string, Digest.hex(digest) != nil else {
-                throw RuntimeFailure(.badImage, "image \(name): layers[\(place)].digest of its manifest is no sha256 digest")
+                throw RuntimeFailure(
+                    .badImage, "image \(name): layers[\(place)].digest of its manifest is no sha256 digest")
             }
             layers.append(Layer(digest: digest, size: layer["size"]?.int ?? 0))
         }
@@ -46,6 +47,7 @@ package struct ImageRecord: Sendable {
 
     package var status: ImageStatus {
         ImageStatus(
-            name: name, digest: manifestDigest, bytes: layers.reduce(0) { $0 + $1.size }, entrypoint: entrypoint, command: command)
+            name: name, digest: manifestDigest, bytes: layers.reduce(0) { $0 + $1.size }, entrypoint: entrypoint,
+            command: command)
     }
 }

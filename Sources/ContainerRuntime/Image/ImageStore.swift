@@ -29,7 +29,8 @@ package final class ImageStore: Sendable {
         for folder in ["layers", "blobs", "blobs/sha256"] {
             for name in FileTree.names(in: "\(directory)/\(folder)") {
                 let parts = name.split(separator: "-")
-                guard name.contains(".partial-") || name.hasPrefix(".packing-"), parts.count > 1, let pid = Int32(parts[1]),
+                guard name.contains(".partial-") || name.hasPrefix(".packing-"), parts.count > 1,
+                    let pid = Int32(parts[1]),
                     kill(pid, 0) != 0, errno == ESRCH
                 else { continue }
                 FileTree.remove("\(directory)/\(folder)/\(name)")
@@ -74,13 +75,17 @@ package final class ImageStore: Sendable {
 
     private func json(_ path: String, what: String) throws(RuntimeFailure) -> JSON {
         let bytes = try attempting("read \(what)") { () throws(SystemCallFailed) in try SmallFile.read(path) }
-        do throws(JSONFault) { return try JSON(parsing: bytes) } catch { throw RuntimeFailure(.badImage, "\(what) is no JSON: \(error)") }
+        do throws(JSONFault) { return try JSON(parsing: bytes) } catch {
+            throw RuntimeFailure(.badImage, "\(what) is no JSON: \(error)")
+        }
     }
 
     /// A small blob, its digest checked.
     private func blob(_ digest: String, of name: String) throws(RuntimeFailure) -> JSON {
         let path = try blobPath(digest, of: name)
-        let bytes = try attempting("read blob \(digest) of image \(name)") { () throws(SystemCallFailed) in try SmallFile.read(path) }
+        let bytes = try attempting("read blob \(digest) of image \(name)") { () throws(SystemCallFailed) in
+            try SmallFile.read(path)
+        }
         guard Digest.of(bytes) == digest else {
             throw RuntimeFailure(.badImage, "image \(name): blob \(digest) is damaged, its bytes have another digest")
         }
@@ -90,7 +95,9 @@ package final class ImageStore: Sendable {
     }
 
     func blobPath(_ digest: String, of name: String) throws(RuntimeFailure) -> String {
-        guard let hex = Digest.hex(digest) else { throw RuntimeFailure(.badImage, "image \(name): '\(digest)' is no sha256 digest") }
+        guard let hex = Digest.hex(digest) else {
+            throw RuntimeFailure(.badImage, "image \(name): '\(digest)' is no sha256 digest")
+        }
         return directory + "/blobs/sha256/" + hex
     }
 
@@ -99,7 +106,9 @@ package final class ImageStore: Sendable {
         var manifest = try blob(digest, of: name)
         if let choices = manifest["manifests"]?.array {
             let architecture = Self.architecture
-            let choice = choices.first { $0["platform"]?["architecture"]?.string == architecture && $0["platform"]?["os"]?.string == "linux" }
+            let choice = choices.first {
+                $0["platform"]?["architecture"]?.string == architecture && $0["platform"]?["os"]?.string == "linux"
+            }
             guard let chosen = choice?["digest"]?.string else {
                 throw RuntimeFailure(.badImage, "image \(name) has nothing for linux/\(architecture)")
             }
@@ -133,11 +142,15 @@ package final class ImageStore: Sendable {
     }
 
     private func unpacked(_ digest: String, of name: String) throws(RuntimeFailure) -> String {
-        guard let hex = Digest.hex(digest) else { throw RuntimeFailure(.badImage, "image \(name): '\(digest)' is no sha256 digest") }
+        guard let hex = Digest.hex(digest) else {
+            throw RuntimeFailure(.badImage, "image \(name): '\(digest)' is no sha256 digest")
+        }
         let folder = directory + "/layers/" + hex
         if FileTree.exists(folder) { return folder }
         let result = unpacking.withLock { _ -> Result<Void, RuntimeFailure> in
-            do throws(RuntimeFailure) { return .success(try unpack(digest, into: folder, of: name)) } catch { return .failure(error) }
+            do throws(RuntimeFailure) { return .success(try unpack(digest, into: folder, of: name)) } catch {
+                return .failure(error)
+            }
         }
         try result.get()
         return folder
@@ -147,20 +160,24 @@ package final class ImageStore: Sendable {
         if FileTree.exists(folder) { return }
         let partial = "\(folder).partial-\(getpid())"
         FileTree.remove(partial)
-        try attempting("unpack layer \(digest) of image \(name)") { () throws(SystemCallFailed) in try SmallFile.makeDirectories(partial) }
+        try attempting("unpack layer \(digest) of image \(name)") { () throws(SystemCallFailed) in
+            try SmallFile.makeDirectories(partial)
+        }
         chmod(partial, 0o755)
         do throws(RuntimeFailure) {
             let blob = try BlobStream(path: try blobPath(digest, of: name), name: "layer \(digest) of image \(name)")
             try LayerUnpack.unpack(blob, into: partial, name: "layer \(digest) of image \(name)")
             let found = try blob.finish()
             guard found == digest else {
-                throw RuntimeFailure(.badImage, "image \(name): layer \(digest) is damaged, its bytes have the digest \(found)")
+                throw RuntimeFailure(
+                    .badImage, "image \(name): layer \(digest) is damaged, its bytes have the digest \(found)")
             }
             if rename(partial, folder) != 0 {
                 let code = errno
                 // Another process was first.
                 guard code == EEXIST || code == ENOTEMPTY else {
-                    throw RuntimeFailure(SystemCallFailed("rename", code: code, on: folder), doing: "unpack image \(name)")
+                    throw RuntimeFailure(
+                        SystemCallFailed("rename", code: code, on: folder), doing: "unpack image \(name)")
                 }
                 FileTree.remove(partial)
             }
@@ -173,13 +190,17 @@ package final class ImageStore: Sendable {
     // MARK: Changing
 
     /// Holds a lock all processes keep while the index changes.
-    func changingIndex<Value>(_ change: (inout [JSON]) throws(RuntimeFailure) -> Value) throws(RuntimeFailure) -> Value {
+    func changingIndex<Value>(_ change: (inout [JSON]) throws(RuntimeFailure) -> Value) throws(RuntimeFailure) -> Value
+    {
         let lock = try attempting("lock the image store") { () throws(SystemCallFailed) in
             try OwnedDescriptor.open(directory + "/lock", flags: O_RDWR | O_CREAT)
         }
         while flock(lock.number, LOCK_EX) != 0 {
             let code = errno
-            guard code == EINTR else { throw RuntimeFailure(SystemCallFailed("flock", code: code, on: directory), doing: "lock the image store") }
+            guard code == EINTR else {
+                throw RuntimeFailure(
+                    SystemCallFailed("flock", code: code, on: directory), doing: "lock the image store")
+            }
         }
         let before = try entries()
         var entries = before
@@ -236,7 +257,8 @@ package final class ImageStore: Sendable {
             FileTree.remove(directory + "/blobs/sha256/" + hex)
         }
         let folders = Set(used.map { $0.split(separator: "/").last.map(String.init) ?? "" })
-        for hex in FileTree.names(in: directory + "/layers") where !needed.contains("sha256:" + hex) && !folders.contains(hex) {
+        for hex in FileTree.names(in: directory + "/layers")
+        where !needed.contains("sha256:" + hex) && !folders.contains(hex) {
             FileTree.remove(directory + "/layers/" + hex)
         }
     }
@@ -251,7 +273,9 @@ package final class ImageStore: Sendable {
             try self.name(Self.fullName(name), entry: entry)
             names.append(Self.fullName(name))
         }
-        if names.isEmpty { throw RuntimeFailure(.badImage, "\(source)/index.json names no image (annotation \(Self.nameKey))") }
+        if names.isEmpty {
+            throw RuntimeFailure(.badImage, "\(source)/index.json names no image (annotation \(Self.nameKey))")
+        }
         return names
     }
 
@@ -270,7 +294,9 @@ package final class ImageStore: Sendable {
         let manifest = try blob(digest, of: name)
         for inner in manifest["manifests"]?.array ?? [] {
             // An index may name platforms whose blobs were left out.
-            guard let digest = inner["digest"]?.string, FileTree.exists(source + "/blobs/sha256/" + (Digest.hex(digest) ?? "")) else { continue }
+            guard let digest = inner["digest"]?.string,
+                FileTree.exists(source + "/blobs/sha256/" + (Digest.hex(digest) ?? ""))
+            else { continue }
             try copy(digest, from: source, of: name, isManifest: true)
         }
         for part in [manifest["config"]].compactMap({ $0 }) + (manifest["layers"]?.array ?? []) {

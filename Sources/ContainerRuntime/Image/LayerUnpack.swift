@@ -87,11 +87,16 @@ struct LayerUnpack: ~Copyable {
     }
 
     private func own(_ parent: CInt, _ name: String, _ entry: TarEntry) throws(RuntimeFailure) {
-        if fchownat(parent, name, UInt32(truncatingIfNeeded: entry.user), UInt32(truncatingIfNeeded: entry.group), AT_SYMLINK_NOFOLLOW) != 0 {
+        if fchownat(
+            parent, name, UInt32(truncatingIfNeeded: entry.user), UInt32(truncatingIfNeeded: entry.group),
+            AT_SYMLINK_NOFOLLOW) != 0
+        {
             throw failed("chown", entry, errno)
         }
         // After the owner, since chown takes away set-user-id.
-        if entry.kind != .symbolicLink, fchmodat(parent, name, entry.mode, 0) != 0 { throw failed("chmod", entry, errno) }
+        if entry.kind != .symbolicLink, fchmodat(parent, name, entry.mode, 0) != 0 {
+            throw failed("chmod", entry, errno)
+        }
         let time = timespec(tv_sec: Int(entry.modified), tv_nsec: 0)
         let times = [time, time]
         if utimensat(parent, name, times, AT_SYMLINK_NOFOLLOW) != 0 { throw failed("utimens", entry, errno) }
@@ -118,7 +123,9 @@ struct LayerUnpack: ~Copyable {
         if unlinkat(parent, name, 0) != 0 || mkdirat(parent, name, 0o755) != 0 { throw failed("mkdir", entry, errno) }
     }
 
-    private mutating func file(_ parent: CInt, _ name: String, _ entry: TarEntry, _ blob: BlobStream) throws(RuntimeFailure) {
+    private mutating func file(_ parent: CInt, _ name: String, _ entry: TarEntry, _ blob: BlobStream)
+        throws(RuntimeFailure)
+    {
         try clear(parent, name, entry)
         let number = openat(self.parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
         let code = errno
@@ -156,7 +163,9 @@ struct LayerUnpack: ~Copyable {
         try clear(parent, name, entry)
         let found = weft_locate(root.number, target)
         var code = errno
-        guard found >= 0 else { throw refused(entry, "it links to \(entry.link), which is not in the image (errno \(code))") }
+        guard found >= 0 else {
+            throw refused(entry, "it links to \(entry.link), which is not in the image (errno \(code))")
+        }
         defer { close(found) }
         if linkat(AT_FDCWD, "/proc/self/fd/\(found)", self.parent, name, AT_SYMLINK_FOLLOW) != 0 {
             code = errno

@@ -25,7 +25,9 @@ struct TarReader {
         self.name = name
     }
 
-    private func fault(_ what: String) -> RuntimeFailure { RuntimeFailure(.badImage, "\(name) is no valid tar archive: \(what)") }
+    private func fault(_ what: String) -> RuntimeFailure {
+        RuntimeFailure(.badImage, "\(name) is no valid tar archive: \(what)")
+    }
 
     /// The next entry, or `nil` at the end of the archive.
     mutating func next() throws(RuntimeFailure) -> TarEntry? {
@@ -71,7 +73,8 @@ struct TarReader {
             let prefix = Self.text(block[345..<500])
             if !prefix.isEmpty { path = prefix + "/" + path }
         }
-        var entry = TarEntry(kind: .file, path: longPath ?? path, link: longLink ?? Self.text(block[157..<257]), size: size)
+        var entry = TarEntry(
+            kind: .file, path: longPath ?? path, link: longLink ?? Self.text(block[157..<257]), size: size)
         switch block[156] {
         case 0, UInt8(ascii: "0"), UInt8(ascii: "7"): entry.kind = entry.path.hasSuffix("/") ? .directory : .file
         case UInt8(ascii: "1"): entry.kind = .hardLink
@@ -137,14 +140,17 @@ struct TarReader {
         return value
     }
 
-    private static func text(_ bytes: ArraySlice<UInt8>) -> String { String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self) }
+    private static func text(_ bytes: ArraySlice<UInt8>) -> String {
+        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+    }
 
     /// pax records: `<length> <key>=<value>\n`, the length counting all of it.
     private func records(_ bytes: [UInt8]) throws(RuntimeFailure) -> [String: [UInt8]] {
         var found: [String: [UInt8]] = [:]
         var rest = bytes[...]
         while !rest.isEmpty {
-            guard let space = rest.firstIndex(of: 0x20), let length = Int(String(decoding: rest[..<space], as: UTF8.self)),
+            guard let space = rest.firstIndex(of: 0x20),
+                let length = Int(String(decoding: rest[..<space], as: UTF8.self)),
                 length > 0, length <= rest.count, rest.startIndex + length > space + 1
             else { throw fault("a pax record has no length") }
             let record = rest[(space + 1)..<(rest.startIndex + length - 1)]

@@ -28,7 +28,8 @@ final class ContainerExec: RunningExec {
     deinit { _ = weft_shut_down(connection.descriptor) }
 
     static func start(
-        _ spec: ExecSpec, id: String, container: String, connection: SupervisorConnection, cgroups: [String], events: SupervisorEvents
+        _ spec: ExecSpec, id: String, container: String, connection: SupervisorConnection, cgroups: [String],
+        events: SupervisorEvents
     ) throws(RuntimeFailure) -> ContainerExec {
         var request = ExecuteRequest()
         request.container = Array(id.utf8)
@@ -36,7 +37,9 @@ final class ContainerExec: RunningExec {
         request.user = Int64(spec.user ?? -1)
         request.arguments = spec.command.map { Array($0.utf8) }
         request.environment = spec.environment.map { Array("\($0.name)=\($0.value)".utf8) }
-        if spec.hasTerminal, !spec.environment.contains(where: { $0.name == "TERM" }) { request.environment.append(Array("TERM=xterm".utf8)) }
+        if spec.hasTerminal, !spec.environment.contains(where: { $0.name == "TERM" }) {
+            request.environment.append(Array("TERM=xterm".utf8))
+        }
         var theirs = Descriptors()
         var ours = Descriptors()
         for path in cgroups {
@@ -63,7 +66,8 @@ final class ContainerExec: RunningExec {
             ours.giveAway()
         }
         let exec = ContainerExec(
-            stdin: numbers[0], stdout: numbers[1], stderr: numbers[2], hasTerminal: spec.hasTerminal, connection: connection)
+            stdin: numbers[0], stdout: numbers[1], stderr: numbers[2], hasTerminal: spec.hasTerminal,
+            connection: connection)
         events.add(connection) { [weak exec] event in
             switch event {
             case .message(let answer):
@@ -72,7 +76,9 @@ final class ContainerExec: RunningExec {
                 exec?.finish(.success(Int(state.code)))
                 return false
             case .ended:
-                exec?.finish(.failure(RuntimeFailure(.kernel, "exec in container \"\(container)\": the pod's supervisor is gone")))
+                exec?.finish(
+                    .failure(
+                        RuntimeFailure(.kernel, "exec in container \"\(container)\": the pod's supervisor is gone")))
                 return false
             }
         }
@@ -88,7 +94,8 @@ final class ContainerExec: RunningExec {
             let failed = hasTerminal ? weft_socket_pair(&ends) : weft_blocking_pipe(&ends)
             let code = errno
             guard failed == 0 else {
-                throw RuntimeFailure(SystemCallFailed("pipe", code: code, on: container), doing: "exec in container \"\(container)\"")
+                throw RuntimeFailure(
+                    SystemCallFailed("pipe", code: code, on: container), doing: "exec in container \"\(container)\"")
             }
             let isInput = stream == 0
             ours.add(OwnedDescriptor(taking: ends[isInput ? 1 : 0]))
@@ -115,7 +122,8 @@ final class ContainerExec: RunningExec {
     }
 
     func wait() async throws(RuntimeFailure) -> Int {
-        let result = await withCheckedContinuation { (continuation: CheckedContinuation<Result<Int, RuntimeFailure>, Never>) in
+        let result = await withCheckedContinuation {
+            (continuation: CheckedContinuation<Result<Int, RuntimeFailure>, Never>) in
             let known = progress.withLock { progress -> Result<Int, RuntimeFailure>? in
                 if progress.result == nil { progress.waiting.append(continuation) }
                 return progress.result

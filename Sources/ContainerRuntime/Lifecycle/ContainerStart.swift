@@ -15,12 +15,17 @@ struct ContainerStart {
     private var what: String { "start container \"\(spec.name)\"" }
 
     init(
-        _ spec: ContainerSpec, directory: PodDirectory, sandbox: SandboxRecord, images: ImageStore, cgroups: CgroupDriver
+        _ spec: ContainerSpec, directory: PodDirectory, sandbox: SandboxRecord, images: ImageStore,
+        cgroups: CgroupDriver
     ) throws(RuntimeFailure) {
-        guard PodDirectory.isName(spec.id) else { throw RuntimeFailure(.badCommand, "the container name '\(spec.name)' cannot be a file name") }
+        guard PodDirectory.isName(spec.id) else {
+            throw RuntimeFailure(.badCommand, "the container name '\(spec.name)' cannot be a file name")
+        }
         guard let image = try images.image(named: spec.image) else {
             throw RuntimeFailure(
-                .noSuchImage, "container \"\(spec.name)\": no image \(spec.image) in \(images.directory); it is not pulled, it must be packed or imported first")
+                .noSuchImage,
+                "container \"\(spec.name)\": no image \(spec.image) in \(images.directory); it is not pulled, it must be packed or imported first"
+            )
         }
         self.spec = spec
         self.directory = directory
@@ -70,13 +75,19 @@ struct ContainerStart {
         let bytes = request.bytes
         guard bytes.count <= MessageHeader.longestBody else {
             throw RuntimeFailure(
-                .badCommand, "container \"\(spec.name)\": its arguments and environment take \(bytes.count) bytes, more than a process can have")
+                .badCommand,
+                "container \"\(spec.name)\": its arguments and environment take \(bytes.count) bytes, more than a process can have"
+            )
         }
         guard descriptors.numbers.count <= MessageHeader.mostDescriptors else {
             throw RuntimeFailure(
-                .kernel, "container \"\(spec.name)\": \(spec.mounts.count) mounts and \(spec.machineListeners.count) listeners are too many")
+                .kernel,
+                "container \"\(spec.name)\": \(spec.mounts.count) mounts and \(spec.machineListeners.count) listeners are too many"
+            )
         }
-        try attempting(what) { () throws(SystemCallFailed) in try PodDirectory.write(record.json, to: directory.recordFile(spec.id)) }
+        try attempting(what) { () throws(SystemCallFailed) in
+            try PodDirectory.write(record.json, to: directory.recordFile(spec.id))
+        }
         let answer: SupervisorConnection.Answer
         do throws(SupervisorConnection.Broken) {
             answer = try supervisor.call(.start, bytes, descriptors: descriptors.numbers)
@@ -99,7 +110,8 @@ struct ContainerStart {
             for name in ["upper", "work", "scratch"] { try SmallFile.makeDirectories("\(layer)/\(name)") }
             // The upper directory's mode is that of the container's root, whatever our umask.
             chmod(layer + "/upper", 0o755)
-            return try DetachedMount.overlay(layers: layers, upper: layer + "/upper", work: layer + "/work", scratch: layer + "/scratch")
+            return try DetachedMount.overlay(
+                layers: layers, upper: layer + "/upper", work: layer + "/work", scratch: layer + "/scratch")
         }
     }
 
@@ -146,16 +158,20 @@ struct ContainerStart {
         var wanted = spec.mounts
         func lacks(_ target: String) -> Bool { !wanted.contains { $0.target == target } }
         for name in ["hosts", "resolv.conf", "hostname"] where lacks("/etc/" + name) {
-            wanted.append(BindMount(source: "\(directory.etc)/\(name)", target: "/etc/" + name, isReadOnly: spec.hasReadOnlyRoot))
+            wanted.append(
+                BindMount(source: "\(directory.etc)/\(name)", target: "/etc/" + name, isReadOnly: spec.hasReadOnlyRoot))
         }
         if let target = spec.terminationMessagePath, lacks(target) {
             let source = directory.layer(spec.id) + "/termination-message"
-            try attempting("\(what): termination message") { () throws(SystemCallFailed) in try SmallFile.write("", to: source) }
+            try attempting("\(what): termination message") { () throws(SystemCallFailed) in
+                try SmallFile.write("", to: source)
+            }
             chmod(source, 0o666)
             wanted.append(BindMount(source: source, target: target, isReadOnly: false))
         }
         // What lies deeper comes later, so that no mount hides another.
-        for mount in wanted.sorted(by: { $0.target.split(separator: "/").count < $1.target.split(separator: "/").count }) {
+        for mount in wanted.sorted(by: { $0.target.split(separator: "/").count < $1.target.split(separator: "/").count }
+        ) {
             guard mount.target.hasPrefix("/"), mount.target != "/" else {
                 throw RuntimeFailure(.kernel, "\(what): the mount path '\(mount.target)' is no absolute path below /")
             }
@@ -163,7 +179,8 @@ struct ContainerStart {
             guard stat(mount.source, &facts) == 0 else {
                 let code = errno
                 throw RuntimeFailure(
-                    SystemCallFailed("stat", code: code, on: mount.source), doing: "\(what): source of the mount at \(mount.target)")
+                    SystemCallFailed("stat", code: code, on: mount.source),
+                    doing: "\(what): source of the mount at \(mount.target)")
             }
             descriptors.add(
                 try attempting("\(what): mount at \(mount.target)") { () throws(SystemCallFailed) in
@@ -178,9 +195,12 @@ struct ContainerStart {
     private func listeners(_ descriptors: inout Descriptors) throws(RuntimeFailure) -> [String] {
         var names: [String] = []
         for listener in spec.machineListeners {
-            guard listener.address == "::1" || listener.address.hasPrefix("127."), (1...65535).contains(listener.port) else {
+            guard listener.address == "::1" || listener.address.hasPrefix("127."), (1...65535).contains(listener.port)
+            else {
                 throw RuntimeFailure(
-                    .kernel, "\(what): machine listener \(listener.name)=\(listener.address):\(listener.port): only ports of loopback addresses may be used")
+                    .kernel,
+                    "\(what): machine listener \(listener.name)=\(listener.address):\(listener.port): only ports of loopback addresses may be used"
+                )
             }
             let number = weft_listen_tcp(listener.address, CInt(listener.port))
             let code = errno
@@ -213,7 +233,9 @@ struct ContainerStart {
         var all = spec.command ?? image.entrypoint
         all += spec.arguments ?? (spec.command == nil ? image.command : [])
         guard !all.isEmpty else {
-            throw RuntimeFailure(.badCommand, "container \"\(spec.name)\" has no command: neither its spec nor image \(image.name) names one")
+            throw RuntimeFailure(
+                .badCommand,
+                "container \"\(spec.name)\" has no command: neither its spec nor image \(image.name) names one")
         }
         for text in all where text.utf8.contains(0) {
             throw RuntimeFailure(.badCommand, "container \"\(spec.name)\": a command or argument holds a zero byte")
@@ -224,7 +246,8 @@ struct ContainerStart {
     /// Later settings of a name replace earlier ones: the image's, then ours, then the container's.
     private func environment(home: String, listeners: [String]) -> [String] {
         var settings: [(name: String, value: String)] = [
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", home), ("HOSTNAME", sandbox.hostname),
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", home),
+            ("HOSTNAME", sandbox.hostname),
         ]
         for variable in image.environment {
             let parts = variable.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
@@ -269,10 +292,13 @@ extension CgroupLimits {
 extension ContainerStatus {
     init(_ record: ContainerRecord, state: SupervisedState, pid: Int) {
         self.init(
-            id: record.id, name: record.name, attempt: record.attempt, image: record.image, imageDigest: record.imageDigest,
+            id: record.id, name: record.name, attempt: record.attempt, image: record.image,
+            imageDigest: record.imageDigest,
             state: state.isRunning
-                ? .running : .exited(code: Int(state.code), signal: Int(state.signal), outOfMemory: state.isOutOfMemory),
-            pid: state.isRunning ? pid : 0, startedAt: state.startedAt, finishedAt: state.isRunning ? nil : state.finishedAt,
+                ? .running
+                : .exited(code: Int(state.code), signal: Int(state.signal), outOfMemory: state.isOutOfMemory),
+            pid: state.isRunning ? pid : 0, startedAt: state.startedAt,
+            finishedAt: state.isRunning ? nil : state.finishedAt,
             annotations: record.annotations, logPath: record.logPath)
     }
 }
@@ -280,7 +306,8 @@ extension ContainerStatus {
 /// Signals as image configurations name them.
 enum SignalName {
     private static let numbers: [String: Int32] = [
-        "HUP": SIGHUP, "INT": SIGINT, "QUIT": SIGQUIT, "KILL": SIGKILL, "USR1": SIGUSR1, "USR2": SIGUSR2, "TERM": SIGTERM, "WINCH": SIGWINCH,
+        "HUP": SIGHUP, "INT": SIGINT, "QUIT": SIGQUIT, "KILL": SIGKILL, "USR1": SIGUSR1, "USR2": SIGUSR2,
+        "TERM": SIGTERM, "WINCH": SIGWINCH,
     ]
     static func number(_ name: String) -> Int? {
         if let number = Int(name), (1...64).contains(number) { return number }
@@ -288,7 +315,9 @@ enum SignalName {
         let short = upper.hasPrefix("SIG") ? String(upper.dropFirst(3)) : upper
         if let number = numbers[short] { return Int(number) }
         // The real-time signals as systemd images ask for them.
-        if short.hasPrefix("RTMIN+"), let offset = Int(short.dropFirst(6)), (0...30).contains(offset) { return 34 + offset }
+        if short.hasPrefix("RTMIN+"), let offset = Int(short.dropFirst(6)), (0...30).contains(offset) {
+            return 34 + offset
+        }
         return nil
     }
 }

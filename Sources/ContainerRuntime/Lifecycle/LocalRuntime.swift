@@ -27,7 +27,8 @@ package final class LocalRuntime: PodRuntime {
     package init(_ configuration: RuntimeConfiguration) throws(RuntimeFailure) {
         self.configuration = configuration
         guard access(configuration.supervisorPath, X_OK) == 0 else {
-            throw RuntimeFailure(.kernel, "no supervisor program at \(configuration.supervisorPath): build the product mesh-init")
+            throw RuntimeFailure(
+                .kernel, "no supervisor program at \(configuration.supervisorPath): build the product mesh-init")
         }
         cgroups = try attempting("look for cgroups") { () throws(SystemCallFailed) in try CgroupDriver.detect() }
         images = try ImageStore(directory: configuration.imageDirectory)
@@ -47,14 +48,17 @@ package final class LocalRuntime: PodRuntime {
 
     package func runSandbox(_ spec: SandboxSpec) async throws(RuntimeFailure) -> SandboxStatus {
         try await withPod(spec.podUID) { directory throws(RuntimeFailure) in
-            let start = SandboxStart(spec: spec, directory: directory, configuration: self.configuration, cgroups: self.cgroups)
+            let start = SandboxStart(
+                spec: spec, directory: directory, configuration: self.configuration, cgroups: self.cgroups)
             if self.connection(directory) == nil {
                 try start.run()
                 self.watch(spec.podUID)
             }
             guard let status = try self.status(directory), status.isRunning else {
                 throw RuntimeFailure(
-                    .kernel, "sandbox of pod \(spec.namespace)/\(spec.name): its supervisor ended at once: \(start.supervisorWords)")
+                    .kernel,
+                    "sandbox of pod \(spec.namespace)/\(spec.name): its supervisor ended at once: \(start.supervisorWords)"
+                )
             }
             return status
         }
@@ -70,7 +74,9 @@ package final class LocalRuntime: PodRuntime {
                 }
             }
             if let sandbox = PodDirectory.read(directory.sandboxFile).flatMap(SandboxRecord.init(json:)) {
-                try attempting("remove pod \(podUID): cgroups") { () throws(SystemCallFailed) in try self.cgroups.remove(sandbox.cgroup) }
+                try attempting("remove pod \(podUID): cgroups") { () throws(SystemCallFailed) in
+                    try self.cgroups.remove(sandbox.cgroup)
+                }
                 self.removeEmptyGroups(above: sandbox.cgroup)
             }
             try directory.remove()
@@ -94,7 +100,9 @@ package final class LocalRuntime: PodRuntime {
         try await workers.run { () throws(RuntimeFailure) in
             var found: [SandboxStatus] = []
             for uid in self.podUIDs() {
-                if let status = try self.status(PodDirectory(uid: uid, configuration: self.configuration)) { found.append(status) }
+                if let status = try self.status(PodDirectory(uid: uid, configuration: self.configuration)) {
+                    found.append(status)
+                }
             }
             return found
         }
@@ -112,7 +120,8 @@ package final class LocalRuntime: PodRuntime {
         try await withPod(podUID) { directory throws(RuntimeFailure) in
             let (sandbox, connection) = try self.running(directory)
             if let known = try self.status(directory)?.containers.first(where: { $0.id == spec.id }) { return known }
-            let start = try ContainerStart(spec, directory: directory, sandbox: sandbox, images: self.images, cgroups: self.cgroups)
+            let start = try ContainerStart(
+                spec, directory: directory, sandbox: sandbox, images: self.images, cgroups: self.cgroups)
             return try start.run(connection)
         }
     }
@@ -123,7 +132,8 @@ package final class LocalRuntime: PodRuntime {
             guard let connection = self.connection(directory) else { return nil }
             let record = PodDirectory.read(directory.recordFile(id)).flatMap(ContainerRecord.init(json:))
             let milliseconds = grace.components.seconds * 1000 + grace.components.attoseconds / 1_000_000_000_000_000
-            let request = SignalRequest(id: Array(id.utf8), signal: Int32(record?.stopSignal ?? Int(SIGTERM)), grace: milliseconds)
+            let request = SignalRequest(
+                id: Array(id.utf8), signal: Int32(record?.stopSignal ?? Int(SIGTERM)), grace: milliseconds)
             do throws(SupervisorConnection.Broken) { try connection.send(.stop, request.bytes) } catch { return nil }
             return connection
         }
@@ -172,7 +182,8 @@ package final class LocalRuntime: PodRuntime {
                 throw RuntimeFailure(.notFound, "no container \(id) in pod \(sandbox.namespace)/\(sandbox.name)")
             }
             guard status.state == .running else {
-                throw RuntimeFailure(.notFound, "container \(id) of pod \(sandbox.namespace)/\(sandbox.name) does not run")
+                throw RuntimeFailure(
+                    .notFound, "container \(id) of pod \(sandbox.namespace)/\(sandbox.name) does not run")
             }
             return try ContainerExec.start(
                 spec, id: id, container: status.name, connection: connection,
@@ -187,8 +198,10 @@ package final class LocalRuntime: PodRuntime {
     /// What a container wrote to its termination message, at most 4 KiB; `nil` when it has none.
     package func terminationMessage(podUID: String, id: String) async -> String? {
         await workers.run {
-            guard PodDirectory.isName(id), let directory = try? PodDirectory(uid: podUID, configuration: self.configuration),
-                let bytes = try? SmallFile.read(directory.layer(id) + "/termination-message", limit: 4096), !bytes.isEmpty
+            guard PodDirectory.isName(id),
+                let directory = try? PodDirectory(uid: podUID, configuration: self.configuration),
+                let bytes = try? SmallFile.read(directory.layer(id) + "/termination-message", limit: 4096),
+                !bytes.isEmpty
             else { return nil }
             return String(decoding: bytes.prefix(4096), as: UTF8.self)
         }
@@ -218,20 +231,25 @@ package final class LocalRuntime: PodRuntime {
         }
     }
 
-    func connection(_ directory: PodDirectory) -> SupervisorConnection? { try? SupervisorConnection(podDirectory: directory.run) }
+    func connection(_ directory: PodDirectory) -> SupervisorConnection? {
+        try? SupervisorConnection(podDirectory: directory.run)
+    }
 
     private func running(_ directory: PodDirectory) throws(RuntimeFailure) -> (SandboxRecord, SupervisorConnection) {
         guard let sandbox = PodDirectory.read(directory.sandboxFile).flatMap(SandboxRecord.init(json:)) else {
             throw RuntimeFailure(.notFound, "no sandbox of pod \(directory.uid) on this machine")
         }
         guard let connection = connection(directory) else {
-            throw RuntimeFailure(.kernel, "the sandbox of pod \(sandbox.namespace)/\(sandbox.name) does not run: its supervisor is gone")
+            throw RuntimeFailure(
+                .kernel, "the sandbox of pod \(sandbox.namespace)/\(sandbox.name) does not run: its supervisor is gone")
         }
         return (sandbox, connection)
     }
 
     func status(_ directory: PodDirectory) throws(RuntimeFailure) -> SandboxStatus? {
-        guard let sandbox = PodDirectory.read(directory.sandboxFile).flatMap(SandboxRecord.init(json:)) else { return nil }
+        guard let sandbox = PodDirectory.read(directory.sandboxFile).flatMap(SandboxRecord.init(json:)) else {
+            return nil
+        }
         let listing = try? connection(directory)?.list()
         var containers: [ContainerStatus] = []
         for record in directory.recordedContainers() {
@@ -262,7 +280,9 @@ package final class LocalRuntime: PodRuntime {
             watchers.all[watchers.next] = continuation
             return watchers.next
         }
-        continuation.onTermination = { [weak self] _ in _ = self?.watchers.withLock { $0.all.removeValue(forKey: number) } }
+        continuation.onTermination = { [weak self] _ in
+            _ = self?.watchers.withLock { $0.all.removeValue(forKey: number) }
+        }
         return stream
     }
 
@@ -272,7 +292,8 @@ package final class LocalRuntime: PodRuntime {
 
     /// Hears a supervisor's changes, and its end.
     private func watch(_ uid: String) {
-        guard let directory = try? PodDirectory(uid: uid, configuration: configuration), let connection = connection(directory),
+        guard let directory = try? PodDirectory(uid: uid, configuration: configuration),
+            let connection = connection(directory),
             let listing = try? connection.list(.watch)
         else { return }
         watchers.withLock { $0.supervisors[uid] = listing.pidfd }

@@ -18,7 +18,8 @@ struct PodDirectory: Sendable {
     }
 
     static func isName(_ text: String) -> Bool {
-        !text.isEmpty && text.utf8.count < 200 && !text.hasPrefix(".") && !text.utf8.contains { $0 == UInt8(ascii: "/") || $0 == 0 }
+        !text.isEmpty && text.utf8.count < 200 && !text.hasPrefix(".")
+            && !text.utf8.contains { $0 == UInt8(ascii: "/") || $0 == 0 }
     }
 
     var sandboxFile: String { run + "/sandbox.json" }
@@ -158,7 +159,8 @@ struct ContainerRecord: Sendable {
         [
             "id": .string(id), "name": .string(name), "attempt": .int(Int64(attempt)), "image": .string(image),
             "imageDigest": .string(imageDigest), "logPath": .string(logPath), "stopSignal": .int(Int64(stopSignal)),
-            "annotations": JSON(annotations), "layers": .array(layers.map(JSON.string)), "startedFirst": .int(startedFirst),
+            "annotations": JSON(annotations), "layers": .array(layers.map(JSON.string)),
+            "startedFirst": .int(startedFirst),
         ]
     }
 }

@@ -61,7 +61,8 @@ struct SandboxStart: Sendable {
             descriptors.add(run)
         }
         var start = SupervisorStart(
-            program: configuration.supervisorPath, arguments: ["mesh-init", "\(spec.namespace)/\(spec.name)"], hostname: spec.hostname,
+            program: configuration.supervisorPath, arguments: ["mesh-init", "\(spec.namespace)/\(spec.name)"],
+            hostname: spec.hostname,
             network: network.number)
         start.cgroups = joined.numbers
         start.descriptors = descriptors.numbers
@@ -69,7 +70,8 @@ struct SandboxStart: Sendable {
             // The runtime reaps it by the pidfd the supervisor itself gives it, as after a restart.
             close(try start.run().pidfd)
         } catch {
-            throw StartFault.explain(error, sandbox: "\(spec.namespace)/\(spec.name)", supervisor: configuration.supervisorPath)
+            throw StartFault.explain(
+                error, sandbox: "\(spec.namespace)/\(spec.name)", supervisor: configuration.supervisorPath)
         }
     }
 

@@ -36,7 +36,8 @@ final class SupervisorConnection: Sendable {
         while done < whole.count {
             let sent = whole.withUnsafeBytes { bytes in
                 weft_send(
-                    descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, descriptors, done == 0 ? descriptors.count : 0, 0)
+                    descriptor, bytes.baseAddress.map { $0 + done }, bytes.count - done, descriptors,
+                    done == 0 ? descriptors.count : 0, 0)
             }
             guard sent > 0 else { throw .ended }
             done += sent

@@ -28,11 +28,13 @@ final class SupervisorEvents: Sendable {
         var thread = pthread_t()
         // The thread keeps this object; `end` lets both go.
         let box = Unmanaged.passRetained(self)
-        let failed = pthread_create(&thread, nil, { argument in
-            guard let argument else { return nil }
-            Unmanaged<SupervisorEvents>.fromOpaque(argument).takeRetainedValue().run()
-            return nil
-        }, box.toOpaque())
+        let failed = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                Unmanaged<SupervisorEvents>.fromOpaque(argument).takeRetainedValue().run()
+                return nil
+            }, box.toOpaque())
         precondition(failed == 0, "no thread for supervisor events")
         pthread_detach(thread)
     }

@@ -9,16 +9,15 @@ struct ImageUser: Sendable, Hashable {
     var groups: [UInt32] = []
     var home = "/"
 
-    /// - Parameters:
-    ///   - text: `user[:group]` of an image's configuration, or numbers.
-    ///   - layers: unpacked, the uppermost first.
+    /// Looks up `user[:group]`, names or numbers, in the unpacked layers, the uppermost first.
     init(_ text: String, layers: [String], image: String) throws(RuntimeFailure) {
         let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
         let wanted = parts.first ?? ""
         let users = Self.lines("etc/passwd", layers)
         let groupLines = Self.lines("etc/group", layers)
         var name = ""
-        if let line = users.first(where: { $0[0] == wanted }) ?? users.first(where: { $0.count > 2 && $0[2] == (wanted.isEmpty ? "0" : wanted) }),
+        if let line = users.first(where: { $0[0] == wanted })
+            ?? users.first(where: { $0.count > 2 && $0[2] == (wanted.isEmpty ? "0" : wanted) }),
             line.count > 5, let number = UInt32(line[2])
         {
             name = line[0]
@@ -28,15 +27,19 @@ struct ImageUser: Sendable, Hashable {
         } else if let number = UInt32(wanted.isEmpty ? "0" : wanted) {
             user = number
         } else {
-            throw RuntimeFailure(.badCommand, "image \(image) runs as user '\(wanted)', which its /etc/passwd does not have")
+            throw RuntimeFailure(
+                .badCommand, "image \(image) runs as user '\(wanted)', which its /etc/passwd does not have")
         }
         if parts.count > 1 {
             let wantedGroup = parts[1]
-            if let number = UInt32(wantedGroup) ?? groupLines.first(where: { $0[0] == wantedGroup && $0.count > 2 }).flatMap({ UInt32($0[2]) }) {
-                group = number
-            } else {
-                throw RuntimeFailure(.badCommand, "image \(image) runs as group '\(wantedGroup)', which its /etc/group does not have")
+            guard
+                let number = UInt32(wantedGroup)
+                    ?? groupLines.first(where: { $0[0] == wantedGroup && $0.count > 2 }).flatMap({ UInt32($0[2]) })
+            else {
+                throw RuntimeFailure(
+                    .badCommand, "image \(image) runs as group '\(wantedGroup)', which its /etc/group does not have")
             }
+            group = number
         }
         if !name.isEmpty {
             for line in groupLines where line.count > 3 && line[3].split(separator: ",").contains(Substring(name)) {

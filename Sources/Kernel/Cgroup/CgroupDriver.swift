@@ -31,7 +31,8 @@ package struct CgroupDriver: Sendable {
             return CgroupDriver(hierarchy: CgroupV2(root: root))
         }
         guard access(root + "/memory/cgroup.procs", W_OK) == 0 else {
-            throw SystemCallFailed("access", code: errno, on: "\(root)/memory (neither cgroup v2 nor the v1 memory controller is mounted)")
+            throw SystemCallFailed(
+                "access", code: errno, on: "\(root)/memory (neither cgroup v2 nor the v1 memory controller is mounted)")
         }
         return CgroupDriver(hierarchy: CgroupV1(root: root))
     }
@@ -43,12 +44,14 @@ package struct CgroupDriver: Sendable {
     package func create(_ path: String) throws(SystemCallFailed) {
         // The last pod of a node takes the node's group with it, maybe between two steps of ours.
         for _ in 0..<20 {
-            do throws(SystemCallFailed) { return try hierarchy.create(path) } catch where error.code == ENOENT {}
+            do throws(SystemCallFailed) { return try hierarchy.create(path) } catch  where error.code == ENOENT {}
         }
         try hierarchy.create(path)
     }
 
-    package func limit(_ path: String, _ limits: CgroupLimits) throws(SystemCallFailed) { try hierarchy.limit(path, limits) }
+    package func limit(_ path: String, _ limits: CgroupLimits) throws(SystemCallFailed) {
+        try hierarchy.limit(path, limits)
+    }
 
     /// Only the devices every container has: null, zero, full, random, urandom, tty, ptmx and terminals.
     package func restrictDevices(_ path: String) throws(SystemCallFailed) { try hierarchy.restrictDevices(path) }
@@ -122,7 +125,9 @@ enum CgroupFiles {
         var found: [String] = []
         while let entry = readdir(directory) {
             guard entry.pointee.d_type == UInt8(DT_DIR) else { continue }
-            let name = withUnsafeBytes(of: &entry.pointee.d_name) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) {
+                String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self)
+            }
             if name != ".", name != ".." { found.append(folder + "/" + name) }
         }
         return found

@@ -7,7 +7,9 @@ struct CgroupV1: CgroupHierarchy {
 
     init(root: String) {
         self.root = root
-        controllers = ["cpu", "cpuacct", "memory", "pids", "devices"].filter { access(root + "/" + $0 + "/cgroup.procs", W_OK) == 0 }
+        controllers = ["cpu", "cpuacct", "memory", "pids", "devices"].filter {
+            access(root + "/" + $0 + "/cgroup.procs", W_OK) == 0
+        }
     }
 
     var version: Int { 1 }
@@ -33,7 +35,8 @@ struct CgroupV1: CgroupHierarchy {
 
     private func set(_ controller: String, _ file: String, _ value: Int, _ path: String) throws(SystemCallFailed) {
         guard controllers.contains(controller) else {
-            throw SystemCallFailed("write", code: ENOENT, on: "\(file) (the machine has no cgroup controller \(controller))")
+            throw SystemCallFailed(
+                "write", code: ENOENT, on: "\(file) (the machine has no cgroup controller \(controller))")
         }
         try SmallFile.write(String(value), to: folder(controller, path) + "/" + file)
     }

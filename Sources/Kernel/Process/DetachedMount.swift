@@ -5,10 +5,11 @@ import Glibc
 package enum DetachedMount {
     /// A writable view over layers.
     ///
-    /// - Parameters:
-    ///   - layers: directories, the uppermost first.
-    ///   - scratch: an empty directory, used for a moment on kernels before 6.5.
-    package static func overlay(layers: [String], upper: String, work: String, scratch: String) throws(SystemCallFailed) -> OwnedDescriptor {
+    /// The layers are directories, the uppermost first; `scratch` is an empty directory, used for a moment on kernels
+    /// before 6.5.
+    package static func overlay(layers: [String], upper: String, work: String, scratch: String) throws(SystemCallFailed)
+        -> OwnedDescriptor
+    {
         var lower = layers.map { UnsafePointer<CChar>(strdup($0)) }
         lower.append(nil)
         defer { for text in lower { free(UnsafeMutablePointer(mutating: text)) } }

@@ -15,7 +15,8 @@ package struct StartFailed: Error, Sendable {
 
 /// The steps of a start in order, as `enum weft_step` numbers them.
 package enum StartStep: Int32, Sendable {
-    case none = 0, clone, cgroup, namespace, root, mount, device, mask, hostname, oomScore, terminal, descriptors, directory, identity
+    case none = 0, clone, cgroup, namespace, root, mount, device, mask, hostname, oomScore, terminal, descriptors,
+        directory, identity
     case capabilities, exec
 }
 

@@ -39,11 +39,13 @@ package final class Workers: Sendable {
         guard startsThread else { return }
         var thread = pthread_t()
         let box = Unmanaged.passRetained(self)
-        let failed = pthread_create(&thread, nil, { argument in
-            guard let argument else { return nil }
-            Unmanaged<Workers>.fromOpaque(argument).takeRetainedValue().drain()
-            return nil
-        }, box.toOpaque())
+        let failed = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                Unmanaged<Workers>.fromOpaque(argument).takeRetainedValue().drain()
+                return nil
+            }, box.toOpaque())
         if failed == 0 {
             pthread_detach(thread)
         } else {
