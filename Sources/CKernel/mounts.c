@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -77,6 +78,9 @@ int weft_overlay(const char *const *lower, const char *upper, const char *work, 
 }
 
 int weft_enter_empty_root(void) {
+  // A process on its way into a container shares our memory until it executes. Nobody there may open it through /proc,
+  // nor the program file it comes from.
+  if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)) return -1;
   if (mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL)) return -1;
   // Any directory serves as a place to put the new root; /proc exists wherever a supervisor can be started.
   if (mount("tmpfs", "/proc", "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=64k")) return -1;

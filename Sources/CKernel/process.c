@@ -11,6 +11,7 @@
 #include "weft_process.h"
 
 #include <linux/capability.h>
+#include <linux/keyctl.h>
 #include <linux/openat2.h>
 #include <sched.h>
 #include <stdio.h>
@@ -293,6 +294,8 @@ static int run(struct launch *launch) {
   if (start->namespaces & CLONE_NEWNS && mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL))
     return failed(launch, WEFT_STEP_NAMESPACE, "private mounts");
   setsid();
+  // A session keyring of its own; a kernel without keyrings has none to share.
+  syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
   if (start->hostname && sethostname(start->hostname, strlen(start->hostname)))
     return failed(launch, WEFT_STEP_HOSTNAME, start->hostname);
   if (start->root >= 0) {

@@ -76,6 +76,65 @@ struct SurvivalTests {
         try await Task.sleep(for: .seconds(60))
     }
 
+    @Test("a runtime killed at any moment of starting and removing pods leaves nothing a new one cannot remove")
+    func killedAnywhere() async throws {
+        try await TestMachine.run { machine in
+            for round in 0..<12 {
+                unlink(machine.directory + "/started")
+                let child = try spawnSelf(filter: "churningRuntime", environment: ["WEFT_TEST_CHURN=\(machine.name)"])
+                try await machine.until("the child runs") { access(machine.directory + "/started", F_OK) == 0 }
+                try await Task.sleep(for: .milliseconds(7 * round + Int.random(in: 0..<10)))
+                kill(child, SIGKILL)
+                waitpid(child, nil, 0)
+                let next = try LocalRuntime(machine.configuration)
+                for sandbox in try await next.sandboxes() {
+                    if sandbox.isRunning, Bool.random() {
+                        _ = try await next.runSandbox(machine.sandbox(sandbox.podUID))
+                    }
+                    try await next.removeSandbox(podUID: sandbox.podUID)
+                }
+            }
+            // A directory made before its pod was written down holds nothing, and is used again.
+            for uid in entries(machine.directory + "/run/pods") {
+                _ = try await machine.runtime.runSandbox(machine.sandbox(uid))
+                try await machine.runtime.removeSandbox(podUID: uid)
+            }
+            #expect(entries(machine.directory + "/run/pods").isEmpty)
+            #expect(entries(machine.directory + "/state/pods").isEmpty)
+            #expect(!(try CgroupDriver.detect()).exists("weft/\(machine.name)"))
+        }
+    }
+
+    @Test("the runtime that is killed anywhere (run by the test above)", .enabled(if: getenv("WEFT_TEST_CHURN") != nil))
+    func churningRuntime() async throws {
+        let name = String(cString: try #require(getenv("WEFT_TEST_CHURN")))
+        let directory = "/tmp/" + name
+        let runtime = try LocalRuntime(
+            RuntimeConfiguration(
+                stateDirectory: directory + "/state", runDirectory: directory + "/run", cgroupRoot: "weft/" + name,
+                supervisorPath: try TestMachine.supervisor()))
+        try SmallFile.write("", to: directory + "/started")
+        for number in 0..<10_000 {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for lane in 0..<3 {
+                    group.addTask {
+                        let uid = "lane\(lane)-\(number % 4)"
+                        let sandbox = SandboxSpec(
+                            podUID: uid, namespace: "test", name: uid, hostname: "h", networkNamespace: "/proc/self/ns/net",
+                            cgroup: "node-1/pod\(uid)")
+                        _ = try await runtime.runSandbox(sandbox)
+                        var spec = ContainerSpec(
+                            name: "app", attempt: 0, image: TestMachine.image, logPath: "\(directory)/state/logs/\(uid).log")
+                        spec.arguments = ["exec sleep 1000"]
+                        _ = try await runtime.startContainer(podUID: uid, spec)
+                        if number % 2 == 0 { try await runtime.removeSandbox(podUID: uid) }
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
     @Test(
         "when a supervisor is killed its pod is down, its containers are known as killed, and a new sandbox takes over")
     func supervisorDies() async throws {
