@@ -200,6 +200,35 @@ struct ValidationTests {
         }
     }
 
+    @Test("filters of a route: twice, against each other, or without what they need")
+    func filters() throws {
+        func faults(_ filters: String, matches: String = "[]") throws -> [String] {
+            try Manifest.faults(
+                Manifest.httpRoute.replacing(
+                    "  - backendRefs", with: "  - filters: [\(filters)]\n    matches: \(matches)\n    backendRefs"))
+        }
+        let set = "{type: RequestHeaderModifier, requestHeaderModifier: {add: [{name: a, value: b}]}}"
+        #expect(try faults(set) == [])
+        #expect(
+            try faults("\(set), \(set)") == [
+                "spec.rules[0].filters[1].type: Duplicate value: \"RequestHeaderModifier\""
+            ])
+        let rewrite = "{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /x}}}"
+        #expect(
+            try faults(rewrite).contains {
+                $0.hasPrefix("spec.rules[0].filters[0].urlRewrite.path.type: Invalid value")
+            })
+        #expect(try faults(rewrite, matches: "[{path: {type: PathPrefix, value: /a}}]") == [])
+        let mirror = "{type: RequestMirror, requestMirror: {backendRef: {name: m}}}"
+        #expect(
+            try faults(mirror).contains {
+                $0.hasPrefix("spec.rules[0].filters[0].requestMirror.backendRef.port: Required value")
+            })
+        let twice = Manifest.httpRoute.replacing(
+            "  rules:", with: "  - {kind: Service, group: \"\", name: catalog, port: 80}\n  rules:")
+        #expect(try Manifest.faults(twice).contains { $0.hasPrefix("spec.parentRefs[1]: Duplicate value") })
+    }
+
     @Test("destinations whose weights add up to nothing")
     func zeroWeights() throws {
         let text = Manifest.virtualService.replacing("weight: 90", with: "weight: 0").replacing(

@@ -3,20 +3,23 @@ import Wire
 /// Routes and traffic policy of the Gateway API and of Istio: the mistakes that would otherwise show only as lost traffic.
 extension Validator {
     mutating func route(_ object: KubeObject, _ type: ResourceType) {
+        parents(object.spec.list("parentRefs"))
         for (index, rule) in object.spec.list("rules").enumerated() {
             let path = "spec.rules[\(index)]"
+            let matches = rule.list("matches")
             let backends = rule.list("backendRefs")
-            for (place, backend) in backends.enumerated() { backendReference(backend, "\(path).backendRefs[\(place)]") }
-            for (place, filter) in rule.list("filters").enumerated() {
-                routeFilter(filter, "\(path).filters[\(place)]")
-                if filter["type"] == "RequestRedirect", !backends.isEmpty {
-                    invalid(
-                        "\(path).filters[\(place)]", filter["type"],
-                        "a RequestRedirect filter must not be used together with backendRefs")
-                }
+            for (place, backend) in backends.enumerated() {
+                backendReference(backend, "\(path).backendRefs[\(place)]", matches)
+            }
+            let filters = rule.list("filters")
+            routeFilters(filters, "\(path).filters", matches)
+            for (place, filter) in filters.enumerated() where filter["type"] == "RequestRedirect" && !backends.isEmpty {
+                invalid(
+                    "\(path).filters[\(place)]", filter["type"],
+                    "a RequestRedirect filter must not be used together with backendRefs")
             }
             if type.kind == "HTTPRoute" {
-                for (place, match) in rule.list("matches").enumerated() {
+                for (place, match) in matches.enumerated() {
                     pathMatch(match["path"], "\(path).matches[\(place)].path")
                 }
                 routeTimeouts(rule, path)
@@ -24,29 +27,71 @@ extension Validator {
         }
     }
 
-    private mutating func backendReference(_ backend: JSON, _ path: String) {
-        let isService = (backend["kind"]?.string ?? "Service") == "Service" && (backend["group"]?.string ?? "").isEmpty
+    /// A route may name a parent twice only by different sections or ports.
+    private mutating func parents(_ references: [JSON]) {
+        var seen: Set<JSON> = []
+        for (index, reference) in references.enumerated() {
+            var key: JSON = [
+                "group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": "", "sectionName": "", "port": 0,
+            ]
+            for member in reference.object ?? JSONObject() { key[member.key] = member.value }
+            if !seen.insert(key).inserted { duplicate("spec.parentRefs[\(index)]", reference) }
+        }
+    }
+
+    private mutating func backendReference(_ backend: JSON, _ path: String, _ matches: [JSON] = []) {
+        let isService =
+            (backend["kind"]?.string ?? "Service") == "Service" && (backend["group"]?.string ?? "").isEmpty
         if isService, backend["port"] == nil {
             required("\(path).port", "must have a port for a reference to a Service")
         }
-        for (index, filter) in backend.list("filters").enumerated() { routeFilter(filter, "\(path).filters[\(index)]") }
+        routeFilters(backend.list("filters"), "\(path).filters", matches)
     }
 
-    private mutating func routeFilter(_ filter: JSON, _ path: String) {
-        let members = [
-            "RequestHeaderModifier": "requestHeaderModifier", "ResponseHeaderModifier": "responseHeaderModifier",
-            "RequestMirror": "requestMirror", "RequestRedirect": "requestRedirect", "URLRewrite": "urlRewrite",
-            "CORS": "cors",
-            "ExtensionRef": "extensionRef", "ExternalAuth": "externalAuth",
-        ]
-        guard let type = filter["type"]?.string, let member = members[type] else { return }
-        if filter[member] == nil { required("\(path).\(member)", "must be specified for a filter of type \(type)") }
-        for (otherType, other) in members.sorted(by: { $0.key < $1.key }) where other != member && filter[other] != nil
-        {
-            forbidden("\(path).\(other)", "must not be set unless the filter's type is \(otherType)")
+    private static let filterMembers = [
+        "RequestHeaderModifier": "requestHeaderModifier", "ResponseHeaderModifier": "responseHeaderModifier",
+        "RequestMirror": "requestMirror", "RequestRedirect": "requestRedirect", "URLRewrite": "urlRewrite",
+        "CORS": "cors",
+        "ExtensionRef": "extensionRef", "ExternalAuth": "externalAuth",
+    ]
+
+    private mutating func routeFilters(_ filters: [JSON], _ path: String, _ matches: [JSON]) {
+        var seen: Set<String> = []
+        for (index, filter) in filters.enumerated() {
+            let path = "\(path)[\(index)]"
+            guard let type = filter["type"]?.string, let member = Self.filterMembers[type] else { continue }
+            if filter[member] == nil { required("\(path).\(member)", "must be specified for a filter of type \(type)") }
+            for (owner, other) in Self.filterMembers.sorted(by: { $0.key < $1.key }) {
+                if other == member || filter[other] == nil { continue }
+                forbidden("\(path).\(other)", "must not be set unless the filter's type is \(owner)")
+            }
+            let mayRepeat = type == "RequestMirror" || type == "ExtensionRef"
+            if !seen.insert(type).inserted, !mayRepeat { duplicate("\(path).type", .string(type)) }
+            if let mirror = filter["requestMirror"]?["backendRef"] {
+                backendReference(mirror, "\(path).requestMirror.backendRef")
+            }
+            pathModifier(filter[member]?["path"], "\(path).\(member).path", matches)
         }
-        if let mirror = filter["requestMirror"]?["backendRef"] {
-            backendReference(mirror, "\(path).requestMirror.backendRef")
+        if seen.isSuperset(of: ["RequestRedirect", "URLRewrite"]) {
+            forbidden(path, "may have either a RequestRedirect or a URLRewrite filter, but not both")
+        }
+    }
+
+    /// What replaces the path of a redirect or a rewrite.
+    private mutating func pathModifier(_ modifier: JSON?, _ path: String, _ matches: [JSON]) {
+        guard let modifier, let type = modifier["type"]?.string else { return }
+        for (kind, member) in [("ReplaceFullPath", "replaceFullPath"), ("ReplacePrefixMatch", "replacePrefixMatch")] {
+            if type == kind, modifier[member] == nil {
+                required("\(path).\(member)", "must be specified when type is \(kind)")
+            }
+            if type != kind, modifier[member] != nil {
+                forbidden("\(path).\(member)", "must not be set unless type is \(kind)")
+            }
+        }
+        guard type == "ReplacePrefixMatch" else { return }
+        let isOnePrefix = matches.count == 1 && (matches[0]["path"]?["type"] ?? "PathPrefix") == "PathPrefix"
+        if !isOnePrefix {
+            invalid("\(path).type", modifier["type"], "needs exactly one match in the rule, of type PathPrefix")
         }
     }
 
