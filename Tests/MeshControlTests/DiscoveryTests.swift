@@ -131,6 +131,9 @@ extension MemoryAPI {
             let conditions = route.status["parents"]?[0]?["conditions"]?.array ?? []
             return conditions.count == 2 && conditions.allSatisfy { $0["status"]?.string == "True" }
         }
+        let counted = try metricSamples(mesh.control.metricsText())
+        #expect(counted.first { $0.name == "weft_mesh_proxies" && $0.labels["status"] == "SYNCED" }?.value == 1)
+        #expect(counted.first { $0.name == "weft_identity_issued_total" }?.value == 1)
         await client.close()
         try await eventually("its leaving") { mesh.control.proxyStatuses().first?.word == "NOT CONNECTED" }
         await mesh.end()
