@@ -276,4 +276,34 @@ import Wire
             #expect(code == 3)
         }
     }
+
+    @Test("what a manifest asks for in vain is told")
+    func unsupported() async throws {
+        let node = TestNode()
+        try await node.withAgent { _ in
+            try await node.createPod {
+                $0["spec"]?["hostPID"] = true
+                $0["spec"]?["containers"] = [["name": "app", "image": "demo:v1", "ports": [["containerPort": 80, "hostPort": 8080]]]]
+            }
+            let message = "this node does not support, and ignores: hostPID, containers[app].ports[0].hostPort"
+            #expect(await eventually { await node.events("UnsupportedFields") == [message] })
+            #expect(await eventually { await node.isReady() })
+        }
+    }
+
+    @Test("many pods come up together, and go together")
+    func many() async throws {
+        let node = TestNode()
+        try await node.withAgent { _ in
+            for number in 0..<50 { try await node.createPod("web-\(number)") }
+            #expect(
+                await eventually {
+                    for number in 0..<50 where await !node.isReady("web-\(number)") { return false }
+                    return true
+                })
+            for number in 0..<50 { try await node.api.delete(.pods, ObjectKey(namespace: "shop", name: "web-\(number)")) }
+            #expect(await eventually { (try? await node.api.list(.pods))?.items.isEmpty == true })
+            #expect(node.runtime.sandboxCount == 0 && node.network.attachedCount == 0)
+        }
+    }
 }

@@ -128,7 +128,8 @@ struct RealNodeTests {
                 prepare["env"] = [["name": "POD", "valueFrom": ["fieldRef": ["fieldPath": "metadata.name"]]]]
                 var sidecar = node.script("sidecar", "echo beside; trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done")
                 sidecar["restartPolicy"] = "Always"
-                var web = node.script("web", "echo serving; exec httpd -f -p 8080 -h /www")
+                // The first process of a container hears no signal it does not ask for.
+                var web = node.script("web", "echo serving; trap 'exit 0' TERM; httpd -f -p 8080 -h /www & wait")
                 web["volumeMounts"] = mounts
                 web["readinessProbe"] = ["httpGet": ["port": 8080, "path": "/index.html"], "periodSeconds": 1]
                 web["resources"] = ["limits": ["memory": "64Mi"]]
@@ -150,6 +151,20 @@ struct RealNodeTests {
                 for try await piece in session.output { if case .stdout(let bytes) = piece { output += bytes } }
                 let text = String(decoding: output, as: UTF8.self)
                 #expect(text.contains("hello from web") && text.contains("nameserver 10.96.0.10") && text.contains("\tweb\n"))
+
+                var terminal = ExecRequest(command: ["sh", "-c", "read word; echo got $word; exit 4"])
+                terminal.tty = true
+                terminal.stdin = true
+                let typing = try await agent.exec(pod: ready, container: "web", terminal)
+                try await typing.write(Array("hey\n".utf8))
+                var screen: [UInt8] = []
+                var code: Int?
+                for try await piece in typing.output {
+                    if case .stdout(let bytes) = piece { screen += bytes }
+                    if case .exited(let status) = piece { code = status }
+                }
+                #expect(String(decoding: screen, as: UTF8.self).contains("got hey"))
+                #expect(code == 4)
 
                 var log: [UInt8] = []
                 for try await bytes in try await agent.logs(pod: ready, container: "web", LogOptions()) { log += bytes }

@@ -52,13 +52,15 @@ package actor NodeAgent {
         defer {
             for task in tasks.values { task.cancel() }
         }
+        // Before the first pod is looked at: a change between that look and this would not be heard.
+        let changes = await runtime.changes()
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask { [pods] in await pods.run() }
             group.addTask { [services] in await services.run() }
             group.addTask { await events.run(recorder) }
             group.addTask { await registration.keepFresh() }
             group.addTask {
-                for await uid in await self.runtime.changes() { await self.ring(uid) }
+                for await uid in changes { await self.ring(uid) }
             }
             group.addTask {
                 try await self.pods.waitUntilSynced()

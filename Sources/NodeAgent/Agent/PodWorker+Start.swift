@@ -10,6 +10,7 @@ extension PodWorker {
 
     /// Volumes, mesh socket and network at the same time, then the sandbox on top of them.
     func prepare() async {
+        tellLimits()
         do {
             try record()
             let interception = try PodAnnotations.interception(pod.object)

@@ -23,6 +23,8 @@ actor PodWorker {
     private var lastReported: JSON?
     private var reportRetry: Setback?
     private var isMeshOpen = false
+    private var meshRetry: Setback?
+    private var hasToldLimits = false
     private var nextRefresh: Timestamp?
     private var isRemoved = false
     private var timer: Task<Void, Never>?
@@ -100,8 +102,10 @@ actor PodWorker {
             if Task.isCancelled { return false }
         }
         if plan.actions.isEmpty { await refreshVolumes(now) }
-        let times = [plan.wakeAt, nextRefresh, reportRetry?.retryAt].compactMap(\.self)
-        if let next = times.min() { wake(at: next) }
+        // Even if nothing is heard: what nobody told is found here.
+        let again = now.now + .seconds(60)
+        let times = [plan.wakeAt, nextRefresh, reportRetry?.retryAt, meshRetry?.retryAt].compactMap(\.self)
+        wake(at: min(again, times.min() ?? again))
         return !plan.actions.isEmpty
     }
 
@@ -396,9 +400,12 @@ actor PodWorker {
     /// The mesh forgets its sockets with its process: after a restart they are opened again.
     private func openMesh(_ seen: PodObservation) async {
         guard !isMeshOpen, seen.sandbox != nil, !pod.hasEnded, forgottenDeadline == nil, PodVolumes.wantsMesh(pod.object) else { return }
+        if let retry = meshRetry, retry.retryAt > seen.now { return }
         if let failure = await openMeshSocket() {
             node.logger.warning("pod \(pod.label): cannot open its mesh socket: \(failure)")
-            wake(at: node.now() + .seconds(1))
+            meshRetry = Setback(reason: "MeshSocket", message: failure, after: meshRetry, now: node.now())
+        } else {
+            meshRetry = nil
         }
     }
 
@@ -431,6 +438,17 @@ actor PodWorker {
             nextRefresh = nil
         }
         if nextRefresh == nil { nextRefresh = seen.now + node.configuration.volumeRefresh }
+    }
+
+    /// Tells once what the manifest asks for in vain.
+    func tellLimits() {
+        if hasToldLimits { return }
+        hasToldLimits = true
+        var ignored = UnsupportedFields.found(in: pod.spec)
+        if node.tokens == nil, volumes.wantsToken { ignored.append("volumes.projected.sources.serviceAccountToken") }
+        if ignored.isEmpty { return }
+        let message = "this node does not support, and ignores: \(ignored.joined(separator: ", "))"
+        node.events.tell(.warning, pod.object, "UnsupportedFields", message)
     }
 
     var fields: PodFields {

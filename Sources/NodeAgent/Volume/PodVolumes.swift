@@ -52,6 +52,9 @@ package struct PodVolumes: Sendable {
 
     var changesWithTime: Bool { volumes.contains(where: PodVolumes.isPayload) }
 
+    /// Whether a volume asks for a token of the pod's service account.
+    var wantsToken: Bool { volumes.contains { !VolumePayload.references(of: $0).audiences.isEmpty } }
+
     private static func isPayload(_ volume: JSON) -> Bool {
         ["configMap", "secret", "downwardAPI", "projected"].contains { volume[$0] != nil }
     }
