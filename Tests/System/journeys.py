@@ -92,12 +92,16 @@ class J2_Kubectl(Journey):
         pods = self.cluster.objects("pods", "-l", "app=web")["items"]
         self.assertEqual(len([p for p in pods if p["status"]["phase"] == "Running"]), 3)
         name = pods[0]["metadata"]["name"]
-        self.assertIn(name, kubectl("exec", name, "--", "/bin/demo-service", "hostname").stdout)
-        kubectl("logs", name)
+        self.assertEqual(kubectl("exec", name, "--", "hostname").stdout.strip(), name)
+        told = kubectl("exec", name, "--", "sh", "-c", "echo out; echo err >&2; exit 3", check=False)
+        self.assertEqual((told.returncode, told.stdout), (3, "out\n"))
+        self.assertIn("err", told.stderr)
+        self.assertEqual(kubectl("exec", "-i", name, "--", "cat", input="through stdin").stdout, "through stdin")
+        self.assertIn("listens on port 8080", kubectl("logs", name).stdout)
         described = kubectl("describe", "pod", name).stdout
         self.assertIn("weft.dev/demo:v1", described)
         self.assertIn("Started", described)
-        changed = DEPLOYMENT.replace("args: [echo]", "args: [echo, --greeting, changed]")
+        changed = DEPLOYMENT.replace("args: [echo]", "args: [echo]\n        env: [{name: VERSION, value: v9}]")
         self.assertIn("configured", kubectl("apply", "-f", "-", input=changed).stdout)
         kubectl("rollout", "status", "deployment/web", "--timeout=60s")
         self.assertIn("web", kubectl("get", "rs", "-l", "app=web").stdout)

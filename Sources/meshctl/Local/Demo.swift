@@ -15,6 +15,11 @@ enum DemoRoute: String, ExpressibleByArgument, CaseIterable {
 struct Demo {
     static let namespace = "demo"
     static let requests = 1000
+    private static let shell = "/bin/busybox"
+    private static let shellCommands = [
+        "sh", "cat", "echo", "env", "false", "grep", "head", "hostname", "id", "ip", "ls", "netstat", "nslookup", "ps", "sleep", "tar",
+        "test", "true", "wget",
+    ]
 
     let layout: ClusterLayout
     let route: DemoRoute
@@ -51,10 +56,15 @@ struct Demo {
         let program = try Daemon.program(named: "demo-service")
         let store = try ImageStore(directory: layout.imageDirectory)
         for version in ["v1", "v2"] {
-            _ = try ImagePacker(store: store).pack(
-                PackedImage(
-                    name: "weft.dev/demo:\(version)", files: [.init(source: program, target: "/bin/demo-service")],
-                    entrypoint: ["/bin/demo-service"], environment: ["IMAGE_VERSION=\(version)"], exposedPorts: [8080]))
+            var image = PackedImage(
+                name: "weft.dev/demo:\(version)", files: [.init(source: program, target: "/bin/demo-service")],
+                entrypoint: ["/bin/demo-service"], environment: ["PATH=/bin", "IMAGE_VERSION=\(version)"], exposedPorts: [8080])
+            // A shell to look around with: `kubectl exec -it deploy/frontend -n demo -- sh`.
+            if access(Self.shell, X_OK) == 0 {
+                image.files.append(.init(source: Self.shell, target: "/bin/busybox"))
+                for name in Self.shellCommands { image.links["/bin/\(name)"] = "busybox" }
+            }
+            _ = try ImagePacker(store: store).pack(image)
         }
     }
 
