@@ -26,7 +26,9 @@ struct Options: Sendable {
             return .failure(Problem(message: name.isEmpty ? "no role given" : "\"\(name)\" is not a role"))
         }
         let portText = variable("PORT") ?? "8080"
-        guard let port = UInt16(portText) else { return .failure(Problem(message: "PORT \"\(portText)\" is not a port")) }
+        guard let port = UInt16(portText) else {
+            return .failure(Problem(message: "PORT \"\(portText)\" is not a port"))
+        }
         let url = variable("CATALOG_URL") ?? "http://catalog:8080/items"
         guard let upstream = Upstream.Address(url: url) else {
             return .failure(Problem(message: "CATALOG_URL \"\(url)\" must look like http://host:port/path"))

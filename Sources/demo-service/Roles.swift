@@ -11,7 +11,8 @@ struct Answer {
 /// The service's own behaviour, by its role.
 struct Roles: Sendable {
     private static let interesting = [
-        "host", "user-agent", "x-forwarded-client-cert", "x-forwarded-for", "x-request-id", "traceparent", "tracestate", "b3", "x-weft-peer",
+        "host", "user-agent", "x-forwarded-client-cert", "x-forwarded-for", "x-request-id", "traceparent", "tracestate",
+        "b3", "x-weft-peer",
     ]
     private static let items: JSON = [
         ["id": 1, "name": "shuttle", "price": 12.5], ["id": 2, "name": "heddle", "price": 7.25],
@@ -39,7 +40,9 @@ struct Roles: Sendable {
     }
 
     private func catalog(_ request: HTTPMessage) -> Answer {
-        guard request.method == "GET" || request.method == "HEAD" else { return refusal(405, "Method Not Allowed", request) }
+        guard request.method == "GET" || request.method == "HEAD" else {
+            return refusal(405, "Method Not Allowed", request)
+        }
         var body = identity
         body["path"] = .string(request.path)
         body["items"] = Self.items
@@ -48,7 +51,9 @@ struct Roles: Sendable {
     }
 
     private func frontend(_ request: HTTPMessage) -> Answer {
-        guard request.method == "GET" || request.method == "HEAD" else { return refusal(405, "Method Not Allowed", request) }
+        guard request.method == "GET" || request.method == "HEAD" else {
+            return refusal(405, "Method Not Allowed", request)
+        }
         let carried = request.headers.filter { header in
             ["traceparent", "tracestate", "x-request-id", "b3"].contains(header.name) || header.name.hasPrefix("x-b3-")
         }
@@ -64,7 +69,8 @@ struct Roles: Sendable {
             }
             body["catalog"] = catalog
             let version = catalog["version"]?.string ?? ""
-            return Answer(headers: [("x-catalog-version", version), ("x-catalog-pod", catalog["pod"]?.string ?? "")], body: body)
+            return Answer(
+                headers: [("x-catalog-version", version), ("x-catalog-pod", catalog["pod"]?.string ?? "")], body: body)
         } catch {
             return failure(error.cause, body)
         }

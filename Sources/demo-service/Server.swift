@@ -31,7 +31,10 @@ final class Server: Sendable {
         let bell = Shutdown.bell()
         say("\(options.role.rawValue) \(options.version) listens on port \(options.port)")
         while !isDraining.load(ordering: .relaxed) {
-            var waits = [pollfd(fd: listener, events: Int16(POLLIN), revents: 0), pollfd(fd: bell, events: Int16(POLLIN), revents: 0)]
+            var waits = [
+                pollfd(fd: listener, events: Int16(POLLIN), revents: 0),
+                pollfd(fd: bell, events: Int16(POLLIN), revents: 0),
+            ]
             guard poll(&waits, 2, -1) > 0 else { continue }
             if waits[1].revents != 0 { isDraining.store(true, ordering: .relaxed) }
             if waits[0].revents != 0 { serve(accept(listener, nil, nil)) }
@@ -73,13 +76,15 @@ final class Server: Sendable {
             connections[socket] = false
             return false
         }
-        let started = !isFull && Thread.start { [self] in
-            converse(socket)
-            connections.withLock { connections in
-                connections[socket] = nil
-                close(socket)
+        let started =
+            !isFull
+            && Thread.start { [self] in
+                converse(socket)
+                connections.withLock { connections in
+                    connections[socket] = nil
+                    close(socket)
+                }
             }
-        }
         if !started {
             connections.withLock { connections in
                 if !isFull { connections[socket] = nil }
@@ -122,8 +127,10 @@ final class Server: Sendable {
     private func refuse(_ fault: HTTPFault, on socket: CInt) {
         let answer: Answer
         switch fault {
-        case .malformed(let what): answer = Answer(status: 400, reason: "Bad Request", body: ["error": .string("not HTTP: \(what)")])
-        case .tooLarge(let what): answer = Answer(status: 413, reason: "Content Too Large", body: ["error": .string("too large: \(what)")])
+        case .malformed(let what):
+            answer = Answer(status: 400, reason: "Bad Request", body: ["error": .string("not HTTP: \(what)")])
+        case .tooLarge(let what):
+            answer = Answer(status: 413, reason: "Content Too Large", body: ["error": .string("too large: \(what)")])
         case .ended, .timedOut, .socket: return
         }
         try? Socket.write(socket, bytes(answer, to: nil, isLast: true))
@@ -131,7 +138,8 @@ final class Server: Sendable {
 
     private func bytes(_ answer: Answer, to request: HTTPMessage?, isLast: Bool) -> [UInt8] {
         let body = answer.body.bytes + [10]
-        var head = "HTTP/1.1 \(answer.status) \(answer.reason)\r\nContent-Type: application/json\r\nContent-Length: \(body.count)\r\n"
+        var head =
+            "HTTP/1.1 \(answer.status) \(answer.reason)\r\nContent-Type: application/json\r\nContent-Length: \(body.count)\r\n"
         for header in answer.headers { head += "\(header.name): \(header.value)\r\n" }
         if isLast { head += "Connection: close\r\n" }
         let bytes = Array((head + "\r\n").utf8)

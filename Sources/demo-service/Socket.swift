@@ -44,7 +44,9 @@ enum Socket {
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = port.bigEndian
         let bound = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(socket, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
         }
         guard bound == 0, Glibc.listen(socket, 1024) == 0 else {
             let code = errno

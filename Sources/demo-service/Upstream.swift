@@ -35,7 +35,8 @@ final class Upstream: Sendable {
 
     /// - Parameter headers: lines to send along, each `name: value`.
     func get(_ headers: [String]) throws(Failed) -> HTTPMessage {
-        var request = "GET \(address.path) HTTP/1.1\r\nHost: \(address.authority)\r\nUser-Agent: demo-service\r\nAccept: application/json\r\n"
+        var request =
+            "GET \(address.path) HTTP/1.1\r\nHost: \(address.authority)\r\nUser-Agent: demo-service\r\nAccept: application/json\r\n"
         for header in headers { request += header + "\r\n" }
         request += "\r\n"
         let bytes = Array(request.utf8)
@@ -44,7 +45,8 @@ final class Upstream: Sendable {
                 // The peer may have closed it meanwhile: then nothing was done with the request, and the next one is tried.
                 switch error {
                 case .ended, .socket: continue
-                case .malformed, .tooLarge, .timedOut: throw Failed(cause: "\(address.authority): \(HTTPFault.words(error))")
+                case .malformed, .tooLarge, .timedOut:
+                    throw Failed(cause: "\(address.authority): \(HTTPFault.words(error))")
                 }
             }
         }
@@ -60,11 +62,13 @@ final class Upstream: Sendable {
             try Socket.write(socket, request)
             var reader = HTTPReader(socket)
             let answer = try reader.next(isAnswerTo: "GET")
-            let isKept = answer.keepsAlive && idle.withLock { sockets in
-                guard sockets.count < Self.mostIdle else { return false }
-                sockets.append(socket)
-                return true
-            }
+            let isKept =
+                answer.keepsAlive
+                && idle.withLock { sockets in
+                    guard sockets.count < Self.mostIdle else { return false }
+                    sockets.append(socket)
+                    return true
+                }
             if !isKept { close(socket) }
             return answer
         } catch {

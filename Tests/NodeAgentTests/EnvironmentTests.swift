@@ -10,7 +10,8 @@ import Wire
         pod.json["spec"] = ["nodeName": "node-1"]
         return Environment.Sources(
             fields: PodFields(
-                pod, address: "10.244.1.5", nodeAddress: "10.245.0.11", machine: MachineSize(processors: 4, memoryBytes: 1 << 30)))
+                pod, address: "10.244.1.5", nodeAddress: "10.245.0.11",
+                machine: MachineSize(processors: 4, memoryBytes: 1 << 30)))
     }
 
     private func values(_ container: JSON, _ sources: Environment.Sources) throws -> [String: String] {
@@ -18,9 +19,12 @@ import Wire
         return Dictionary(uniqueKeysWithValues: variables.map { ($0.name, $0.value) })
     }
 
-    @Test("references are replaced by what is known so far", arguments: [
-        ("$(A)-$(B)", "1-2"), ("$$(A)", "$(A)"), ("$(NONE)", "$(NONE)"), ("a$b$", "a$b$"), ("$(A", "$(A"), ("$$$(A)", "$1"),
-    ])
+    @Test(
+        "references are replaced by what is known so far",
+        arguments: [
+            ("$(A)-$(B)", "1-2"), ("$$(A)", "$(A)"), ("$(NONE)", "$(NONE)"), ("a$b$", "a$b$"), ("$(A", "$(A"),
+            ("$$$(A)", "$1"),
+        ])
     func expansion(text: String, result: String) {
         #expect(Environment.expand(text, with: ["A": "1", "B": "2"]) == result)
     }
@@ -29,7 +33,8 @@ import Wire
     func order() throws {
         let container: JSON = [
             "env": [
-                ["name": "HOST", "value": "db"], ["name": "URL", "value": "pg://$(HOST):5432/$(LATER)"], ["name": "LATER", "value": "x"],
+                ["name": "HOST", "value": "db"], ["name": "URL", "value": "pg://$(HOST):5432/$(LATER)"],
+                ["name": "LATER", "value": "x"],
             ]
         ]
         #expect(try values(container, sources())["URL"] == "pg://db:5432/$(LATER)")
@@ -49,7 +54,8 @@ import Wire
             ],
         ]
         let found = try values(container, sources())
-        #expect(found == ["IP": "10.244.1.5", "APP": "web", "CPU": "250", "CORES": "1", "MIB": "64", "MOST": "1073741824"])
+        #expect(
+            found == ["IP": "10.244.1.5", "APP": "web", "CPU": "250", "CORES": "1", "MIB": "64", "MOST": "1073741824"])
     }
 
     @Test("envFrom gives whole objects, with a prefix; env wins")

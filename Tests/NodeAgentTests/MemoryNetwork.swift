@@ -25,7 +25,9 @@ final class MemoryNetwork: PodNetwork {
             return made
         }
     }
-    func detach(podUID: String) async throws(NetworkFailure) { state.withLock { _ = $0.attached.removeValue(forKey: podUID) } }
+    func detach(podUID: String) async throws(NetworkFailure) {
+        state.withLock { _ = $0.attached.removeValue(forKey: podUID) }
+    }
     func attachments() async throws(NetworkFailure) -> [String: PodAttachment] { state.withLock { $0.attached } }
 }
 

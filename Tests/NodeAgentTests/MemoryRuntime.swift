@@ -36,7 +36,8 @@ final class MemoryRuntime: PodRuntime {
     }
 
     private func end(_ uid: String, _ id: String, code: Int, signal: Int, _ state: inout State) {
-        guard let place = state.sandboxes[uid]?.containers.firstIndex(where: { $0.id == id && $0.state == .running }) else { return }
+        guard let place = state.sandboxes[uid]?.containers.firstIndex(where: { $0.id == id && $0.state == .running })
+        else { return }
         state.sandboxes[uid]?.containers[place].state = .exited(code: code, signal: signal, outOfMemory: false)
         state.sandboxes[uid]?.containers[place].finishedAt = now()
     }
@@ -81,7 +82,8 @@ final class MemoryRuntime: PodRuntime {
             state.journal.append("start \(id)")
             state.specs[spec.name] = spec
             let status = ContainerStatus(
-                id: id, name: spec.name, attempt: spec.attempt, image: spec.image, imageDigest: "sha256:1", state: .running, pid: 2,
+                id: id, name: spec.name, attempt: spec.attempt, image: spec.image, imageDigest: "sha256:1",
+                state: .running, pid: 2,
                 startedAt: started, annotations: spec.annotations, logPath: spec.logPath)
             state.sandboxes[podUID]?.containers.append(status)
             return .success(status)
@@ -103,7 +105,9 @@ final class MemoryRuntime: PodRuntime {
     }
 
     func sandboxes() async throws(RuntimeFailure) -> [SandboxStatus] { state.withLock { Array($0.sandboxes.values) } }
-    func sandbox(podUID: String) async throws(RuntimeFailure) -> SandboxStatus? { state.withLock { $0.sandboxes[podUID] } }
+    func sandbox(podUID: String) async throws(RuntimeFailure) -> SandboxStatus? {
+        state.withLock { $0.sandboxes[podUID] }
+    }
 
     func changes() async -> AsyncStream<String> {
         let (stream, continuation) = AsyncStream.makeStream(of: String.self)

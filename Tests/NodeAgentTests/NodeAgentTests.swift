@@ -53,7 +53,8 @@ import Wire
         try await node.withAgent(barrier: EndpointWithdrawal.barrier(node.api, propagation: .milliseconds(1))) { _ in
             let pod = try await node.createPod()
             #expect(await eventually { await node.isReady() })
-            var slice = KubeObject(apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "shop", name: "web-1")
+            var slice = KubeObject(
+                apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "shop", name: "web-1")
             slice.json["endpoints"] = [
                 ["addresses": ["127.0.1.1"], "conditions": ["ready": true], "targetRef": ["uid": .string(pod.uid)]]
             ]
@@ -102,7 +103,8 @@ import Wire
             try await node.createPod()
             #expect(await eventually { await node.isReady() })
         }
-        try await node.api.delete(.pods, ObjectKey(namespace: "shop", name: "web"), DeleteOptions(gracePeriodSeconds: 0))
+        try await node.api.delete(
+            .pods, ObjectKey(namespace: "shop", name: "web"), DeleteOptions(gracePeriodSeconds: 0))
         try await node.withAgent { _ in
             #expect(await eventually { node.runtime.sandboxCount == 0 && node.network.attachedCount == 0 })
             #expect(await eventually { FileTree.names("\(node.configuration.stateDirectory)/pods").isEmpty })
@@ -143,7 +145,9 @@ import Wire
         }
     }
 
-    @Test("a job with a sidecar ends: the sidecar is stopped, the pod has succeeded, its network is given back, its log stays")
+    @Test(
+        "a job with a sidecar ends: the sidecar is stopped, the pod has succeeded, its network is given back, its log stays"
+    )
     func job() async throws {
         let node = TestNode()
         try await node.withAgent { agent in
@@ -157,7 +161,8 @@ import Wire
             node.runtime.finish(pod.uid, "app-0", code: 0)
             #expect(await eventually { await node.phase("job") == "Succeeded" })
             #expect(await eventually { node.network.attachedCount == 0 && node.runtime.sandboxCount == 0 })
-            #expect(node.runtime.journal == ["sandbox", "start proxy-0", "start app-0", "stop proxy-0", "remove sandbox"])
+            #expect(
+                node.runtime.journal == ["sandbox", "start proxy-0", "start app-0", "stop proxy-0", "remove sandbox"])
             var text: [UInt8] = []
             let finished = try #require(await node.pod("job"))
             for try await bytes in try await agent.logs(pod: finished, container: "app", LogOptions()) { text += bytes }
@@ -185,7 +190,10 @@ import Wire
             #expect(await eventually { await node.isReady() })
             let directory = "\(node.configuration.runDirectory)/pods/\(uid)/mesh"
             #expect(node.mesh.open[uid] == directory)
-            #expect(node.runtime.spec("app")?.mounts.contains { $0.source == directory && $0.target == "/var/run/weft/mesh" } == true)
+            #expect(
+                node.runtime.spec("app")?.mounts.contains {
+                    $0.source == directory && $0.target == "/var/run/weft/mesh"
+                } == true)
             #expect(node.network.interception(uid)?.excludedOutboundPorts == [5432, 6379])
         }
         await node.mesh.close(podUID: uid)
@@ -210,7 +218,9 @@ import Wire
             let set = NodeGatewaySet(["node-1": agent])
             var stranger = KubeObject(apiVersion: "v1", kind: "Pod", namespace: "shop", name: "far")
             stranger.json["spec"] = ["nodeName": "node-9", "containers": [["name": "app"]]]
-            await #expect(throws: APIFailure.self) { _ = try await set.logs(pod: stranger, container: "app", LogOptions()) }
+            await #expect(throws: APIFailure.self) {
+                _ = try await set.logs(pod: stranger, container: "app", LogOptions())
+            }
         }
     }
 
@@ -237,7 +247,8 @@ import Wire
                     [
                         "name": "app", "image": "demo:v1",
                         "lifecycle": [
-                            "postStart": ["exec": ["command": ["true", "begin"]]], "preStop": ["exec": ["command": ["true", "end"]]],
+                            "postStart": ["exec": ["command": ["true", "begin"]]],
+                            "preStop": ["exec": ["command": ["true", "end"]]],
                         ],
                     ]
                 ]
@@ -245,7 +256,10 @@ import Wire
             #expect(await eventually { await node.isReady() })
             try await node.api.delete(.pods, pod.key)
             #expect(await eventually { await node.pod() == nil })
-            #expect(node.runtime.journal == ["sandbox", "start app-0", "exec true begin", "exec true end", "stop app-0", "remove sandbox"])
+            #expect(
+                node.runtime.journal == [
+                    "sandbox", "start app-0", "exec true begin", "exec true end", "stop app-0", "remove sandbox",
+                ])
         }
     }
 
@@ -283,7 +297,9 @@ import Wire
         try await node.withAgent { _ in
             try await node.createPod {
                 $0["spec"]?["hostPID"] = true
-                $0["spec"]?["containers"] = [["name": "app", "image": "demo:v1", "ports": [["containerPort": 80, "hostPort": 8080]]]]
+                $0["spec"]?["containers"] = [
+                    ["name": "app", "image": "demo:v1", "ports": [["containerPort": 80, "hostPort": 8080]]]
+                ]
             }
             let message = "this node does not support, and ignores: hostPID, containers[app].ports[0].hostPort"
             #expect(await eventually { await node.events("UnsupportedFields") == [message] })
@@ -301,7 +317,9 @@ import Wire
                     for number in 0..<50 where await !node.isReady("web-\(number)") { return false }
                     return true
                 })
-            for number in 0..<50 { try await node.api.delete(.pods, ObjectKey(namespace: "shop", name: "web-\(number)")) }
+            for number in 0..<50 {
+                try await node.api.delete(.pods, ObjectKey(namespace: "shop", name: "web-\(number)"))
+            }
             #expect(await eventually { (try? await node.api.list(.pods))?.items.isEmpty == true })
             #expect(node.runtime.sandboxCount == 0 && node.network.attachedCount == 0)
         }

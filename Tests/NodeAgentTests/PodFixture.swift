@@ -33,7 +33,8 @@ struct PodFixture {
 
     mutating func makeSandbox() {
         seen.sandbox = SandboxStatus(
-            podUID: "u-1", namespace: "shop", name: "web", isRunning: true, supervisorPID: 1, networkNamespace: "", containers: [])
+            podUID: "u-1", namespace: "shop", name: "web", isRunning: true, supervisorPID: 1, networkNamespace: "",
+            containers: [])
     }
 
     mutating func running(_ name: String, attempt: Int = 0, step: Int = 0) {
@@ -46,13 +47,15 @@ struct PodFixture {
     }
 
     private mutating func put(
-        _ name: String, _ attempt: Int, _ step: Int, _ state: ContainerRuntime.ContainerStatus.State, finished: Timestamp?
+        _ name: String, _ attempt: Int, _ step: Int, _ state: ContainerRuntime.ContainerStatus.State,
+        finished: Timestamp?
     ) {
         if seen.sandbox == nil { makeSandbox() }
         seen.sandbox?.containers.removeAll { $0.name == name && $0.attempt == attempt }
         seen.sandbox?.containers.append(
             ContainerRuntime.ContainerStatus(
-                id: "\(name)-\(attempt)", name: name, attempt: attempt, image: "demo:v1", imageDigest: "sha256:1", state: state,
+                id: "\(name)-\(attempt)", name: name, attempt: attempt, image: "demo:v1", imageDigest: "sha256:1",
+                state: state,
                 pid: 1, startedAt: PodFixture.start.unixNanoseconds, finishedAt: finished?.unixNanoseconds,
                 annotations: ["weft.dev/back-off-step": String(step)]))
     }

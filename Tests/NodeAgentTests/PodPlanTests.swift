@@ -169,7 +169,8 @@ import Wire
     func liveness() {
         var pod = PodFixture("app")
         pod.running("app")
-        pod.seen.verdicts["app-0"] = ProbeVerdict(isStarted: true, isReady: false, mustRestart: "liveness probe failed: 500")
+        pod.seen.verdicts["app-0"] = ProbeVerdict(
+            isStarted: true, isReady: false, mustRestart: "liveness probe failed: 500")
         #expect(pod.plan.words == ["-app-0"])
         pod.seen.stops["app-0"] = pod.seen.now + .seconds(30)
         #expect(pod.plan.words == [])

@@ -86,7 +86,8 @@ import Wire
         var pod = PodFixture("app")
         pod.makeSandbox()
         pod.seen.setbacks[.start(container: "app")] = Setback(
-            reason: "ErrImageNeverPull", message: "image demo:v1 is not here", count: 1, retryAt: pod.seen.now + .seconds(1))
+            reason: "ErrImageNeverPull", message: "image demo:v1 is not here", count: 1,
+            retryAt: pod.seen.now + .seconds(1))
         let waiting = pod.status["containerStatuses"]?[0]?["state"]?["waiting"]
         #expect(waiting?["reason"] == "ErrImageNeverPull")
         #expect(waiting?["message"] == "image demo:v1 is not here")

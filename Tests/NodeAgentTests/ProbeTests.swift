@@ -12,7 +12,8 @@ import Wire
 
     @Test("liveness is believed until it has failed often enough, and a success wipes failures")
     func liveness() {
-        var state = ProbeState(.liveness, description(["tcpSocket": ["port": 1], "periodSeconds": 1, "failureThreshold": 3]))
+        var state = ProbeState(
+            .liveness, description(["tcpSocket": ["port": 1], "periodSeconds": 1, "failureThreshold": 3]))
         var now = Self.start
         func fail() { state.record(.failure("x"), at: now) }
         for _ in 0..<2 {
@@ -42,7 +43,8 @@ import Wire
 
     @Test("until the first success attempts come quickly, but failures count once a period only")
     func quickStart() {
-        var state = ProbeState(.startup, description(["tcpSocket": ["port": 1], "periodSeconds": 10, "failureThreshold": 2]))
+        var state = ProbeState(
+            .startup, description(["tcpSocket": ["port": 1], "periodSeconds": 10, "failureThreshold": 2]))
         var now = Self.start
         var attempts = 0
         while now < Self.start + .seconds(10) {
@@ -94,7 +96,9 @@ import Wire
         #expect(state.isPassing && !state.hasFailed)
     }
 
-    @Test("HTTP probes ask the pod's address and go by the status", arguments: [(200, true), (302, true), (404, false), (503, false)])
+    @Test(
+        "HTTP probes ask the pod's address and go by the status",
+        arguments: [(200, true), (302, true), (404, false), (503, false)])
     func http(status: Int, isReady: Bool) async throws {
         let address = IPv4Address(127, 0, 1, 1)
         let listener = try NamespaceSocket.listen(address, port: 0, inNamespace: nil)
@@ -103,7 +107,9 @@ import Wire
         let server = Task {
             while !Task.isCancelled {
                 try await Task.sleep(for: .milliseconds(2))
-                guard let connection = try NamespaceSocket.accept(OwnedDescriptorCopy(number).descriptor) else { continue }
+                guard let connection = try NamespaceSocket.accept(OwnedDescriptorCopy(number).descriptor) else {
+                    continue
+                }
                 var space = [UInt8](repeating: 0, count: 4096)
                 while recv(connection.number, &space, 4096, 0) < 0 { try await Task.sleep(for: .milliseconds(2)) }
                 let answer = Array("HTTP/1.1 \(status) Whatever\r\nContent-Length: 0\r\n\r\n".utf8)
@@ -113,13 +119,19 @@ import Wire
         let node = TestNode()
         try await node.withAgent { _ in
             try await node.createPod {
-                let probe: JSON = ["httpGet": ["port": .int(Int64(port)), "path": "/readyz"], "periodSeconds": 1, "failureThreshold": 1]
+                let probe: JSON = [
+                    "httpGet": ["port": .int(Int64(port)), "path": "/readyz"], "periodSeconds": 1,
+                    "failureThreshold": 1,
+                ]
                 $0["spec"]?["containers"] = [["name": "app", "image": "demo:v1", "readinessProbe": probe]]
             }
             if isReady {
                 #expect(await eventually { await node.isReady() })
             } else {
-                #expect(await eventually { await node.events("Unhealthy").contains { $0.contains("statuscode: \(status)") } })
+                #expect(
+                    await eventually {
+                        await node.events("Unhealthy").contains { $0.contains("statuscode: \(status)") }
+                    })
                 #expect(await !node.isReady())
             }
         }

@@ -34,7 +34,8 @@ struct RealNode {
             stateDirectory: directory + "/state", runDirectory: directory + "/run", cgroupRoot: "weft/" + name,
             supervisorPath: try Self.supervisor())
         var image = PackedImage(
-            name: Self.image, files: [.init(source: "/bin/busybox", target: "/bin/busybox")], entrypoint: ["/bin/sh", "-c"])
+            name: Self.image, files: [.init(source: "/bin/busybox", target: "/bin/busybox")],
+            entrypoint: ["/bin/sh", "-c"])
         for applet in ["sh", "sleep", "echo", "cat", "httpd", "hostname", "true", "false", "env", "wget", "id"] {
             image.links["/bin/" + applet] = "busybox"
         }
@@ -55,7 +56,8 @@ struct RealNode {
     func withAgent(_ body: (NodeAgent, LocalRuntime) async throws -> Void) async throws {
         let runtime = try LocalRuntime(runtimeConfiguration)
         let agent = NodeAgent(
-            configuration: configuration, api: api, runtime: runtime, network: try NodePodNetwork(fabric, node: fabric.nodes[0]))
+            configuration: configuration, api: api, runtime: runtime,
+            network: try NodePodNetwork(fabric, node: fabric.nodes[0]))
         let running = Task { try await agent.run() }
         do { try await body(agent, runtime) } catch {
             running.cancel()
@@ -78,7 +80,9 @@ struct RealNode {
         return try await api.create(.pods, pod)
     }
 
-    func pod(_ name: String) async -> KubeObject? { try? await api.get(.pods, ObjectKey(namespace: "shop", name: name)) }
+    func pod(_ name: String) async -> KubeObject? {
+        try? await api.get(.pods, ObjectKey(namespace: "shop", name: name))
+    }
 
     func isReady(_ name: String) async -> Bool {
         let conditions = await pod(name)?.status["conditions"]?.array ?? []
@@ -95,7 +99,9 @@ struct RealNode {
 
     private func end() async {
         if let runtime = try? LocalRuntime(runtimeConfiguration) {
-            for sandbox in (try? await runtime.sandboxes()) ?? [] { try? await runtime.removeSandbox(podUID: sandbox.podUID) }
+            for sandbox in (try? await runtime.sandboxes()) ?? [] {
+                try? await runtime.removeSandbox(podUID: sandbox.podUID)
+            }
         }
         try? fabric.remove()
         for name in FileTree.names(directory + "/state/pods") {
@@ -126,7 +132,8 @@ struct RealNodeTests {
                 var prepare = node.script("prepare", "echo hello from $(POD) > /www/index.html")
                 prepare["volumeMounts"] = mounts
                 prepare["env"] = [["name": "POD", "valueFrom": ["fieldRef": ["fieldPath": "metadata.name"]]]]
-                var sidecar = node.script("sidecar", "echo beside; trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done")
+                var sidecar = node.script(
+                    "sidecar", "echo beside; trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done")
                 sidecar["restartPolicy"] = "Always"
                 // The first process of a container hears no signal it does not ask for.
                 var web = node.script("web", "echo serving; trap 'exit 0' TERM; httpd -f -p 8080 -h /www & wait")
@@ -136,7 +143,8 @@ struct RealNodeTests {
                 let pod = try await node.create(
                     "web",
                     [
-                        "initContainers": [sidecar, prepare], "containers": [web], "volumes": [["name": "www", "emptyDir": [:]]],
+                        "initContainers": [sidecar, prepare], "containers": [web],
+                        "volumes": [["name": "www", "emptyDir": [:]]],
                         "terminationGracePeriodSeconds": 5,
                     ])
                 try await node.wait { await node.isReady("web") }
@@ -146,11 +154,14 @@ struct RealNodeTests {
 
                 let ready = try #require(await node.pod("web"))
                 let session = try await agent.exec(
-                    pod: ready, container: "web", ExecRequest(command: ["cat", "/www/index.html", "/etc/resolv.conf", "/etc/hosts"]))
+                    pod: ready, container: "web",
+                    ExecRequest(command: ["cat", "/www/index.html", "/etc/resolv.conf", "/etc/hosts"]))
                 var output: [UInt8] = []
                 for try await piece in session.output { if case .stdout(let bytes) = piece { output += bytes } }
                 let text = String(decoding: output, as: UTF8.self)
-                #expect(text.contains("hello from web") && text.contains("nameserver 10.96.0.10") && text.contains("\tweb\n"))
+                #expect(
+                    text.contains("hello from web") && text.contains("nameserver 10.96.0.10")
+                        && text.contains("\tweb\n"))
 
                 var terminal = ExecRequest(command: ["sh", "-c", "read word; echo got $word; exit 4"])
                 terminal.tty = true
@@ -223,7 +234,8 @@ struct RealNodeTests {
                 app["terminationMessagePath"] = "/dev/termination-log"
                 _ = try await node.create("app", ["containers": [app]])
                 try await node.wait {
-                    await node.pod("app")?.status["containerStatuses"]?[0]?["state"]?["waiting"]?["reason"] == "CrashLoopBackOff"
+                    await node.pod("app")?.status["containerStatuses"]?[0]?["state"]?["waiting"]?["reason"]
+                        == "CrashLoopBackOff"
                 }
                 let pod = try #require(await node.pod("app"))
                 let last = pod.status["containerStatuses"]?[0]?["lastState"]?["terminated"]

@@ -1,8 +1,9 @@
 import ContainerRuntime
 import KubeTypes
-@testable import NodeAgent
 import Testing
 import Wire
+
+@testable import NodeAgent
 
 @Suite struct ResourceTests {
     @Test("the class of a pod follows from requests and limits")
@@ -40,12 +41,17 @@ import Wire
         var json: JSON = PodFixture("app").json
         func text() -> String {
             NameFiles.resolvConf(
-                PodDescription(KubeObject(json)), domain: "cluster.local", server: "10.96.0.10", machine: "nameserver 9.9.9.9\nsearch lan\n")
+                PodDescription(KubeObject(json)), domain: "cluster.local", server: "10.96.0.10",
+                machine: "nameserver 9.9.9.9\nsearch lan\n")
         }
-        let first = "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
+        let first =
+            "search shop.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n"
         #expect(text() == first)
         json["spec"]?["dnsConfig"] = ["options": [["name": "ndots", "value": "2"]], "searches": ["corp"]]
-        #expect(text() == "search shop.svc.cluster.local svc.cluster.local cluster.local corp\nnameserver 10.96.0.10\noptions ndots:2\n")
+        #expect(
+            text()
+                == "search shop.svc.cluster.local svc.cluster.local cluster.local corp\nnameserver 10.96.0.10\noptions ndots:2\n"
+        )
         json["spec"]?["dnsConfig"] = nil
         json["spec"]?["dnsPolicy"] = "Default"
         #expect(text() == "search lan\nnameserver 9.9.9.9\n")
@@ -81,12 +87,16 @@ import Wire
         json["spec"]?["containers"] = [
             [
                 "name": "app", "image": "demo:v1", "args": ["--host=$(HOST)"],
-                "securityContext": ["runAsUser": 7, "capabilities": ["drop": ["ALL"], "add": ["CAP_NET_ADMIN"]], "readOnlyRootFilesystem": true],
+                "securityContext": [
+                    "runAsUser": 7, "capabilities": ["drop": ["ALL"], "add": ["CAP_NET_ADMIN"]],
+                    "readOnlyRootFilesystem": true,
+                ],
             ]
         ]
         let pod = PodDescription(KubeObject(json))
         let recipe = ContainerRecipe(
-            pod: pod, container: pod.containers[0], attempt: 2, environment: [("HOST", "db")], mounts: [], logDirectory: "/logs",
+            pod: pod, container: pod.containers[0], attempt: 2, environment: [("HOST", "db")], mounts: [],
+            logDirectory: "/logs",
             machine: MachineSize(processors: 1, memoryBytes: 1 << 30))
         let spec = try recipe.spec()
         #expect(spec.user == 7 && spec.group == nil && spec.supplementaryGroups == [5, 2000])

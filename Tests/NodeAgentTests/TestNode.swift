@@ -30,7 +30,8 @@ final class TestNode: Sendable {
     /// Runs an agent while `body` runs.
     func withAgent(barrier: TerminationBarrier? = nil, _ body: (NodeAgent) async throws -> Void) async throws {
         let agent = NodeAgent(
-            configuration: configuration, api: api, runtime: runtime, network: network, meshSockets: mesh, barrier: barrier)
+            configuration: configuration, api: api, runtime: runtime, network: network, meshSockets: mesh,
+            barrier: barrier)
         let running = Task { try await agent.run() }
         do {
             try await body(agent)

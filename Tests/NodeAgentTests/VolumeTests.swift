@@ -17,7 +17,8 @@ import Wire
         pod.json["spec"] = ["volumes": volumes, "containers": []]
         if let group { pod.json["spec"]?["securityContext"] = ["fsGroup": .int(Int64(group))] }
         let fields = PodFields(
-            pod, address: "10.244.1.5", nodeAddress: "10.245.0.11", machine: MachineSize(processors: 2, memoryBytes: 1 << 30))
+            pod, address: "10.244.1.5", nodeAddress: "10.245.0.11",
+            machine: MachineSize(processors: 2, memoryBytes: 1 << 30))
         return PodVolumes(pod, places: places, fields: fields, data: ConfigData(node.api, namespace: "shop"))
     }
 
@@ -27,7 +28,9 @@ import Wire
         _ = try await node.api.create(.configMaps, map)
     }
 
-    private func text(_ path: String) -> String? { (try? SmallFile.read(path)).map { String(decoding: $0, as: UTF8.self) } }
+    private func text(_ path: String) -> String? {
+        (try? SmallFile.read(path)).map { String(decoding: $0, as: UTF8.self) }
+    }
 
     private func status(_ path: String) -> stat {
         var status = stat()
@@ -61,7 +64,9 @@ import Wire
         #expect(text("\(places.volume("v"))/deep/down.txt") == "one")
         #expect(status("\(places.volume("v"))/deep/down.txt").st_mode & 0o777 == 0o400)
         let bad: JSON = ["name": "settings", "items": [["key": "z", "path": "z"]]]
-        await #expect(throws: ContainerConfigFault.self) { try await volumes([["name": "w", "configMap": bad]]).prepare() }
+        await #expect(throws: ContainerConfigFault.self) {
+            try await volumes([["name": "w", "configMap": bad]]).prepare()
+        }
     }
 
     @Test("a secret lies in memory, decoded; an absent one holds the pod back unless optional")
@@ -74,7 +79,9 @@ import Wire
         defer { umount2(place, CInt(MNT_DETACH)) }
         #expect(FileTree.isMountPoint(place))
         #expect(text("\(place)/token") == "s3cret")
-        await #expect(throws: ContainerConfigFault("MountVolume.SetUp failed for volume \"x\": secret \"none\" not found")) {
+        await #expect(
+            throws: ContainerConfigFault("MountVolume.SetUp failed for volume \"x\": secret \"none\" not found")
+        ) {
             try await volumes([["name": "x", "secret": ["secretName": "none"]]]).prepare()
         }
         let optional = places.volume("y")
@@ -87,7 +94,10 @@ import Wire
         try await makeConfigMap(["a.txt": "one"])
         let labels: JSON = ["path": "labels", "fieldRef": ["fieldPath": "metadata.labels"]]
         try await volumes([
-            ["name": "all", "projected": ["sources": [["configMap": ["name": "settings"]], ["downwardAPI": ["items": [labels]]]]]]
+            [
+                "name": "all",
+                "projected": ["sources": [["configMap": ["name": "settings"]], ["downwardAPI": ["items": [labels]]]]],
+            ]
         ]).prepare()
         #expect(text("\(places.volume("all"))/a.txt") == "one")
         #expect(text("\(places.volume("all"))/labels") == "app=\"web\"")
@@ -114,7 +124,8 @@ import Wire
         try await volumes.prepare()
         let container: JSON = [
             "volumeMounts": [
-                ["name": "cache", "mountPath": "/data", "subPathExpr": "of/$(POD)"], ["name": "host", "mountPath": "/host", "readOnly": true],
+                ["name": "cache", "mountPath": "/data", "subPathExpr": "of/$(POD)"],
+                ["name": "host", "mountPath": "/host", "readOnly": true],
                 ["name": "mesh", "mountPath": "/mesh"],
             ]
         ]
@@ -132,7 +143,8 @@ import Wire
     @Test("a kind of volume this node lacks is named", arguments: ["persistentVolumeClaim", "nfs"])
     func unsupported(kind: String) async throws {
         let volume: JSON = .object(JSONObject([.init("name", "data"), .init(kind, [:])]))
-        let message = "MountVolume.SetUp failed for volume \"data\": volumes of the kind \(kind) are not supported on this node"
+        let message =
+            "MountVolume.SetUp failed for volume \"data\": volumes of the kind \(kind) are not supported on this node"
         await #expect(throws: ContainerConfigFault(message)) { try await volumes([volume]).prepare() }
     }
 

@@ -16,7 +16,8 @@ extension NodeAgent: NodeGateway {
         guard let latest = (attempts + runs.map(\.attempt)).max() else {
             let state = description.state(of: container)?["waiting"]
             throw .badRequest(
-                "container \"\(container)\" in pod \"\(pod.name)\" is waiting to start: \(state?["reason"]?.string ?? "ContainerCreating")")
+                "container \"\(container)\" in pod \"\(pod.name)\" is waiting to start: \(state?["reason"]?.string ?? "ContainerCreating")"
+            )
         }
         var attempt = latest
         if options.previous {
@@ -37,7 +38,9 @@ extension NodeAgent: NodeGateway {
         return reader.stream
     }
 
-    package func exec(pod: KubeObject, container: String, _ request: ExecRequest) async throws(APIFailure) -> any ExecSession {
+    package func exec(pod: KubeObject, container: String, _ request: ExecRequest) async throws(APIFailure)
+        -> any ExecSession
+    {
         _ = try describe(pod, container)
         let runs = try await sandbox(of: pod)?.containers.filter { $0.name == container && $0.state == .running } ?? []
         guard let run = runs.max(by: { $0.attempt < $1.attempt }) else {

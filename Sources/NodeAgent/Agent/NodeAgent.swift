@@ -26,7 +26,8 @@ package actor NodeAgent {
     ///   - barrier: see `EndpointWithdrawal`; `nil` stops pods at once.
     package init(
         configuration: NodeConfiguration, api: any KubeAPI, runtime: any PodRuntime, network: any PodNetwork,
-        meshSockets: (any MeshSockets)? = nil, tokens: (any ServiceAccountTokens)? = nil, barrier: TerminationBarrier? = nil,
+        meshSockets: (any MeshSockets)? = nil, tokens: (any ServiceAccountTokens)? = nil,
+        barrier: TerminationBarrier? = nil,
         logger: Logger = Logger(label: "node"), now: @escaping @Sendable () -> Timestamp = { .now() }
     ) {
         self.configuration = configuration
@@ -34,8 +35,10 @@ package actor NodeAgent {
         pods = Informer(api, .pods, selection: Selection(fields: "spec.nodeName=\(configuration.name)"), logger: logger)
         services = Informer(api, .services, logger: logger)
         node = NodeServices(
-            configuration: configuration, machine: configuration.machine ?? .measured(), api: api, runtime: runtime, network: network,
-            mesh: meshSockets, tokens: tokens, barrier: barrier, events: EventQueue(), services: services.cache, logger: logger, now: now)
+            configuration: configuration, machine: configuration.machine ?? .measured(), api: api, runtime: runtime,
+            network: network,
+            mesh: meshSockets, tokens: tokens, barrier: barrier, events: EventQueue(), services: services.cache,
+            logger: logger, now: now)
     }
 
     /// Runs until the task is cancelled. Containers go on when it ends; the next run adopts them.
@@ -141,7 +144,8 @@ package actor NodeAgent {
     }
 
     private func recordedPod(_ uid: String) -> KubeObject? {
-        guard let bytes = try? SmallFile.read(configuration.places(of: uid).record), let json = try? JSON(parsing: bytes),
+        guard let bytes = try? SmallFile.read(configuration.places(of: uid).record),
+            let json = try? JSON(parsing: bytes),
             json["node"]?.string == configuration.name, let pod = json["pod"]
         else { return nil }
         let object = KubeObject(pod)

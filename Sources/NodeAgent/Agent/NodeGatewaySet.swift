@@ -15,7 +15,9 @@ package struct NodeGatewaySet: NodeGateway {
         try await node(of: pod).logs(pod: pod, container: container, options)
     }
 
-    package func exec(pod: KubeObject, container: String, _ request: ExecRequest) async throws(APIFailure) -> any ExecSession {
+    package func exec(pod: KubeObject, container: String, _ request: ExecRequest) async throws(APIFailure)
+        -> any ExecSession
+    {
         try await node(of: pod).exec(pod: pod, container: container, request)
     }
 
@@ -23,7 +25,8 @@ package struct NodeGatewaySet: NodeGateway {
         let name = pod.spec["nodeName"]?.string ?? ""
         if name.isEmpty { throw .badRequest("pod \(pod.name) does not have a host assigned") }
         guard let node = nodes[name] else {
-            throw .internalError("node \"\(name)\", which pod \(pod.key) is on, is not reached from this server: is its agent running?")
+            throw .internalError(
+                "node \"\(name)\", which pod \(pod.key) is on, is not reached from this server: is its agent running?")
         }
         return node
     }

@@ -36,11 +36,14 @@ final class EventQueue: Sendable {
     init() { (entries, feed) = AsyncStream.makeStream(bufferingPolicy: .bufferingOldest(2048)) }
 
     func tell(
-        _ kind: EventRecorder.Kind = .normal, _ pod: KubeObject, _ reason: String, _ message: String, container: ContainerDescription? = nil
+        _ kind: EventRecorder.Kind = .normal, _ pod: KubeObject, _ reason: String, _ message: String,
+        container: ContainerDescription? = nil
     ) {
         let list = container?.role == .main ? "containers" : "initContainers"
         feed.yield(
-            Entry(kind: kind, pod: pod, reason: reason, message: message, container: container.map { "spec.\(list){\($0.name)}" }))
+            Entry(
+                kind: kind, pod: pod, reason: reason, message: message,
+                container: container.map { "spec.\(list){\($0.name)}" }))
     }
 
     /// Runs until the task is cancelled.

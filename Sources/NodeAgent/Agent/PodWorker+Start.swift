@@ -18,7 +18,9 @@ extension PodWorker {
             async let mounted: Void = volumes.prepare()
             let network = try await attached
             try await mounted
-            if PodVolumes.wantsMesh(pod.object), let failure = await openMeshSocket() { throw ContainerConfigFault(failure) }
+            if PodVolumes.wantsMesh(pod.object), let failure = await openMeshSocket() {
+                throw ContainerConfigFault(failure)
+            }
             _ = try await node.runtime.runSandbox(sandboxSpec(network))
             setbacks[.preparation] = nil
         } catch {
@@ -45,7 +47,8 @@ extension PodWorker {
     private func sandboxSpec(_ network: String?) -> SandboxSpec {
         let configuration = node.configuration
         var spec = SandboxSpec(
-            podUID: pod.uid, namespace: pod.namespace, name: pod.name, hostname: pod.hostname, networkNamespace: network ?? "",
+            podUID: pod.uid, namespace: pod.namespace, name: pod.name, hostname: pod.hostname,
+            networkNamespace: network ?? "",
             cgroup: "\(configuration.name)/pod\(pod.uid)")
         let machine = (try? SmallFile.read("/etc/resolv.conf", limit: 65536)) ?? []
         spec.resolvConf = NameFiles.resolvConf(
@@ -76,7 +79,8 @@ extension PodWorker {
             setback(attempted, "CreateContainerConfigError", fault.message)
         } catch let failure as RuntimeFailure {
             node.events.tell(.warning, pod.object, "Failed", "Error: \(failure)", container: container)
-            setback(attempted, failure.kind == .noSuchImage ? "ErrImageNeverPull" : failure.kind.rawValue, failure.message)
+            setback(
+                attempted, failure.kind == .noSuchImage ? "ErrImageNeverPull" : failure.kind.rawValue, failure.message)
         } catch {
             node.events.tell(.warning, pod.object, "Failed", "Error: \(error)", container: container)
             setback(attempted, "CreateContainerError", "\(error)")
@@ -103,7 +107,8 @@ extension PodWorker {
             message =
                 "image \"\(container.image)\" is not in the node's image store, and this node does not pull from registries yet: load it into the store, or correct the name"
         }
-        node.events.tell(.warning, pod.object, reason == "ImagePullBackOff" ? "BackOff" : "Failed", message, container: container)
+        node.events.tell(
+            .warning, pod.object, reason == "ImagePullBackOff" ? "BackOff" : "Failed", message, container: container)
         setback(attempted, reason, message)
         return false
     }
@@ -125,7 +130,8 @@ extension PodWorker {
         let logs = node.configuration.logDirectory(namespace: pod.namespace, name: pod.name, uid: pod.uid)
         try SmallFile.makeDirectories("\(logs)/\(container.name)")
         let recipe = ContainerRecipe(
-            pod: pod, container: container, attempt: attempt, environment: environment, mounts: mounts, logDirectory: logs,
+            pod: pod, container: container, attempt: attempt, environment: environment, mounts: mounts,
+            logDirectory: logs,
             machine: node.machine)
         var spec = try recipe.spec()
         spec.annotations[BackOff.annotation] = String(backOffStep)

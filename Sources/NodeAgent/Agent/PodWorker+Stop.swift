@@ -10,8 +10,12 @@ extension PodWorker {
     func stop(_ id: String, by deadline: Timestamp, _ why: StopReason) {
         let isRepeated = stops[id] != nil
         stops[id] = deadline
-        guard let container = pod.container(named: String(id[..<(id.lastIndex(of: "-") ?? id.endIndex)])) else { return }
-        if !isRepeated { node.events.tell(.normal, pod.object, "Killing", killingMessage(container, why), container: container) }
+        guard let container = pod.container(named: String(id[..<(id.lastIndex(of: "-") ?? id.endIndex)])) else {
+            return
+        }
+        if !isRepeated {
+            node.events.tell(.normal, pod.object, "Killing", killingMessage(container, why), container: container)
+        }
         let prober = prober
         let object = pod.object
         errand { [node] in
@@ -62,7 +66,8 @@ extension PodWorker {
     func terminationMessage(of run: RunStatus, _ container: ContainerDescription) -> String {
         let file = (try? SmallFile.read(places.terminationMessage(run.id), limit: 4096)) ?? []
         if !file.isEmpty { return String(decoding: file.prefix(4096), as: UTF8.self) }
-        guard container.json["terminationMessagePolicy"]?.string == "FallbackToLogsOnError", case .exited(let code, let signal, _) = run.state,
+        guard container.json["terminationMessagePolicy"]?.string == "FallbackToLogsOnError",
+            case .exited(let code, let signal, _) = run.state,
             code != 0 || signal != 0
         else { return "" }
         return LogTail.text(of: run.logPath, lines: 80, bytes: 2048)

@@ -54,7 +54,9 @@ actor PodWorker {
 
     func update(_ object: KubeObject) {
         guard object.uid == pod.uid, isNewer(object) else { return }
-        if object.labels != pod.object.labels || object.annotations != pod.object.annotations { nextRefresh = node.now() }
+        if object.labels != pod.object.labels || object.annotations != pod.object.annotations {
+            nextRefresh = node.now()
+        }
         pod = PodDescription(object)
         ring()
     }
@@ -146,7 +148,9 @@ actor PodWorker {
         if let retry = reportRetry, retry.retryAt > seen.now { return }
         let status = PodStatusPlan.status(pod, seen)
         // What the server did not take, it will not take the second time.
-        if status == pod.object.status || status == lastReported && status["phase"] == pod.object.status["phase"] { return }
+        if status == pod.object.status || status == lastReported && status["phase"] == pod.object.status["phase"] {
+            return
+        }
         var object = pod.object
         object.status = status
         do throws(APIFailure) {
@@ -197,7 +201,8 @@ actor PodWorker {
     }
 
     private func clearSandbox() async {
-        node.events.tell(.normal, pod.object, "SandboxChanged", "the pod's supervisor is gone; the pod is started again")
+        node.events.tell(
+            .normal, pod.object, "SandboxChanged", "the pod's supervisor is gone; the pod is started again")
         do throws(RuntimeFailure) {
             try await node.runtime.removeSandbox(podUID: pod.uid)
             setbacks[.preparation] = Setback(
@@ -207,7 +212,9 @@ actor PodWorker {
         }
     }
 
-    func setback(_ attempted: PodObservation.Attempted, _ reason: String, _ message: String, longest: Duration = .seconds(30)) {
+    func setback(
+        _ attempted: PodObservation.Attempted, _ reason: String, _ message: String, longest: Duration = .seconds(30)
+    ) {
         setbacks[attempted] = Setback(
             reason: reason, message: message, after: setbacks[attempted], now: node.now(), longest: longest)
     }
@@ -280,7 +287,11 @@ actor PodWorker {
             isRemoved = true
         } catch {
             // Gone, or another pod of the same name: ours is no more.
-            if error.isNotFound || error.isConflict { isRemoved = true } else { setback(.removal, "FailedDelete", error.message) }
+            if error.isNotFound || error.isConflict {
+                isRemoved = true
+            } else {
+                setback(.removal, "FailedDelete", error.message)
+            }
         }
     }
 
@@ -310,7 +321,9 @@ actor PodWorker {
         for run in known {
             guard let container = pod.container(named: run.name) else { continue }
             if run.state == .running, isAlive {
-                if runs[run.id] == nil { runs[run.id] = WatchedRun(probes: RunProbes(container, earlier: earlierVerdict(run))) }
+                if runs[run.id] == nil {
+                    runs[run.id] = WatchedRun(probes: RunProbes(container, earlier: earlierVerdict(run)))
+                }
                 probe(run, container)
             } else {
                 endWatch(run.id)
@@ -365,9 +378,11 @@ actor PodWorker {
         let counted = runs[id]?.probes.record(kind, outcome, at: node.now()) ?? false
         switch outcome {
         case .failure(let message) where counted:
-            node.events.tell(.warning, pod.object, "Unhealthy", "\(kind.rawValue) probe failed: \(message)", container: container)
+            node.events.tell(
+                .warning, pod.object, "Unhealthy", "\(kind.rawValue) probe failed: \(message)", container: container)
         case .unknown(let message):
-            node.events.tell(.warning, pod.object, "ProbeWarning", "\(kind.rawValue) probe: \(message)", container: container)
+            node.events.tell(
+                .warning, pod.object, "ProbeWarning", "\(kind.rawValue) probe: \(message)", container: container)
         default: break
         }
         guard let probes = runs[id]?.probes, let state = probes[kind] else { return nil }
@@ -399,7 +414,9 @@ actor PodWorker {
 
     /// The mesh forgets its sockets with its process: after a restart they are opened again.
     private func openMesh(_ seen: PodObservation) async {
-        guard !isMeshOpen, seen.sandbox != nil, !pod.hasEnded, forgottenDeadline == nil, PodVolumes.wantsMesh(pod.object) else { return }
+        guard !isMeshOpen, seen.sandbox != nil, !pod.hasEnded, forgottenDeadline == nil,
+            PodVolumes.wantsMesh(pod.object)
+        else { return }
         if let retry = meshRetry, retry.retryAt > seen.now { return }
         if let failure = await openMeshSocket() {
             node.logger.warning("pod \(pod.label): cannot open its mesh socket: \(failure)")
@@ -453,12 +470,14 @@ actor PodWorker {
 
     var fields: PodFields {
         PodFields(
-            pod.object, address: attachment?.address ?? node.configuration.nodeAddress, nodeAddress: node.configuration.nodeAddress,
+            pod.object, address: attachment?.address ?? node.configuration.nodeAddress,
+            nodeAddress: node.configuration.nodeAddress,
             machine: node.machine)
     }
 
     var volumes: PodVolumes {
         PodVolumes(
-            pod.object, places: places, fields: fields, data: ConfigData(node.api, namespace: pod.namespace), tokens: node.tokens)
+            pod.object, places: places, fields: fields, data: ConfigData(node.api, namespace: pod.namespace),
+            tokens: node.tokens)
     }
 }

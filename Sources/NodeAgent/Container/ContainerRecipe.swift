@@ -21,7 +21,8 @@ struct ContainerRecipe {
         for variable in environment { values[variable.name] = variable.value }
         spec.command = words(json["command"], values)
         spec.arguments = words(json["args"], values)
-        spec.environment = [("HOSTNAME", pod.hostname)] + environment.filter { $0.name != "HOSTNAME" || values["HOSTNAME"] != nil }
+        spec.environment =
+            [("HOSTNAME", pod.hostname)] + environment.filter { $0.name != "HOSTNAME" || values["HOSTNAME"] != nil }
         spec.workingDirectory = json["workingDir"]?.string.flatMap { $0.isEmpty ? nil : $0 }
         spec.mounts = mounts
         spec.limits = ResourceLimits(json["resources"])

@@ -124,7 +124,8 @@ package enum Environment {
             }
             if let value = data[key["key"]?.string ?? ""] { return String(decoding: value, as: UTF8.self) }
             if isOptional { return nil }
-            throw ContainerConfigFault("couldn't find key \(key["key"]?.string ?? "") in secret \"\(name)\" (env \(variable))")
+            throw ContainerConfigFault(
+                "couldn't find key \(key["key"]?.string ?? "") in secret \"\(name)\" (env \(variable))")
         }
         if let path = reference[path: ["fieldRef", "fieldPath"]]?.string {
             if let value = sources.fields[path] { return value }

@@ -27,8 +27,9 @@ package struct PodFields: Sendable {
         case "spec.serviceAccountName": pod.spec["serviceAccountName"]?.string ?? "default"
         case "status.podIP", "status.podIPs": address
         case "status.hostIP", "status.hostIPs": nodeAddress
-        default: PodFields.key(of: "metadata.labels", in: path).map { pod.labels[$0] ?? "" }
-            ?? PodFields.key(of: "metadata.annotations", in: path).map { pod.annotations[$0] ?? "" }
+        default:
+            PodFields.key(of: "metadata.labels", in: path).map { pod.labels[$0] ?? "" }
+                ?? PodFields.key(of: "metadata.annotations", in: path).map { pod.annotations[$0] ?? "" }
         }
     }
 

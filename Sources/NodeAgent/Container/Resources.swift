@@ -56,7 +56,8 @@ extension ResourceLimits {
         let initial = spec["initContainers"]?.array ?? []
         let sidecars = initial.filter { $0["restartPolicy"]?.string == "Always" }
         let together = main + sidecars
-        let request = ResourceLimits.sum(together, ["resources", "requests", "cpu"], else: ["resources", "limits", "cpu"])
+        let request = ResourceLimits.sum(
+            together, ["resources", "requests", "cpu"], else: ["resources", "limits", "cpu"])
         cpuShares = ResourceLimits.shares(request.known)
         let alone = initial.filter { $0["restartPolicy"]?.string != "Always" }
         let cpu = ResourceLimits.sum(together, ["resources", "limits", "cpu"])
@@ -75,7 +76,9 @@ extension ResourceLimits {
     private static func shares(_ milli: Int) -> Int { min(max(2, milli * 1024 / 1000), 262_144) }
 
     /// The sum in thousandths, and whether every container said something.
-    private static func sum(_ containers: [JSON], _ path: [String], else other: [String]? = nil) -> (known: Int, isWhole: Bool) {
+    private static func sum(_ containers: [JSON], _ path: [String], else other: [String]? = nil) -> (
+        known: Int, isWhole: Bool
+    ) {
         var known = 0
         var isWhole = true
         for container in containers {

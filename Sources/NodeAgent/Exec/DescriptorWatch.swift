@@ -90,7 +90,8 @@ final class DescriptorWatch: Sendable {
                     if let deadline = waiter.deadline { next = min(next ?? deadline, deadline) }
                 }
             }
-            let wait = next.map { CInt(clamping: max(0, ContinuousClock.now.duration(to: $0).wholeMilliseconds + 1)) } ?? -1
+            let wait =
+                next.map { CInt(clamping: max(0, ContinuousClock.now.duration(to: $0).wholeMilliseconds + 1)) } ?? -1
             _ = poll(&polled, nfds_t(polled.count), wait)
             var ready: [Int: Set<CInt>] = [:]
             for (entry, owner) in zip(polled, owners) where entry.revents != 0 {
@@ -103,7 +104,9 @@ final class DescriptorWatch: Sendable {
             }
             for (number, descriptors) in ready { finish(number, with: descriptors) }
             let now = ContinuousClock.now
-            let late = state.withLock { state in state.waiters.filter { ($0.value.deadline ?? now + .seconds(1)) <= now }.map(\.key) }
+            let late = state.withLock { state in
+                state.waiters.filter { ($0.value.deadline ?? now + .seconds(1)) <= now }.map(\.key)
+            }
             for number in late { finish(number, with: []) }
         }
     }

@@ -50,7 +50,8 @@ struct NodeRegistration: Sendable {
         let leases = ObjectKey(name: "kube-node-lease")
         do throws(APIFailure) { _ = try await api.get(.namespaces, leases) } catch {
             if error.isNotFound {
-                _ = try? await api.create(.namespaces, KubeObject(apiVersion: "v1", kind: "Namespace", name: leases.name))
+                _ = try? await api.create(
+                    .namespaces, KubeObject(apiVersion: "v1", kind: "Namespace", name: leases.name))
             }
         }
         let owner = try? await api.get(.nodes, key)
@@ -64,7 +65,9 @@ struct NodeRegistration: Sendable {
             node = try await api.get(.nodes, key)
             var wanted = node
             describe(&wanted)
-            if wanted.metadata != node.metadata || wanted.spec != node.spec { node = try await api.update(.nodes, wanted) }
+            if wanted.metadata != node.metadata || wanted.spec != node.spec {
+                node = try await api.update(.nodes, wanted)
+            }
         } catch {
             guard error.isNotFound else { throw error }
             node = KubeObject(apiVersion: "v1", kind: "Node", name: configuration.name)

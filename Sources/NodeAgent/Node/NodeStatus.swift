@@ -15,12 +15,14 @@ enum NodeStatus {
         var status = old
         let offered: JSON = [
             "cpu": .string(String(machine.processors)), "memory": .string("\(machine.memoryBytes / 1024)Ki"),
-            "pods": .string(String(node.mostPods)), "ephemeral-storage": .string("\(diskKibibytes(node.stateDirectory))Ki"),
+            "pods": .string(String(node.mostPods)),
+            "ephemeral-storage": .string("\(diskKibibytes(node.stateDirectory))Ki"),
         ]
         status["capacity"] = offered
         status["allocatable"] = offered
         status["addresses"] = [
-            ["type": "InternalIP", "address": .string(node.nodeAddress)], ["type": "Hostname", "address": .string(node.name)],
+            ["type": "InternalIP", "address": .string(node.nodeAddress)],
+            ["type": "Hostname", "address": .string(node.name)],
         ]
         status["daemonEndpoints"] = ["kubeletEndpoint": ["Port": 10250]]
         status["nodeInfo"] = info(node)
@@ -54,7 +56,8 @@ enum NodeStatus {
             "bootID": .string(text("/proc/sys/kernel/random/boot_id")),
             "kernelVersion": .string(text("/proc/sys/kernel/osrelease")), "osImage": .string(systemName),
             "containerRuntimeVersion": "weft://0.1.0", "kubeletVersion": .string(node.version),
-            "kubeProxyVersion": .string(node.version), "operatingSystem": "linux", "architecture": .string(architecture),
+            "kubeProxyVersion": .string(node.version), "operatingSystem": "linux",
+            "architecture": .string(architecture),
         ]
     }
 

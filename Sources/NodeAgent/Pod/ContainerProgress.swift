@@ -21,7 +21,9 @@ struct ContainerProgress: Sendable {
 
     init(_ container: ContainerDescription, pod: PodDescription, seen: PodObservation) {
         description = container
-        let known = (seen.sandbox?.containers ?? []).filter { $0.name == container.name }.sorted { $0.attempt > $1.attempt }
+        let known = (seen.sandbox?.containers ?? []).filter { $0.name == container.name }.sorted {
+            $0.attempt > $1.attempt
+        }
         let remembered = RememberedRun(container.name, in: pod)
         var isLost = false
         var runs = known
@@ -51,7 +53,8 @@ struct ContainerProgress: Sendable {
         nextAttempt = (known.first?.attempt ?? remembered?.run.attempt ?? -1) + 1
         let isRunning = if case .running = state { true } else { false }
         var verdict = ProbeVerdict(
-            isStarted: isRunning && container.startupProbe == nil, isReady: isRunning && container.readinessProbe == nil)
+            isStarted: isRunning && container.startupProbe == nil, isReady: isRunning && container.readinessProbe == nil
+        )
         if isRunning, let id = runs.first?.id {
             if let known = seen.verdicts[id] { verdict = known }
             if seen.hooked.contains(id) { verdict.isStarted = false }
@@ -79,7 +82,8 @@ struct ContainerProgress: Sendable {
 
     var nextStep: Int {
         guard case .ended(let run, _) = state else { return 0 }
-        return BackOff.next(after: run.backOffStep, run: .nanoseconds((run.finishedAt ?? run.startedAt) - run.startedAt))
+        return BackOff.next(
+            after: run.backOffStep, run: .nanoseconds((run.finishedAt ?? run.startedAt) - run.startedAt))
     }
 }
 
@@ -102,7 +106,8 @@ private struct RememberedRun {
         let attempt = status["restartCount"]?.int ?? 0
         let current = status[path: ["state", "terminated"]]
         // While it waits for its next start, the run that ended is the last state.
-        let ended = current ?? (status[path: ["state", "waiting"]] == nil ? nil : status[path: ["lastState", "terminated"]])
+        let ended =
+            current ?? (status[path: ["state", "waiting"]] == nil ? nil : status[path: ["lastState", "terminated"]])
         hasEnded = ended != nil
         code = ended?["exitCode"]?.int ?? 137
         let started = (ended ?? status[path: ["state", "running"]])?["startedAt"]?.string.flatMap { Timestamp($0) }

@@ -28,7 +28,8 @@ package enum PodAnnotations {
                 place[0].hasPrefix("127.")
             else {
                 throw ContainerConfigFault(
-                    "annotation \(key): \"\(word)\" is not a listener; write name=127.0.0.1:port, loopback addresses only")
+                    "annotation \(key): \"\(word)\" is not a listener; write name=127.0.0.1:port, loopback addresses only"
+                )
             }
             listeners.append(MachineListener(name: String(parts[0]), address: String(place[0]), port: port))
         }

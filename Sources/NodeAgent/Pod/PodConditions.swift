@@ -18,7 +18,9 @@ struct PodConditions {
         let hasEnded = phase == "Succeeded" || phase == "Failed"
 
         set("PodReadyToStartContainers", isSandboxed && progress.seen.address != nil && !hasEnded)
-        let openInit = progress.initContainers.filter { $0.description.role == .sidecar ? !$0.isStarted : $0.exitCode != 0 }
+        let openInit = progress.initContainers.filter {
+            $0.description.role == .sidecar ? !$0.isStarted : $0.exitCode != 0
+        }
         if progress.isInitialized || phase == "Succeeded" {
             set("Initialized", true, reason: phase == "Succeeded" ? "PodCompleted" : nil)
         } else {

@@ -16,7 +16,8 @@ package struct PodDescription: Sendable {
         initContainers = (object.spec["initContainers"]?.array ?? []).map { json in
             let own = json["restartPolicy"]?.string.flatMap(RestartPolicy.init)
             let inherited: RestartPolicy = podPolicy == .never ? .never : .onFailure
-            return ContainerDescription(json, role: own == .always ? .sidecar : .initial, restartPolicy: own ?? inherited)
+            return ContainerDescription(
+                json, role: own == .always ? .sidecar : .initial, restartPolicy: own ?? inherited)
         }
         containers = (object.spec["containers"]?.array ?? []).map { json in
             let own = json["restartPolicy"]?.string.flatMap(RestartPolicy.init)

@@ -26,7 +26,8 @@ package enum PodStatusPlan {
             status["podIPs"] = [["ip": .string(address)]]
         }
         if !progress.initContainers.isEmpty {
-            status["initContainerStatuses"] = .array(progress.initContainers.map { containerStatus($0, progress, verdict) })
+            status["initContainerStatuses"] = .array(
+                progress.initContainers.map { containerStatus($0, progress, verdict) })
         }
         status["containerStatuses"] = .array(progress.containers.map { containerStatus($0, progress, verdict) })
         status["conditions"] = .array(PodConditions(progress, phase: verdict.phase).all)
@@ -86,14 +87,16 @@ package enum PodStatusPlan {
         case .running(let run):
             return (["running": ["startedAt": .string(Timestamp(unixNanoseconds: run.startedAt).description)]], older)
         case .ended(let run, _):
-            let runsAgain = !container.isFinal && !progress.isOver && seen.deadline == nil && !isDoneInit(container, progress)
+            let runsAgain =
+                !container.isFinal && !progress.isOver && seen.deadline == nil && !isDoneInit(container, progress)
             guard runsAgain else { return (["terminated": terminated(run, seen, progress)], older) }
             if let setback = seen.setbacks[.start(container: container.description.name)] {
                 return (waiting(setback.reason, setback.message), run)
             }
             if let time = container.restartTime, time > seen.now {
                 let delay = BackOff.delay(step: run.backOffStep).components.seconds
-                let message = "back-off \(delay)s restarting failed container=\(container.description.name) pod=\(progress.pod.label)"
+                let message =
+                    "back-off \(delay)s restarting failed container=\(container.description.name) pod=\(progress.pod.label)"
                 return (waiting("CrashLoopBackOff", message), run)
             }
             return (["terminated": terminated(run, seen, progress)], older)
@@ -103,7 +106,8 @@ package enum PodStatusPlan {
             }
             let waitsForInit = !progress.isInitialized && container.description.role == .main
             let isLater = container.description.role != .main && !isNext(container, progress)
-            let reason = waitsForInit && !progress.initContainers.isEmpty || isLater ? "PodInitializing" : "ContainerCreating"
+            let reason =
+                waitsForInit && !progress.initContainers.isEmpty || isLater ? "PodInitializing" : "ContainerCreating"
             return (waiting(reason, seen.setbacks[.preparation]?.message), nil)
         }
     }

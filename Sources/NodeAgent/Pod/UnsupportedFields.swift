@@ -12,7 +12,9 @@ enum UnsupportedFields {
         for container in containers {
             let label = "containers[\(container["name"]?.string ?? "")]"
             for (place, port) in (container["ports"]?.array ?? []).enumerated() {
-                guard let number = port["hostPort"]?.int, number != 0, spec["hostNetwork"]?.bool != true else { continue }
+                guard let number = port["hostPort"]?.int, number != 0, spec["hostNetwork"]?.bool != true else {
+                    continue
+                }
                 found.append("\(label).ports[\(place)].hostPort")
             }
             if isSet(container["volumeDevices"]) { found.append("\(label).volumeDevices") }

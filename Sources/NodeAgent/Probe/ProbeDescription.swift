@@ -53,7 +53,9 @@ package struct HTTPCheck: Sendable, Hashable {
 
     /// - Parameter json: the API's `HTTPGetAction`.
     init?(_ json: JSON, container: JSON) {
-        guard let port = ContainerDescription.port(json["port"], of: container), (1...65535).contains(port) else { return nil }
+        guard let port = ContainerDescription.port(json["port"], of: container), (1...65535).contains(port) else {
+            return nil
+        }
         self.port = port
         scheme = (json["scheme"]?.string ?? "HTTP").lowercased()
         host = json["host"]?.string.flatMap { $0.isEmpty ? nil : $0 }

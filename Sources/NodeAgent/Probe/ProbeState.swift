@@ -105,9 +105,12 @@ package struct RunProbes: Sendable {
 
     package var verdict: ProbeVerdict {
         var verdict = ProbeVerdict(isStarted: isStarted, isReady: isStarted && (readiness?.isPassing ?? true))
-        let failed = [startup, liveness].compactMap(\.self).first { $0.hasFailed && !($0.kind == .startup && $0.isPassing) }
+        let failed = [startup, liveness].compactMap(\.self).first {
+            $0.hasFailed && !($0.kind == .startup && $0.isPassing)
+        }
         if let failed {
-            verdict.mustRestart = "\(failed.kind.rawValue.lowercased()) probe failed: \(lastFailure[failed.kind] ?? "no answer")"
+            verdict.mustRestart =
+                "\(failed.kind.rawValue.lowercased()) probe failed: \(lastFailure[failed.kind] ?? "no answer")"
             verdict.gracePeriod = failed.description.gracePeriod
         }
         return verdict

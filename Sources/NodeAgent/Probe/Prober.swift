@@ -12,7 +12,9 @@ struct Prober: Sendable {
     /// `nil`: the machine's own.
     let networkNamespace: String?
 
-    func attempt(_ handler: ProbeDescription.Handler, container id: String, within timeout: Duration) async -> ProbeOutcome {
+    func attempt(_ handler: ProbeDescription.Handler, container id: String, within timeout: Duration) async
+        -> ProbeOutcome
+    {
         switch handler {
         case .command(let command): await run(command, in: id, within: timeout)
         case .http(let check): await request(check, within: timeout)
@@ -24,8 +26,10 @@ struct Prober: Sendable {
 
     private func run(_ command: [String], in id: String, within timeout: Duration) async -> ProbeOutcome {
         do throws(RuntimeFailure) {
-            guard let outcome = try await ContainerCommand.run(command, in: id, of: podUID, runtime, within: timeout) else {
-                return .failure("command timed out after \(timeout.components.seconds)s: \(command.joined(separator: " "))")
+            guard let outcome = try await ContainerCommand.run(command, in: id, of: podUID, runtime, within: timeout)
+            else {
+                return .failure(
+                    "command timed out after \(timeout.components.seconds)s: \(command.joined(separator: " "))")
             }
             if outcome.code == 0 { return .success }
             return .failure("command exited with \(outcome.code): \(outcome.output)")
@@ -88,7 +92,8 @@ final class ProbeConnection: Sendable {
     init(to host: String, port: Int, from namespace: String?, within timeout: Duration) async throws(ProbeFailed) {
         self.timeout = timeout
         deadline = ContinuousClock.now + timeout
-        guard let address = IPv4Address(host == "localhost" ? "127.0.0.1" : host), let port = UInt16(exactly: port) else {
+        guard let address = IPv4Address(host == "localhost" ? "127.0.0.1" : host), let port = UInt16(exactly: port)
+        else {
             throw ProbeFailed("\"\(host)\" is not an IPv4 address; probes do not look up names")
         }
         let opened = await onOwnThread { () -> Result<CInt, SystemCallFailed> in
@@ -112,7 +117,8 @@ final class ProbeConnection: Sendable {
 
     private func wait(_ interest: DescriptorWatch.Interest) async throws(ProbeFailed) {
         let left = ContinuousClock.now.duration(to: deadline)
-        guard left > .zero, !(await DescriptorWatch.shared.ready([socket.number], interest, within: left)).isEmpty else {
+        guard left > .zero, !(await DescriptorWatch.shared.ready([socket.number], interest, within: left)).isEmpty
+        else {
             throw ProbeFailed("timed out after \(timeout.components.seconds)s")
         }
     }
@@ -122,7 +128,11 @@ final class ProbeConnection: Sendable {
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { Glibc.send(socket.number, $0.baseAddress, $0.count, CInt(MSG_NOSIGNAL)) }
             let code = errno
-            if count > 0 { rest = rest.dropFirst(count) } else if code == EAGAIN { try await wait(.write) } else if code != EINTR {
+            if count > 0 {
+                rest = rest.dropFirst(count)
+            } else if code == EAGAIN {
+                try await wait(.write)
+            } else if code != EINTR {
                 throw ProbeFailed(String(cString: strerror(code)))
             }
         }
@@ -138,7 +148,11 @@ final class ProbeConnection: Sendable {
             var space = [UInt8](repeating: 0, count: 4096)
             let count = space.withUnsafeMutableBytes { recv(socket.number, $0.baseAddress, $0.count, 0) }
             let code = errno
-            if count > 0 { bytes += space[..<count] } else if count == 0 { throw ProbeFailed("EOF") } else if code == EAGAIN {
+            if count > 0 {
+                bytes += space[..<count]
+            } else if count == 0 {
+                throw ProbeFailed("EOF")
+            } else if code == EAGAIN {
                 try await wait(.read)
             } else if code != EINTR {
                 throw ProbeFailed(String(cString: strerror(code)))

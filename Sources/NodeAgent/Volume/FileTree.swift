@@ -87,7 +87,9 @@ package enum FileTree {
             if unlinkat(directory, name, 0) == 0 { return }
             var code = errno
             if code == ENOENT { return }
-            guard code == EISDIR || code == EPERM else { throw SystemCallFailed("unlink", code: code, on: "\(name) in \(path)") }
+            guard code == EISDIR || code == EPERM else {
+                throw SystemCallFailed("unlink", code: code, on: "\(name) in \(path)")
+            }
             if unlinkat(directory, name, AT_REMOVEDIR) == 0 { return }
             if depth >= Removal.deepest {
                 moved += 1

@@ -49,7 +49,9 @@ package struct PayloadDirectory: Sendable {
     private var target: String? {
         var space = [UInt8](repeating: 0, count: 256)
         let count = space.withUnsafeMutableBytes { raw in
-            raw.withMemoryRebound(to: CChar.self) { text in text.baseAddress.map { readlink("\(path)/..data", $0, text.count) } ?? 0 }
+            raw.withMemoryRebound(to: CChar.self) { text in
+                text.baseAddress.map { readlink("\(path)/..data", $0, text.count) } ?? 0
+            }
         }
         return count > 0 ? String(decoding: space[..<count], as: UTF8.self) : nil
     }
@@ -75,7 +77,9 @@ package struct PayloadDirectory: Sendable {
     }
 
     private func own(_ place: String, group: Int?, mode: UInt32) throws(SystemCallFailed) {
-        if let group, chown(place, uid_t.max, gid_t(group)) != 0 { throw SystemCallFailed("chown", code: errno, on: place) }
+        if let group, chown(place, uid_t.max, gid_t(group)) != 0 {
+            throw SystemCallFailed("chown", code: errno, on: place)
+        }
         if chmod(place, mode) != 0 { throw SystemCallFailed("chmod", code: errno, on: place) }
     }
 
@@ -83,8 +87,12 @@ package struct PayloadDirectory: Sendable {
     private func link(_ names: Set<String>) throws(SystemCallFailed) {
         for name in names {
             let place = "\(path)/\(name)"
-            if symlink("..data/\(name)", place) != 0, errno != EEXIST { throw SystemCallFailed("symlink", code: errno, on: place) }
+            if symlink("..data/\(name)", place) != 0, errno != EEXIST {
+                throw SystemCallFailed("symlink", code: errno, on: place)
+            }
         }
-        for name in FileTree.names(path) where !name.hasPrefix("..") && !names.contains(name) { unlink("\(path)/\(name)") }
+        for name in FileTree.names(path) where !name.hasPrefix("..") && !names.contains(name) {
+            unlink("\(path)/\(name)")
+        }
     }
 }

@@ -23,7 +23,8 @@ package struct PodVolumes: Sendable {
     let tokens: (any ServiceAccountTokens)?
 
     package init(
-        _ pod: KubeObject, places: PodPlaces, fields: PodFields, data: ConfigData, tokens: (any ServiceAccountTokens)? = nil
+        _ pod: KubeObject, places: PodPlaces, fields: PodFields, data: ConfigData,
+        tokens: (any ServiceAccountTokens)? = nil
     ) {
         self.pod = pod
         self.places = places
@@ -97,7 +98,8 @@ package struct PodVolumes: Sendable {
         } else {
             let kind = volume.object?.keys.first { $0 != "name" } ?? "no source"
             throw ContainerConfigFault(
-                "MountVolume.SetUp failed for volume \"\(name)\": volumes of the kind \(kind) are not supported on this node")
+                "MountVolume.SetUp failed for volume \"\(name)\": volumes of the kind \(kind) are not supported on this node"
+            )
         }
     }
 
@@ -119,14 +121,17 @@ package struct PodVolumes: Sendable {
         var status = stat()
         let isThere = stat(path, &status) == 0
         let wanted: [String: UInt32] = [
-            "Directory": S_IFDIR, "DirectoryOrCreate": S_IFDIR, "File": S_IFREG, "FileOrCreate": S_IFREG, "Socket": S_IFSOCK,
+            "Directory": S_IFDIR, "DirectoryOrCreate": S_IFDIR, "File": S_IFREG, "FileOrCreate": S_IFREG,
+            "Socket": S_IFSOCK,
             "CharDevice": S_IFCHR, "BlockDevice": S_IFBLK,
         ]
         guard isThere else {
-            throw ContainerConfigFault("MountVolume.SetUp failed for volume \"\(name)\": hostPath \(path) does not exist on this node")
+            throw ContainerConfigFault(
+                "MountVolume.SetUp failed for volume \"\(name)\": hostPath \(path) does not exist on this node")
         }
         if let kind = wanted[type], status.st_mode & S_IFMT != kind {
-            throw ContainerConfigFault("MountVolume.SetUp failed for volume \"\(name)\": hostPath \(path) is not a \(type)")
+            throw ContainerConfigFault(
+                "MountVolume.SetUp failed for volume \"\(name)\": hostPath \(path) is not a \(type)")
         }
     }
 
@@ -143,7 +148,8 @@ package struct PodVolumes: Sendable {
                 found.tokens[audience] = Array(text.utf8)
             }
         } catch {
-            throw ContainerConfigFault("MountVolume.SetUp failed for volume \"\(volume["name"]?.string ?? "")\": \(error)")
+            throw ContainerConfigFault(
+                "MountVolume.SetUp failed for volume \"\(volume["name"]?.string ?? "")\": \(error)")
         }
         return try VolumePayload.files(of: volume, found) ?? []
     }
@@ -173,7 +179,9 @@ package struct PodVolumes: Sendable {
             }
             var source = source(of: volume)
             var subPath = mount["subPath"]?.string ?? ""
-            if let expression = mount["subPathExpr"]?.string { subPath = Environment.expand(expression, with: environment) }
+            if let expression = mount["subPathExpr"]?.string {
+                subPath = Environment.expand(expression, with: environment)
+            }
             if !subPath.isEmpty { source = try SubPath.resolve(subPath, in: source, volume: name) }
             let target = mount["mountPath"]?.string ?? ""
             guard target.hasPrefix("/") else {
@@ -213,14 +221,18 @@ enum SubPath {
     /// The place below a volume a mount names; made when it is not there.
     ///
     /// What containers of the pod wrote into the volume may be links: the result must still lie in the volume.
-    static func resolve(_ subPath: String, in volume: String, volume name: String) throws(ContainerConfigFault) -> String {
+    static func resolve(_ subPath: String, in volume: String, volume name: String) throws(ContainerConfigFault)
+        -> String
+    {
         let parts = subPath.split(separator: "/")
         guard !subPath.hasPrefix("/"), !parts.contains("..") else {
             throw ContainerConfigFault("volume \"\(name)\": subPath \"\(subPath)\" must be relative and without ..")
         }
         let place = volume + "/" + parts.joined(separator: "/")
         if access(place, F_OK) != 0 {
-            guard realPath(parent(of: place)).map({ isInside($0, volume) }) ?? true else { throw escaped(subPath, name) }
+            guard realPath(parent(of: place)).map({ isInside($0, volume) }) ?? true else {
+                throw escaped(subPath, name)
+            }
             do throws(SystemCallFailed) { try SmallFile.makeDirectories(place) } catch {
                 throw ContainerConfigFault("volume \"\(name)\": subPath \"\(subPath)\": \(error)")
             }

@@ -24,7 +24,9 @@ package enum VolumePayload {
             let mode = mode(projected["defaultMode"], else: 0o644)
             var files: [PayloadFile] = []
             for source in projected["sources"]?.array ?? [] {
-                for file in try self.files(ofSource: source, named: source["configMap"] ?? source["secret"], mode, data, name) {
+                for file in try self.files(
+                    ofSource: source, named: source["configMap"] ?? source["secret"], mode, data, name)
+                {
                     files.removeAll { $0.path == file.path }
                     files.append(file)
                 }
@@ -71,7 +73,8 @@ package enum VolumePayload {
     }
 
     private static func items(
-        _ reference: JSON?, _ found: [String: [UInt8]]?, _ what: String, _ isOptional: Bool, _ mode: UInt32, _ volume: String
+        _ reference: JSON?, _ found: [String: [UInt8]]?, _ what: String, _ isOptional: Bool, _ mode: UInt32,
+        _ volume: String
     ) throws(ContainerConfigFault) -> [PayloadFile] {
         guard let found else {
             if isOptional { return [] }
@@ -107,7 +110,8 @@ package enum VolumePayload {
                 text = container.flatMap { data.fields.resource(resource, of: $0) }
             }
             guard let text else {
-                throw ContainerConfigFault("volume \"\(volume)\": item \"\(path)\" takes its value from an unknown field")
+                throw ContainerConfigFault(
+                    "volume \"\(volume)\": item \"\(path)\" takes its value from an unknown field")
             }
             files.append(PayloadFile(path: path, bytes: Array(text.utf8), mode: self.mode(item["mode"], else: mode)))
         }
@@ -121,7 +125,8 @@ package enum VolumePayload {
     private static func safe(_ path: String, _ volume: String) throws(ContainerConfigFault) -> String {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
         guard !path.isEmpty, !path.hasPrefix("/"), !parts.contains(".."), !path.hasPrefix("..") else {
-            throw ContainerConfigFault("volume \"\(volume)\": the path \"\(path)\" must be relative and stay in the volume")
+            throw ContainerConfigFault(
+                "volume \"\(volume)\": the path \"\(path)\" must be relative and stay in the volume")
         }
         return path
     }
