@@ -9,7 +9,8 @@ import Wire
 /// Source: OCI image specification 1.1, image layout and annotations.
 package final class ImageStore: Sendable {
     package let directory: String
-    private let unpacking = Mutex(())
+    /// One for the process: the runtimes of several nodes may have stores of the same directory.
+    private static let unpacking = Mutex(())
 
     /// Makes the layout when there is none.
     package init(directory: String) throws(RuntimeFailure) {
@@ -147,7 +148,7 @@ package final class ImageStore: Sendable {
         }
         let folder = directory + "/layers/" + hex
         if FileTree.exists(folder) { return folder }
-        let result = unpacking.withLock { _ -> Result<Void, RuntimeFailure> in
+        let result = Self.unpacking.withLock { _ -> Result<Void, RuntimeFailure> in
             do throws(RuntimeFailure) { return .success(try unpack(digest, into: folder, of: name)) } catch {
                 return .failure(error)
             }
