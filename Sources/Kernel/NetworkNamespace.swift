@@ -1,11 +1,14 @@
 import CKernel
 import Glibc
+import Synchronization
 
 /// Network namespaces kept alive by a bind mount on a file, and work done inside them.
 ///
 /// A thread that has entered a namespace never goes back to other work: each piece of work gets a thread of its own,
 /// so no Swift task can ever find itself in the wrong network.
 package enum NetworkNamespace {
+    private static let makingPrivate = Mutex(())
+
     /// Makes a namespace at `path`, or adopts the one that is there. Loopback is down in a new one.
     ///
     /// The directory becomes a private mount, so that the namespace does not leak into the mount namespaces of containers.
@@ -15,7 +18,9 @@ package enum NetworkNamespace {
         if exists(at: path) { return false }
         let directory = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
         try SmallFile.makeDirectories(directory)
-        try check(weft_net_make_private(directory), "mount --make-private", directory)
+        // One at a time: a second mount over the directory would hide the namespaces in the first.
+        let result = makingPrivate.withLock { _ in weft_net_make_private(directory) }
+        try check(result, "mount --make-private", directory)
         _ = try OwnedDescriptor.open(path, flags: O_RDONLY | O_CREAT, mode: 0o444)
         do throws(SystemCallFailed) {
             try onFreshThread(path) { () throws(SystemCallFailed) in

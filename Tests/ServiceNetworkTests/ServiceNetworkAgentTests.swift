@@ -230,7 +230,7 @@ struct LiveCluster {
         }
     }
 
-    @Test("rules somebody removed or changed come back, and a restart of the agent leaves no gap")
+    @Test("rules somebody removed or changed come back")
     func drift() async throws {
         try await Self.withPods { (live, pods) async throws in
             live.put(Self.service())
@@ -250,6 +250,48 @@ struct LiveCluster {
             let deadline = ContinuousClock.now + .seconds(9)
             while repaired.name == nil, ContinuousClock.now < deadline { repaired = try await ask() }
             #expect(repaired.name == "b")
+        }
+    }
+
+    @Test("while the agent is away, and while the next one takes over, no connection fails")
+    func restart() async throws {
+        try await TestCluster.with(nodes: 1) { cluster in
+            let api = MemoryAPI()
+            let pods = [try await cluster.pod("a", on: 1), try await cluster.pod("b", on: 1)]
+            let servers = try pods.map { try Answerer($0.uid, in: $0.namespace, port: 8080) }
+            defer { for server in servers { server.stop() } }
+            api.seed(.services, Self.service(["sessionAffinity": "ClientIP"]))
+            api.seed(.endpointSlices, Self.slice(pods))
+            // The API server is in the fabric's namespace, outside the pods' range.
+            let apiServer = try Answerer("api", in: cluster.fabric.namespace, port: 6443)
+            defer { apiServer.stop() }
+            api.seed(.services, Manifest.service("kubernetes", address: "10.96.0.1", ports: [Manifest.port(443, name: "https")]))
+            api.seed(
+                .endpointSlices,
+                Manifest.slice("kubernetes", ports: [Manifest.port(6443, name: "https")], [Manifest.endpoint("10.245.0.1")]))
+            var seen: Set<String> = []
+            for round in 0..<3 {
+                let agent = try ServiceNetworkAgent(cluster.fabric, node: cluster.fabric.nodes[0], api: api)
+                let running = Task { try? await agent.run() }
+                if round == 0 {
+                    let deadline = ContinuousClock.now + .seconds(5)
+                    while await agent.work.transactions == 0, ContinuousClock.now < deadline {
+                        try await Task.sleep(for: .milliseconds(5))
+                    }
+                }
+                for _ in 0..<60 {
+                    let outcome = try await Client.tcp(Self.address, 80, in: pods[0].namespace, timeout: 1000)
+                    seen.insert(outcome.name ?? outcome.description)
+                }
+                let outcome = try await Client.tcp(IPv4Address(10, 96, 0, 1), 443, in: pods[0].namespace)
+                #expect(outcome == .answer(name: "api", source: "\(pods[0].address)", destination: outcome.destination))
+                running.cancel()
+                _ = await running.value
+                let alone = try await Client.tcp(Self.address, 80, in: pods[0].namespace, timeout: 1000)
+                seen.insert(alone.name ?? alone.description)
+            }
+            #expect(seen.count == 1, "one client, one endpoint, all along: \(seen)")
+            #expect(seen.isSubset(of: ["a", "b"]))
         }
     }
 

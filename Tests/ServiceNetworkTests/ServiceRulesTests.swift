@@ -28,9 +28,9 @@ import Wire
         var changes = rules.update(web.key, web, [Self.slice("web", ["10.244.1.5", "10.244.2.5"])])
         #expect(
             RuleCommands.commands(changes) == [
-                "add element ip weft_services dispatch { 10.96.1.1 . tcp . 80 : 2 }",
-                "add element ip weft_services backends { 10.96.1.1 . tcp . 80 . 0 : 10.244.1.5 . 8080, "
-                    + "10.96.1.1 . tcp . 80 . 1 : 10.244.2.5 . 8080 }",
+                "add element ip weft_services dispatch { 10.96.1.1 . 6 . 80 : 2 }",
+                "add element ip weft_services backends { 10.96.1.1 . 6 . 80 . 0 : 10.244.1.5 . 8080, "
+                    + "10.96.1.1 . 6 . 80 . 1 : 10.244.2.5 . 8080 }",
                 "add element ip weft_services hairpins { 10.244.1.5 . 10.244.1.5, 10.244.2.5 . 10.244.2.5 }",
             ])
         changes = rules.update(web.key, web, [Self.slice("web", ["10.244.1.5", "10.244.2.5"])])

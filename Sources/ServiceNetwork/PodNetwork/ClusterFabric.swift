@@ -59,7 +59,7 @@ package struct ClusterFabric: Sendable {
         add chain ip weft_fabric nowhere { type filter hook prerouting priority -90; }
         add rule ip weft_fabric nowhere ct state != new return
         add rule ip weft_fabric nowhere fib daddr type != unicast return
-        add rule ip weft_fabric nowhere meta l4proto tcp fib daddr oif missing reject with tcp reset
+        add rule ip weft_fabric nowhere meta l4proto 6 fib daddr oif missing reject with tcp reset
         add rule ip weft_fabric nowhere fib daddr oif missing reject with icmp type port-unreachable
         """
 

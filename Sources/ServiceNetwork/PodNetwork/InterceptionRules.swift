@@ -64,7 +64,7 @@ extension Interception {
         if !excludedOutboundPorts.isEmpty { rules.append("tcp dport \(Self.set(excludedOutboundPorts)) return") }
         // One by one: ranges may overlap, which a set refuses.
         for range in ranges { rules.append("ip daddr \(range.base)/\(range.prefixLength) return") }
-        rules.append("meta l4proto tcp redirect to :\(outboundPort)")
+        rules.append("meta l4proto 6 redirect to :\(outboundPort)")
         return "add chain \(Self.table) output { type nat hook output priority -100; }\n"
             + rules.map { "add rule \(Self.table) output \($0)\n" }.joined()
     }
@@ -72,7 +72,7 @@ extension Interception {
     private func inputChain() -> String {
         var rules = ["meta mark \(Self.probeMark) return"]
         if !excludedInboundPorts.isEmpty { rules.append("tcp dport \(Self.set(excludedInboundPorts)) return") }
-        rules.append("meta l4proto tcp redirect to :\(inboundPort)")
+        rules.append("meta l4proto 6 redirect to :\(inboundPort)")
         return "add chain \(Self.table) prerouting { type nat hook prerouting priority -100; }\n"
             + rules.map { "add rule \(Self.table) prerouting \($0)\n" }.joined()
     }

@@ -94,7 +94,7 @@ enum RuleCommands {
             ("services", "meta mark set 0"),
             ("services", "meta mark set \(frontend) map @dispatch"),
             ("services", "meta mark vmap @ways"),
-            ("refuse", "meta l4proto tcp reject with tcp reset"),
+            ("refuse", "meta l4proto 6 reject with tcp reset"),
             ("refuse", "reject with icmp type port-unreachable"),
             ("refusals", "oifname \"lo\" return"),
             ("refusals", "\(frontend) @refused goto refuse"),

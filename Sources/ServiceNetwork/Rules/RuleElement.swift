@@ -47,7 +47,7 @@ package enum RuleElement: Sendable, Hashable {
 }
 
 extension Frontend {
-    fileprivate var nft: String { "\(address) . \(transport.lowercased) . \(port)" }
+    fileprivate var nft: String { "\(address) . \(transport.number) . \(port)" }
 }
 
 /// A way to spread connections. Frontends with the same way share one chain of the table; the number of ways does not grow

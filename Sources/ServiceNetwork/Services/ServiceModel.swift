@@ -70,7 +70,15 @@ extension ServiceModel.Port {
 /// The transports a service port can have, as the API names them.
 package enum Transport: String, Sendable, Hashable, Comparable {
     case tcp = "TCP", udp = "UDP", sctp = "SCTP"
-    /// As nftables and DNS name it.
+    /// As nftables is told it: by number, since names need /etc/protocols, which a small machine lacks.
+    var number: UInt8 {
+        switch self {
+        case .tcp: 6
+        case .udp: 17
+        case .sctp: 132
+        }
+    }
+    /// As DNS names it.
     package var lowercased: String {
         switch self {
         case .tcp: "tcp"
