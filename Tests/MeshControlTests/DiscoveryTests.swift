@@ -20,11 +20,13 @@ struct RunningMesh {
 
     var socket: String { "\(directory)/mesh.sock" }
 
-    init() async throws {
+    init(identityLifetime: Duration = .seconds(24 * 3600)) async throws {
         for file in ["00-namespace", "services"] { try api.apply(file: "policies/examples/canary/\(file).yaml") }
         for (index, name) in ["catalog-v1", "catalog-v2", "frontend"].enumerated() { api.addPod(name, index) }
         control = try MeshControl.start(
-            api: api, configuration: MeshControlConfiguration(authorityDirectory: "\(directory)/pki"), group: group,
+            api: api,
+            configuration: MeshControlConfiguration(
+                authorityDirectory: "\(directory)/pki", identityLifetime: identityLifetime), group: group,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         pod = try await api.get(.pods, ObjectKey(namespace: "demo", name: "frontend-x"))
         try await control.open(pod: pod, directory: directory)
@@ -209,6 +211,37 @@ extension MemoryAPI {
         }
         await back.close()
         await again.stop()
+        await mesh.end()
+    }
+
+    @Test("a proxy is sent its new certificate in time, by itself and alone")
+    func rotation() async throws {
+        let mesh = try await RunningMesh(identityLifetime: .seconds(4))
+        let client = try await ADSClient.connect(mesh.socket, group: mesh.group)
+        try await client.subscribe(.identity)
+        try await client.subscribe(.backend)
+        let first = try await client.next(.identity)
+        try await client.next(.backend)
+        let second = try await client.next()
+        #expect(second.typeURL == ProxyResource.Kind.identity.rawValue)
+        #expect(second.resources.map(\.version) != first.resources.map(\.version))
+        #expect(mesh.control.identities.counters.rotated == 1)
+        await client.close()
+        await mesh.end()
+    }
+
+    @Test("a pod cannot open streams without end")
+    func limit() async throws {
+        let mesh = try await RunningMesh()
+        var clients: [ADSClient] = []
+        for _ in 0..<9 { clients.append(try await ADSClient.connect(mesh.socket, group: mesh.group)) }
+        try await eventually("the refusal") { clients.contains { $0.trailers?["grpc-status"] == "8" } }
+        for client in clients { await client.close() }
+        try await eventually("their leaving") { mesh.control.proxyStatuses().first?.word == "NOT CONNECTED" }
+        let again = try await ADSClient.connect(mesh.socket, group: mesh.group)
+        try await again.subscribe(.backend)
+        try await again.next(.backend)
+        await again.close()
         await mesh.end()
     }
 

@@ -15,6 +15,7 @@ final class ADSHandler: ChannelInboundHandler {
     private var frames = GRPCFrames()
     private var stream = DeltaStream()
     private var context: ChannelHandlerContext?
+    private var hasAnswered = false
     private var hasEnded = false
 
     init(_ discovery: Discovery, podUID: String) {
@@ -31,7 +32,7 @@ final class ADSHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         switch unwrapInboundIn(data) {
         case .headers(let headers):
-            if session == nil { begin(headers.headers, context) }
+            if !hasAnswered, !hasEnded { begin(headers.headers, context) }
             if headers.endStream { end(.ok, "", context) }
         case .data(let data):
             guard case .byteBuffer(let buffer) = data.data else { return }
@@ -73,9 +74,14 @@ final class ADSHandler: ChannelInboundHandler {
             end(.unimplemented, "\(path) is not served here: only \(Self.deltaPath)", context)
             return
         }
+        guard let joined = discovery.join(podUID: podUID, self, context.eventLoop) else {
+            end(.resourceExhausted, "too many streams of this pod, or the pod is gone", context)
+            return
+        }
         let answer = HPACKHeaders([(":status", "200"), ("content-type", "application/grpc")])
         context.writeAndFlush(wrapOutboundOut(.headers(.init(headers: answer))), promise: nil)
-        session = discovery.join(podUID: podUID, self, context.eventLoop)
+        session = joined
+        hasAnswered = true
     }
 
     private func readMessages(_ context: ChannelHandlerContext) {
@@ -111,7 +117,7 @@ final class ADSHandler: ChannelInboundHandler {
         if hasEnded { return }
         hasEnded = true
         var trailers = HPACKHeaders()
-        if session == nil {
+        if !hasAnswered {
             trailers.add(name: ":status", value: "200")
             trailers.add(name: "content-type", value: "application/grpc")
         }

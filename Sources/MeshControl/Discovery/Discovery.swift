@@ -179,17 +179,23 @@ package final class Discovery: Sendable {
 
     // MARK: Streams, called on their event loops
 
-    func join(podUID: String, _ handler: ADSHandler, _ loop: any EventLoop) -> Int {
+    /// A proxy has one stream, and for a moment two; one that opens more and more is turned away.
+    private static let mostStreams = 8
+
+    /// The session's number, or `nil` when the pod has too many streams or is gone.
+    func join(podUID: String, _ handler: ADSHandler, _ loop: any EventLoop) -> Int? {
         let bound = NIOLoopBound(handler, eventLoop: loop)
         let session = Session(podUID: podUID, handler: bound, loop: loop, since: .now())
-        let number = state.withLock { state in
+        let number: Int? = state.withLock { state in
+            let open = state.sessions.values.count { $0.podUID == podUID }
+            guard state.sockets[podUID] != nil, open < Self.mostStreams else { return nil }
             state.lastSession += 1
             state.sessions[state.lastSession] = session
             state.counters.connections += 1
             return state.lastSession
         }
         // After the caller has its number.
-        loop.execute { self.push(to: session) }
+        if number != nil { loop.execute { self.push(to: session) } }
         return number
     }
 
