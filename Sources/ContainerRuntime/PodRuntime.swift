@@ -94,7 +94,6 @@ package struct ContainerSpec: Sendable, Hashable {
     package var stopSignal: Int?
     /// CRI log lines: `2026-01-02T03:04:05.000000006Z stdout F text`.
     package var logPath: String
-    package var terminationMessagePath: String?
     /// Listening sockets opened in the machine's own network namespace and inherited from descriptor 3 on
     /// (`LISTEN_FDS`, `LISTEN_FDNAMES`, as systemd's socket activation does it).
     package var machineListeners: [MachineListener] = []

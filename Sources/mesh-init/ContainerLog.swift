@@ -104,12 +104,19 @@ struct LogStream {
     }
 
     mutating func take(_ bytes: UnsafeRawBufferPointer, at time: Int64, to out: inout [UInt8]) {
-        for byte in bytes {
-            if byte == 10 {
+        guard let base = bytes.baseAddress else { return }
+        var place = 0
+        while place < bytes.count {
+            let room = min(bytes.count - place, ContainerLog.longestLine - unfinished.count)
+            let start = base + place
+            let newline = memchr(start, 10, room)
+            let length = newline.map { UnsafeRawPointer($0) - start } ?? room
+            unfinished += UnsafeRawBufferPointer(start: start, count: length)
+            place += newline == nil ? length : length + 1
+            if newline != nil {
                 emit(tag: 70, at: time, to: &out)
-            } else {
-                unfinished.append(byte)
-                if unfinished.count == ContainerLog.longestLine { emit(tag: 80, at: time, to: &out) }
+            } else if unfinished.count == ContainerLog.longestLine {
+                emit(tag: 80, at: time, to: &out)
             }
         }
     }

@@ -205,6 +205,20 @@ struct LayerTests {
         }
     }
 
+    @Test("an image can be removed while a container runs from it")
+    func removalWhileRunning() async throws {
+        try await TestMachine.run { machine in
+            _ = try await machine.start("p1", machine.script("p1", "sleep 0.2; exec cat /etc/passwd"))
+            try await machine.runtime.removeImage(named: TestMachine.image)
+            #expect(try await machine.runtime.image(named: TestMachine.image) == nil)
+            _ = try await machine.ended("p1")
+            #expect(machine.lines(machine.logPath("p1")).first?.hasPrefix("root:") == true)
+            await #expect(throws: RuntimeFailure.self) {
+                try await machine.runtime.removeImage(named: TestMachine.image)
+            }
+        }
+    }
+
     @Test("gzip layers are unpacked, and their digest is that of the compressed bytes")
     func gzip() throws {
         let folder = try Folder()

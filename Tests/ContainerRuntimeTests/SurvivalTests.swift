@@ -76,7 +76,7 @@ struct SurvivalTests {
         try await Task.sleep(for: .seconds(60))
     }
 
-    @Test("a runtime killed at any moment of starting and removing pods leaves nothing a new one cannot remove")
+    @Test("a runtime killed at any moment leaves nothing a new one cannot remove")
     func killedAnywhere() async throws {
         try await TestMachine.run { machine in
             for round in 0..<12 {
@@ -105,7 +105,7 @@ struct SurvivalTests {
         }
     }
 
-    @Test("the runtime that is killed anywhere (run by the test above)", .enabled(if: getenv("WEFT_TEST_CHURN") != nil))
+    @Test("the runtime killed at any moment (run by the test above)", .enabled(if: getenv("WEFT_TEST_CHURN") != nil))
     func churningRuntime() async throws {
         let name = String(cString: try #require(getenv("WEFT_TEST_CHURN")))
         let directory = "/tmp/" + name
@@ -120,11 +120,13 @@ struct SurvivalTests {
                     group.addTask {
                         let uid = "lane\(lane)-\(number % 4)"
                         let sandbox = SandboxSpec(
-                            podUID: uid, namespace: "test", name: uid, hostname: "h", networkNamespace: "/proc/self/ns/net",
+                            podUID: uid, namespace: "test", name: uid, hostname: "h",
+                            networkNamespace: "/proc/self/ns/net",
                             cgroup: "node-1/pod\(uid)")
                         _ = try await runtime.runSandbox(sandbox)
                         var spec = ContainerSpec(
-                            name: "app", attempt: 0, image: TestMachine.image, logPath: "\(directory)/state/logs/\(uid).log")
+                            name: "app", attempt: 0, image: TestMachine.image,
+                            logPath: "\(directory)/state/logs/\(uid).log")
                         spec.arguments = ["exec sleep 1000"]
                         _ = try await runtime.startContainer(podUID: uid, spec)
                         if number % 2 == 0 { try await runtime.removeSandbox(podUID: uid) }

@@ -161,14 +161,6 @@ struct ContainerStart {
             wanted.append(
                 BindMount(source: "\(directory.etc)/\(name)", target: "/etc/" + name, isReadOnly: spec.hasReadOnlyRoot))
         }
-        if let target = spec.terminationMessagePath, lacks(target) {
-            let source = directory.layer(spec.id) + "/termination-message"
-            try attempting("\(what): termination message") { () throws(SystemCallFailed) in
-                try SmallFile.write("", to: source)
-            }
-            chmod(source, 0o666)
-            wanted.append(BindMount(source: source, target: target, isReadOnly: false))
-        }
         // What lies deeper comes later, so that no mount hides another.
         for mount in wanted.sorted(by: { $0.target.split(separator: "/").count < $1.target.split(separator: "/").count }
         ) {

@@ -195,15 +195,15 @@ package final class LocalRuntime: PodRuntime {
         try await workers.run { () throws(RuntimeFailure) in try self.images.image(named: name)?.status }
     }
 
-    /// What a container wrote to its termination message, at most 4 KiB; `nil` when it has none.
-    package func terminationMessage(podUID: String, id: String) async -> String? {
-        await workers.run {
-            guard PodDirectory.isName(id),
-                let directory = try? PodDirectory(uid: podUID, configuration: self.configuration),
-                let bytes = try? SmallFile.read(directory.layer(id) + "/termination-message", limit: 4096),
-                !bytes.isEmpty
-            else { return nil }
-            return String(decoding: bytes.prefix(4096), as: UTF8.self)
+    /// Forgets an image; layers that containers stand on stay until nothing does.
+    package func removeImage(named name: String) async throws(RuntimeFailure) {
+        try await workers.run { () throws(RuntimeFailure) in
+            var used: Set<String> = []
+            for uid in self.podUIDs() {
+                let directory = try PodDirectory(uid: uid, configuration: self.configuration)
+                for record in directory.recordedContainers() { used.formUnion(record.layers) }
+            }
+            try self.images.remove(named: name, keeping: used)
         }
     }
 
