@@ -240,6 +240,10 @@ struct RealNodeTests {
                 let pod = try #require(await node.pod("app"))
                 let last = pod.status["containerStatuses"]?[0]?["lastState"]?["terminated"]
                 #expect(last?["exitCode"] == 3)
+                try await node.wait {
+                    let events = try await node.api.list(.events).items
+                    return events.contains { $0.json["reason"]?.string == "BackOff" }
+                }
                 #expect(last?["message"] == "sorry\n")
                 #expect(pod.status["containerStatuses"]?[0]?["restartCount"] == 1)
                 var options = LogOptions()
@@ -247,6 +251,38 @@ struct RealNodeTests {
                 var log: [UInt8] = []
                 for try await bytes in try await agent.logs(pod: pod, container: "app", options) { log += bytes }
                 #expect(String(decoding: log, as: UTF8.self) == "run\n")
+            }
+        }
+    }
+
+    @Test("pods that come and go leave no mount, namespace, control group or file")
+    func nothingLeft() async throws {
+        try await RealNode.run { node in
+            try await node.withAgent { _, _ in
+                for round in 0..<3 {
+                    let names = (0..<5).map { "pod-\(round)-\($0)" }
+                    for name in names {
+                        let container = node.script("app", "trap 'exit 0' TERM; while :; do sleep 0.05; done")
+                        let volumes: JSON = [["name": "cache", "emptyDir": ["medium": "Memory"]]]
+                        _ = try await node.create(name, ["containers": [container], "volumes": volumes])
+                    }
+                    try await node.wait {
+                        for name in names where await !node.isReady(name) { return false }
+                        return true
+                    }
+                    for name in names {
+                        try await node.api.delete(.pods, ObjectKey(namespace: "shop", name: name))
+                    }
+                    try await node.wait { try await node.api.list(.pods).items.isEmpty }
+                }
+                let mounts = String(decoding: try SmallFile.read("/proc/self/mounts"), as: UTF8.self)
+                #expect(!mounts.contains(node.directory + "/state"))
+                #expect(FileTree.names(node.configuration.stateDirectory + "/pods") == [])
+                #expect(FileTree.names(node.configuration.stateDirectory + "/logs") == [])
+                #expect(FileTree.names(node.configuration.runDirectory + "/pods") == [])
+                #expect(FileTree.names(node.fabric.namespaceDirectory).filter { $0.hasPrefix("pod-") } == [])
+                let group = "/sys/fs/cgroup/memory/weft/\(node.name)/node-1"
+                #expect(FileTree.names(group).filter { $0.hasPrefix("pod") } == [])
             }
         }
     }

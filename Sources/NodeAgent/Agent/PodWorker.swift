@@ -25,6 +25,7 @@ actor PodWorker {
     private var isMeshOpen = false
     private var meshRetry: Setback?
     private var hasToldLimits = false
+    private var toldBackOffs: Set<String> = []
     private var nextRefresh: Timestamp?
     private var isRemoved = false
     private var timer: Task<Void, Never>?
@@ -103,7 +104,10 @@ actor PodWorker {
             await perform(action, now)
             if Task.isCancelled { return false }
         }
-        if plan.actions.isEmpty { await refreshVolumes(now) }
+        if plan.actions.isEmpty {
+            tellBackOffs(now)
+            await refreshVolumes(now)
+        }
         // Even if nothing is heard: what nobody told is found here.
         let again = now.now + .seconds(60)
         let times = [plan.wakeAt, nextRefresh, reportRetry?.retryAt, meshRetry?.retryAt].compactMap(\.self)
@@ -455,6 +459,19 @@ actor PodWorker {
             nextRefresh = nil
         }
         if nextRefresh == nil { nextRefresh = seen.now + node.configuration.volumeRefresh }
+    }
+
+    /// Tells once for each run that its successor has to wait.
+    private func tellBackOffs(_ seen: PodObservation) {
+        guard seen.deadline == nil, !pod.hasEnded else { return }
+        for container in PodProgress(pod, seen).all where !container.isFinal {
+            guard let run = container.latest, let time = container.restartTime, time > seen.now,
+                toldBackOffs.insert(run.id).inserted
+            else { continue }
+            let name = container.description.name
+            let message = "Back-off restarting failed container \(name) in pod \(pod.label)"
+            node.events.tell(.warning, pod.object, "BackOff", message, container: container.description)
+        }
     }
 
     /// Tells once what the manifest asks for in vain.
