@@ -164,6 +164,22 @@ struct ContainerSettingsTests {
         }
     }
 
+    @Test("the writable layers and the images are closed to the machine's users")
+    func closedDirectories() async throws {
+        try await TestMachine.run { machine in
+            _ = try await machine.start("p1", machine.script("p1", "exec sleep 1000"))
+            for path in ["state/pods/p1/layers", "state/images/layers"] {
+                var facts = stat()
+                #expect(
+                    stat(machine.directory + "/" + path, &facts) == 0 && facts.st_mode & 0o077 == 0, "\(path) is open")
+            }
+            // Yet a user of the container reads its files.
+            #expect(
+                try await machine.output("cat /etc/group; cat /etc/hosts") { $0.user = 1000 }.contains(
+                    "127.0.0.1 localhost"))
+        }
+    }
+
     @Test("listeners of the machine are inherited from descriptor 3 on")
     func machineListeners() async throws {
         try await TestMachine.run { machine in

@@ -17,7 +17,8 @@ package final class ImageStore: Sendable {
         self.directory = directory
         try attempting("make the image store") { () throws(SystemCallFailed) in
             try SmallFile.makeDirectories(directory + "/blobs/sha256")
-            try SmallFile.makeDirectories(directory + "/layers")
+            // Images hold set-user-id programs: no user of the machine may come near.
+            try SmallFile.makeDirectories(directory + "/layers", mode: 0o700)
             if !FileTree.exists(directory + "/oci-layout") {
                 try SmallFile.replace(directory + "/oci-layout", with: Array(#"{"imageLayoutVersion":"1.0.0"}"#.utf8))
             }

@@ -32,7 +32,8 @@ struct PodDirectory: Sendable {
         try attempting("make the directories of pod \(uid)") { () throws(SystemCallFailed) in
             try SmallFile.makeDirectories(run + "/state", mode: 0o711)
             try SmallFile.makeDirectories(etc)
-            try SmallFile.makeDirectories(state + "/layers", mode: 0o711)
+            // Containers may leave set-user-id programs here: no user of the machine may come near.
+            try SmallFile.makeDirectories(state + "/layers", mode: 0o700)
         }
     }
 

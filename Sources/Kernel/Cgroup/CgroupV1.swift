@@ -29,7 +29,12 @@ struct CgroupV1: CgroupHierarchy {
             try set("cpu", "cpu.cfs_period_us", 100_000, path)
             try set("cpu", "cpu.cfs_quota_us", max(1000, quota), path)
         }
-        if let bytes = limits.memoryBytes { try set("memory", "memory.limit_in_bytes", bytes, path) }
+        if let bytes = limits.memoryBytes {
+            try set("memory", "memory.limit_in_bytes", bytes, path)
+            // Memory and swap together: no swap beyond the limit. Kernels without swap accounting lack the file.
+            let both = folder("memory", path) + "/memory.memsw.limit_in_bytes"
+            if access(both, F_OK) == 0 { try SmallFile.write(String(bytes), to: both) }
+        }
         if let processes = limits.processes { try set("pids", "pids.max", processes, path) }
     }
 

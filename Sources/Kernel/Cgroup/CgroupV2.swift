@@ -32,7 +32,12 @@ struct CgroupV2: CgroupHierarchy {
         if let quota = limits.cpuQuotaMicroseconds {
             try SmallFile.write("\(max(1000, quota)) 100000", to: folder + "/cpu.max")
         }
-        if let bytes = limits.memoryBytes { try SmallFile.write(String(bytes), to: folder + "/memory.max") }
+        if let bytes = limits.memoryBytes {
+            try SmallFile.write(String(bytes), to: folder + "/memory.max")
+            if access(folder + "/memory.swap.max", F_OK) == 0 {
+                try SmallFile.write("0", to: folder + "/memory.swap.max")
+            }
+        }
         if let processes = limits.processes { try SmallFile.write(String(processes), to: folder + "/pids.max") }
     }
 
