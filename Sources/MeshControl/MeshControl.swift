@@ -57,10 +57,9 @@ package final class MeshControl: Sendable {
         let statuses = StatusWriter(api, logger)
         let (models, published) = AsyncStream.makeStream(
             of: StatusWriter.Wanted.self, bufferingPolicy: .bufferingNewest(1))
-        let keeper = ModelKeeper(settings: configuration.settings, gathering: configuration.gathering) { model, state in
-            discovery.publish(model)
-            published.yield(StatusWriter.Wanted(model, state))
-        }
+        let keeper = ModelKeeper(
+            settings: configuration.settings, gathering: configuration.gathering,
+            publish: { discovery.publish($0) }, report: { published.yield(StatusWriter.Wanted($0, $1)) })
         let running = Task {
             await withDiscardingTaskGroup { tasks in
                 tasks.addTask { await keeper.follow(api, logger) }

@@ -1,4 +1,5 @@
 package import KubeTypes
+import Wire
 
 /// What is wrong with a policy about to be stored, given what the cluster has. Errors refuse it; warnings are shown.
 ///
@@ -6,6 +7,11 @@ package import KubeTypes
 package func lint(_ type: ResourceType, _ object: KubeObject, in state: MeshState) -> [PolicyFinding] {
     let reference = PolicyReference(type, object.key)
     if let finding = unknownKind(reference) { return [finding] }
+    var object = object
+    if object.creationTimestamp == nil {
+        // Not stored yet, so younger than all there is.
+        object.json[path: ["metadata", "creationTimestamp"]] = "9999-12-31T23:59:59Z"
+    }
     var after = state
     guard after.apply(type, object) || MeshState.watched.contains(type) else { return [] }
     return compile(after).findings.filter { $0.object == reference }

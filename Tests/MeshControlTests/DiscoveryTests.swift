@@ -300,6 +300,16 @@ extension MemoryAPI {
             try await accepted(.virtualServices)?["message"]?.string?.contains("names no service") == true
         }
 
+        // A new generation that changes no route is still one that was looked at.
+        let generation = mesh.control.discovery.generation
+        policy = try await mesh.api.get(.virtualServices, key)
+        policy.json[path: ["spec", "exportTo"]] = ["*"]
+        let saved = try await mesh.api.update(.virtualServices, policy)
+        try await eventually("its generation") {
+            try await mesh.api.get(.virtualServices, key).status["observedGeneration"]?.int == saved.generation
+        }
+        #expect(mesh.control.discovery.generation == generation, "no proxy is told what it knows")
+
         var filter = KubeObject(
             apiVersion: "networking.istio.io/v1alpha3", kind: "EnvoyFilter", namespace: "demo", name: "f")
         filter.spec = [:]

@@ -19,12 +19,18 @@ actor ModelKeeper {
     private var hasModel = false
     private var waiters: [CheckedContinuation<Void, Never>] = []
     private let gathering: Duration
-    private let publish: @Sendable (MeshModel, MeshState) -> Void
+    private let publish: @Sendable (MeshModel) -> Void
+    private let report: @Sendable (MeshModel, MeshState) -> Void
 
-    init(settings: MeshSettings, gathering: Duration, publish: @escaping @Sendable (MeshModel, MeshState) -> Void) {
+    /// `publish` is called with each new model, `report` with each one made, new or not.
+    init(
+        settings: MeshSettings, gathering: Duration, publish: @escaping @Sendable (MeshModel) -> Void,
+        report: @escaping @Sendable (MeshModel, MeshState) -> Void
+    ) {
         state = MeshState(settings: settings)
         self.gathering = gathering
         self.publish = publish
+        self.report = report
     }
 
     /// Watches until the task is cancelled. The first model waits for all kinds: one made without the routes would undo them.
@@ -68,10 +74,13 @@ actor ModelKeeper {
         isGathering = false
         isDirty = false
         let made = compile(state)
-        if hasModel, made == model { return }
-        model = made
-        hasModel = true
-        publish(made, state)
+        if !hasModel || made != model {
+            model = made
+            hasModel = true
+            publish(made)
+        }
+        // Also when the model is the same: an object's new generation has been looked at.
+        report(made, state)
         for waiter in waiters { waiter.resume() }
         waiters = []
     }

@@ -136,7 +136,7 @@ struct MeshRoutes {
             }
             ?? policies.first
         if let rules {
-            if port.appProtocol == .tcp { reportTCP(service.key, port.port) }
+            if port.appProtocol == .tcp { reportTCP(service, port.port) }
             for policy in policies {
                 report(policy, "spec.hosts", .conflict, "an HTTPRoute for Service \(service.key) is in force instead")
             }
@@ -166,12 +166,13 @@ struct MeshRoutes {
         return chosen.isEmpty ? nil : ordered(chosen.flatMap { references.ranked($0).routes })
     }
 
-    private mutating func reportTCP(_ service: ObjectKey, _ port: Int) {
-        for (_, route) in attached[service] ?? [] {
+    /// A route for all ports of a service has effect on the others.
+    private mutating func reportTCP(_ service: MeshService, _ port: Int) {
+        for (named, route) in attached[service.key] ?? [] where named == port || service.ports.count == 1 {
             findings.append(
                 PolicyFinding(
                     route.reference, "spec.parentRefs", .noEffect,
-                    "port \(port) of Service \(service) is declared as TCP, so requests in it are not seen"))
+                    "port \(port) of Service \(service.key) is declared as TCP, so requests in it are not seen"))
         }
     }
 
