@@ -10,6 +10,7 @@ final class MemoryRuntime: PodRuntime {
         var sandboxSpecs: [String: SandboxSpec] = [:]
         var images: Set<String> = ["demo:v1"]
         var journal: [String] = []
+        var looks = 0
         var watchers: [AsyncStream<String>.Continuation] = []
         /// Containers that do not end by themselves when told to.
         var stubborn: Set<String> = []
@@ -23,6 +24,8 @@ final class MemoryRuntime: PodRuntime {
     func spec(_ container: String) -> ContainerSpec? { state.withLock { $0.specs[container] } }
     func sandboxSpec(_ uid: String) -> SandboxSpec? { state.withLock { $0.sandboxSpecs[uid] } }
     func addImage(_ name: String) { state.withLock { _ = $0.images.insert(name) } }
+    /// How often somebody looked at a pod.
+    var looks: Int { state.withLock { $0.looks } }
     var sandboxCount: Int { state.withLock { $0.sandboxes.count } }
 
     /// A container ends by itself.
@@ -106,7 +109,10 @@ final class MemoryRuntime: PodRuntime {
 
     func sandboxes() async throws(RuntimeFailure) -> [SandboxStatus] { state.withLock { Array($0.sandboxes.values) } }
     func sandbox(podUID: String) async throws(RuntimeFailure) -> SandboxStatus? {
-        state.withLock { $0.sandboxes[podUID] }
+        state.withLock { state in
+            state.looks += 1
+            return state.sandboxes[podUID]
+        }
     }
 
     func changes() async -> AsyncStream<String> {

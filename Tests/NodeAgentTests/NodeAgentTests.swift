@@ -324,4 +324,29 @@ import Wire
             #expect(node.runtime.sandboxCount == 0 && node.network.attachedCount == 0)
         }
     }
+
+    @Test(
+        "a pod that is well is left alone: labels, refused statuses and a silent API make nobody look again and again")
+    func quiet() async throws {
+        let node = TestNode()
+        try await node.withAgent { _ in
+            let pod = try await node.createPod()
+            #expect(await eventually { await node.isReady() })
+            node.api.refuse { request in
+                request.verb == .update && request.type == .pods ? .internalError("the disk is full") : nil
+            }
+            let label: JSON = ["metadata": ["labels": ["colour": "blue"]]]
+            _ = try await node.api.patch(.pods, pod.key, .merge, label, subresource: nil)
+            node.runtime.finish(pod.uid, "app-0", code: 1)
+            #expect(await eventually { node.runtime.isRunning(pod.uid, "app-1") })
+            let before = node.runtime.looks
+            try await Task.sleep(for: .milliseconds(400))
+            #expect(node.runtime.looks - before < 20)
+            node.api.refuse(nil)
+            #expect(await eventually { await node.pod()?.status["containerStatuses"]?[0]?["restartCount"] == 1 })
+            let calm = node.runtime.looks
+            try await Task.sleep(for: .milliseconds(400))
+            #expect(node.runtime.looks - calm < 20)
+        }
+    }
 }

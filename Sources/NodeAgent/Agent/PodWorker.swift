@@ -137,7 +137,7 @@ actor PodWorker {
 
     private func wake(at time: Timestamp) {
         timer?.cancel()
-        let pause = max(.milliseconds(1), time - node.now())
+        let pause = max(.milliseconds(5), time - node.now())
         timer = Task { [rope] in
             do { try await Task.sleep(for: pause) } catch { return }
             rope.yield()
@@ -148,13 +148,18 @@ actor PodWorker {
 
     /// Writes the pod's status when it changed.
     private func report(_ seen: PodObservation) async {
-        guard forgottenDeadline == nil else { return }
-        if let retry = reportRetry, retry.retryAt > seen.now { return }
-        let status = PodStatusPlan.status(pod, seen)
-        // What the server did not take, it will not take the second time.
-        if status == pod.object.status || status == lastReported && status["phase"] == pod.object.status["phase"] {
+        guard forgottenDeadline == nil else {
+            reportRetry = nil
             return
         }
+        let status = PodStatusPlan.status(pod, seen)
+        // What the server did not take, it will not take the second time.
+        let isRefused = status == lastReported && status["phase"] == pod.object.status["phase"]
+        if status == pod.object.status || isRefused {
+            reportRetry = nil
+            return
+        }
+        if let retry = reportRetry, retry.retryAt > seen.now { return }
         var object = pod.object
         object.status = status
         do throws(APIFailure) {
@@ -197,10 +202,16 @@ actor PodWorker {
         case .clearSandbox: await clearSandbox()
         case .start(let name, let attempt, let step): await start(name, attempt: attempt, backOffStep: step)
         case .stop(let id, let deadline, let why): stop(id, by: deadline, why)
-        case .forget(let id): try? await node.runtime.removeContainer(podUID: pod.uid, id: id)
+        case .forget(let id): await dropRun(id)
         case .awaitBarrier: awaitBarrier(until: seen.deadline ?? seen.now)
         case .release: await release()
         case .remove: await remove()
+        }
+    }
+
+    private func dropRun(_ id: String) async {
+        do throws(RuntimeFailure) { try await node.runtime.removeContainer(podUID: pod.uid, id: id) } catch {
+            setback(.stop(id: id), "FailedRemove", error.message)
         }
     }
 
@@ -246,8 +257,8 @@ actor PodWorker {
         }
         barrier = .waiting
         let now = node.now()
-        // Half of the grace period at most: the program needs its share.
-        let limit = now + (deadline - now) / 2
+        // Half of the grace period at most, since the program needs its share; and not long, if nobody withdraws endpoints.
+        let limit = now + min((deadline - now) / 2, .seconds(20))
         let object = pod.object
         errand {
             await withTaskGroup(of: Void.self) { group in
@@ -420,7 +431,10 @@ actor PodWorker {
     private func openMesh(_ seen: PodObservation) async {
         guard !isMeshOpen, seen.sandbox != nil, !pod.hasEnded, forgottenDeadline == nil,
             PodVolumes.wantsMesh(pod.object)
-        else { return }
+        else {
+            meshRetry = nil
+            return
+        }
         if let retry = meshRetry, retry.retryAt > seen.now { return }
         if let failure = await openMeshSocket() {
             node.logger.warning("pod \(pod.label): cannot open its mesh socket: \(failure)")
@@ -451,7 +465,10 @@ actor PodWorker {
             return
         }
         let volumes = volumes
-        guard volumes.changesWithTime else { return }
+        guard volumes.changesWithTime else {
+            nextRefresh = nil
+            return
+        }
         if let due = nextRefresh, due <= seen.now {
             do throws(ContainerConfigFault) { try await volumes.refresh() } catch {
                 node.events.tell(.warning, pod.object, "FailedMount", error.message)

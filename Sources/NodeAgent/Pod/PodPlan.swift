@@ -109,7 +109,10 @@ package struct PodPlan: Sendable, Hashable {
     /// Keeps the latest run and the one before, which `logs --previous` and `lastState` show.
     private mutating func forgetOldRuns(_ progress: PodProgress) {
         for container in progress.all {
-            for run in container.runs.dropFirst(2) where run.state != .running { actions.append(.forget(id: run.id)) }
+            for run in container.runs.dropFirst(2)
+            where run.state != .running && isDue(.stop(id: run.id), progress.seen) {
+                actions.append(.forget(id: run.id))
+            }
         }
     }
 
