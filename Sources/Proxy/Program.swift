@@ -33,6 +33,7 @@ package final class Program: Sendable {
     /// Opens all listeners and starts all threads.
     package init(_ options: ProgramOptions) throws {
         self.options = options
+        Processors.raiseDescriptorLimit()
         let loops = options.concurrency > 0 ? options.concurrency : Processors.usable()
         let inherited = InheritedDescriptors.take()
         var listeners: [ListenerOption] = []
@@ -81,8 +82,17 @@ package final class Program: Sendable {
     }
 }
 
-/// How many loops this machine, or this container's share of it, is worth: one or two.
+/// What this machine, or this container's share of it, gives.
 enum Processors {
+    static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max {
+            limit.rlim_cur = limit.rlim_max
+            _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        }
+    }
+
+    /// Loops worth running: one or two.
     static func usable() -> Int {
         var count = sysconf(Int32(_SC_NPROCESSORS_ONLN))
         func number(_ path: String, _ place: Int) -> Int? {

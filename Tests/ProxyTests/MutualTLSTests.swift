@@ -78,6 +78,29 @@ import Testing
         other.end()
     }
 
+    @Test("a sidecar whose app is gone says so, and the request goes to another pod; an app cannot say it")
+    func leavesDeadApp() throws {
+        let pair = try TestPair()
+        let deadPort = freePort()
+        let dead = try DataPlane(
+            loops: 1,
+            listeners: [ListenerOption(side: .inbound, address: "127.0.0.1", port: deadPort, destination: "127.0.0.1:\(freePort())")])
+        try dead.apply(pair.serverConfiguration(.strict), identity: try pair.authority.identity("catalog"))
+        let principal = TestAuthority.principal("catalog")
+        try pair.gateway.apply(
+            [rule([("catalog", 1)])],
+            [backend("catalog", [endpoint(deadPort, principal: principal), endpoint(pair.inboundPort, principal: principal)])],
+            identity: try pair.authority.identity("frontend"))
+        let visitor = Visitor(port: pair.gateway.port)
+        for _ in 0..<30 { #expect(visitor.get("/name")?.status == 200) }
+        let counts = dead.collect()[0].counts
+        #expect(counts.handshakes > 0 && pair.gateway.plane.collect()[0].counts.retries > 0)
+        #expect(visitor.get("/reason")?.reason == nil)
+        visitor.end()
+        dead.stop()
+        pair.end()
+    }
+
     @Test("certificates are swapped under load without a failed request")
     func rotation() throws {
         let pair = try TestPair(loops: 2)

@@ -79,7 +79,7 @@ final class Origin: Sendable {
                 answer = Array("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".utf8)
             } else {
                 let content = path.hasPrefix("/echo") ? body : Array(name.utf8)
-                answer = Array("HTTP/1.1 200 OK\r\ncontent-length: \(content.count)\r\nx-origin: \(name)\r\n\r\n".utf8)
+                answer = Array("HTTP/1.1 200 OK\r\ncontent-length: \(content.count)\r\nx-origin: \(name)\r\nx-weft-reason: connect_failure\r\n\r\n".utf8)
                 if !isHead { answer += content }
             }
             if !sendAll(client, answer) || path.hasPrefix("/close") { return }

@@ -15,7 +15,11 @@ extension Engine {
             var address: UInt32 = 0
             var port: UInt16 = 0
             let fd = weft_tcp_accept(door.pointee.fd, &address, &port)
-            if fd < 0 { return }
+            if fd < 0 {
+                // Out of descriptors: the listener stays readable, so wait a little rather than spin.
+                if fd == -EMFILE || fd == -ENFILE { usleep(1000) }
+                return
+            }
             guard let client = open(fd, .client) else {
                 _ = Glibc.close(fd)
                 return

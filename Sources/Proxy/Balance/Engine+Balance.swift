@@ -115,11 +115,21 @@ extension Engine {
     mutating func localEndpoint(_ address: UInt32, _ port: UInt16) -> Int32 {
         let place = UInt64(address) << 16 | UInt64(port)
         if let slot = localEndpoints[place] { return slot }
+        if localEndpoints.count >= Limits.localEndpoints { forgetIdleLocalEndpoints() }
         let slot = newSlot()
         endpoints[Int(slot)].address = address
         endpoints[Int(slot)].port = port
         localEndpoints[place] = slot
         return slot
+    }
+
+    /// Anyone may call any port of a pod; only ports in use are remembered.
+    private mutating func forgetIdleLocalEndpoints() {
+        for (place, slot) in localEndpoints where endpoints[Int(slot)].connections == 0 && endpoints[Int(slot)].active == 0 {
+            localEndpoints[place] = nil
+            endpoints[Int(slot)].references = 0
+            freeIfGone(slot)
+        }
     }
 
     /// Marks a table as past; it goes when its last request has ended.

@@ -155,6 +155,15 @@ extension Engine {
                 return
             }
             connection.pointee.inputEnd &+= Int32(truncatingIfNeeded: count)
+            // Further records that have arrived already join the first, so that they leave in one write.
+            if let ssl = connection.pointee.ssl, count >= 8192 {
+                while BufferPool.size(connection.pointee.inputClass) &- Int(connection.pointee.inputEnd) >= 16384, SSL_has_pending(ssl) != 0 {
+                    let place = Int(connection.pointee.inputEnd)
+                    let more = receive(connection, input + place, BufferPool.size(connection.pointee.inputClass) &- place)
+                    if more <= 0 { break }
+                    connection.pointee.inputEnd &+= Int32(truncatingIfNeeded: more)
+                }
+            }
             if count == room {
                 if connection.pointee.wantedClass < 3 { connection.pointee.wantedClass &+= 1 }
             } else if count < 4096 && connection.pointee.wantedClass > 1 {

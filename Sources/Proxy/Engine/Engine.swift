@@ -46,7 +46,10 @@ struct Listening {
 /// Limits and times of the data plane. Times in nanoseconds.
 enum Limits {
     static let connections = 65536
-    static let endpoints = 65536
+    static let endpoints = 131072
+    /// In one configuration, so that two tables and the pod's own ports fit.
+    static let tableEndpoints = 50000
+    static let localEndpoints = 1024
     static let second: UInt64 = 1_000_000_000
     static let connect = 1 * second
     static let handshake = 5 * second

@@ -43,7 +43,7 @@ extension Engine {
         upstream.pointee.isConnecting = true
         upstream.pointee.endpoint = slot
         endpoint.pointee.connections &+= 1
-        if endpoint.pointee.principal != nil {
+        if endpoint.pointee.principal != nil && !isOwnAddress(fd, endpoint.pointee.address) {
             guard let context = table?.pointee.client, attachClientTLS(upstream, context, endpoint, alpn) else {
                 close(upstream)
                 return .failed
@@ -55,6 +55,14 @@ extension Engine {
         }
         setDeadline(upstream, after: endpoint.pointee.principal == nil ? Limits.connect : Limits.connect + Limits.second)
         return .ready(upstream)
+    }
+
+    /// Whether a connection leads back into this pod: to the app itself, past its sidecar's inbound side, so in plain text.
+    private func isOwnAddress(_ fd: CInt, _ address: UInt32) -> Bool {
+        if address >> 24 == 127 { return false }
+        var own: UInt32 = 0
+        var port: UInt16 = 0
+        return weft_local_address(fd, &own, &port) == 0 && own == address
     }
 
     /// A new plain connection to an address no configuration speaks of.

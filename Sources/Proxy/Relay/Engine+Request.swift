@@ -32,6 +32,11 @@ extension Engine {
             if client.pointee.deadline > now &+ Limits.head { setDeadline(client, after: Limits.head) }
             return
         case .refused(let fault):
+            // HTTP/2 by prior knowledge is passed through as it is.
+            if client.pointee.side != .gateway && count >= 14 && memcmp(bytes, StaticText.preface.utf8Start, 14) == 0 {
+                startTunnel(client)
+                return
+            }
             answer(client, status: fault.status, .clientProtocol, fault.word, close: true)
             return
         case .complete: break
@@ -139,7 +144,7 @@ extension Engine {
             case .ready(let upstream):
                 client.pointee.peer = upstream
                 client.pointee.endpoint = slot
-                client.pointee.secure = client.pointee.side == .inbound ? client.pointee.secure : security(slot)
+                if client.pointee.side != .inbound { client.pointee.secure = upstream.pointee.ssl == nil ? .none : .mutualTLS }
                 upstream.pointee.peer = client
                 endpoints[Int(slot)].active &+= 1
                 return upstream
@@ -156,8 +161,6 @@ extension Engine {
             }
         }
     }
-
-    func security(_ slot: Int32) -> Security { endpoints[Int(slot)].principal == nil ? .none : .mutualTLS }
 
     /// Writes the head as the next hop shall see it into the upstream's output.
     private mutating func compose(_ client: Conn, _ upstream: Conn, _ bytes: UnsafePointer<UInt8>, _ rule: RuleEntry?) {
@@ -201,7 +204,7 @@ extension Engine {
         if isGateway { putForwardedFor(client, bytes, out, &at) }
         if client.pointee.side == .inbound {
             if let line = client.pointee.certificateLine { put(line, Int(client.pointee.certificateLineLength), out, &at) }
-        } else if let arrays, endpoints[Int(upstream.pointee.endpoint)].principal != nil {
+        } else if let arrays, upstream.pointee.ssl != nil {
             put(arrays.text + Int(arrays.peerLine.offset), Int(arrays.peerLine.count), out, &at)
         }
         put("\r\n", out, &at)
@@ -329,5 +332,6 @@ extension Engine {
 
 enum StaticText {
     static var upgrade: StaticString { "upgrade" }
+    static var preface: StaticString { "PRI * HTTP/2.0" }
     static var h2c: StaticString { "h2c" }
 }

@@ -9,10 +9,7 @@ extension Engine {
             guard let input = upstream.pointee.input else { return }
             let count = upstream.pointee.inputCount
             if count == 0 { return }
-            if !upstream.pointee.sawResponse {
-                upstream.pointee.sawResponse = true
-                dropReplay(client)
-            }
+            upstream.pointee.sawResponse = true
             let bytes = UnsafePointer(input + Int(upstream.pointee.inputStart))
             switch parser.response(bytes, count) {
             case .incomplete: return
@@ -22,6 +19,12 @@ extension Engine {
             case .complete: break
             }
             let isInterim = parser.head.status < 200
+            if parser.head.status == 503 && client.pointee.canReplay && upstream.pointee.isMutual && neverReachedApp(bytes) {
+                if upstream.pointee.endpoint >= 0 { endpoints[Int(upstream.pointee.endpoint)].avoidedUntil = now &+ Limits.avoid }
+                retry(upstream, client, .connectFailure, status: 503)
+                return
+            }
+            if client.pointee.canReplay { dropReplay(client) }
             if parser.head.status == 101 {
                 if !client.pointee.isUpgrade {
                     failExchange(upstream, client, .upstreamProtocol, status: 502)
@@ -56,6 +59,18 @@ extension Engine {
         if upstream.pointee.phase == .done { finishExchange(upstream, client) }
     }
 
+    /// Whether the other sidecar says that its app never saw the request. Sidecars take that header from their apps' own responses.
+    private func neverReachedApp(_ bytes: UnsafePointer<UInt8>) -> Bool {
+        if parser.head.reasonLine < 0 { return false }
+        let line = parser.lines[parser.head.reasonLine]
+        for flag in [ResponseFlag.connectFailure, .overflow] {
+            let word = flag.reason
+            let isSame = Int(line.valueLength) == word.utf8CodeUnitCount
+            if isSame && memcmp(bytes + Int(line.valueOffset), word.utf8Start, word.utf8CodeUnitCount) == 0 { return true }
+        }
+        return false
+    }
+
     /// How the response's body ends, and whether both connections can serve again. False when we cannot pass it on.
     private func frameResponse(_ upstream: Conn, _ client: Conn) -> Bool {
         client.pointee.status = UInt16(truncatingIfNeeded: parser.head.status)
@@ -88,6 +103,7 @@ extension Engine {
         // Whatever the upstream speaks, we speak 1.1.
         out[at &+ 7] = 49
         at &+= parser.head.startLineLength
+        if client.pointee.side == .inbound && parser.head.reasonLine >= 0 { parser.lines[parser.head.reasonLine].dropped = true }
         copyLines(bytes, out, &at)
         if !isInterim {
             if client.pointee.closesAfter {

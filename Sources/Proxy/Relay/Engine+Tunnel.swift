@@ -33,7 +33,7 @@ extension Engine {
                     found = dial(target.slot, .opaque, client.pointee.table)
                     client.pointee.endpoint = target.slot
                     client.pointee.peerLabels = endpoints[Int(target.slot)].labels
-                    client.pointee.secure = security(target.slot)
+                    if case .ready(let upstream) = found { client.pointee.secure = upstream.pointee.ssl == nil ? .none : .mutualTLS }
                 } else {
                     client.pointee.flag = .noHealthyEndpoint
                 }
@@ -173,7 +173,7 @@ extension Engine {
     }
 
     /// Sends the request again over a new connection, if it is known not to have been worked on and its bytes are still here.
-    private mutating func retry(_ upstream: Conn, _ client: Conn, _ flag: ResponseFlag, status: Int) {
+    mutating func retry(_ upstream: Conn, _ client: Conn, _ flag: ResponseFlag, status: Int) {
         let slot = client.pointee.endpoint
         var kept: Bytes? = nil
         var keptEnd: Int32 = 0

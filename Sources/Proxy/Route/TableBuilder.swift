@@ -132,6 +132,10 @@ struct TableBuilder {
         }
         var places: [EndpointNumbers.Key: Int32] = [:]
         for (key, number) in keyed.sorted(by: { $0.value < $1.value }) {
+            if endpoints.count == Limits.tableEndpoints {
+                log("the configuration has more than \(Limits.tableEndpoints) endpoints; the others are left out", level: "error")
+                break
+            }
             guard let address = IPv4(key.endpoint.address), let port = UInt16(exactly: key.endpoint.port) else { continue }
             places[key] = Int32(endpoints.count)
             let peer = PeerLabels(
