@@ -23,7 +23,8 @@ package final class APIServer: Sendable {
 
     /// Opens the store, makes what every cluster has, writes the kubeconfig, and serves. Ready when it returns.
     package static func start(_ configuration: APIServerConfiguration) async throws -> APIServer {
-        let store = try EmbeddedStore(directory: configuration.stateDirectory, logger: configuration.logger)
+        let store = try EmbeddedStore(
+            directory: configuration.stateDirectory, historyEvents: configuration.historyEvents, logger: configuration.logger)
         do {
             let registry = try await openRegistry(store, configuration)
             let pki = try ClusterPKI.open(

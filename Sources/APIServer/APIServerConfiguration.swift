@@ -18,6 +18,8 @@ package struct APIServerConfiguration: Sendable {
     package var publicAddress = "127.0.0.1"
     package var publicPort = 6443
     package var clusterName = "weft"
+    /// How many changes back a watch may start.
+    package var historyEvents = 16384
     package var mutating: [any MutatingAdmission] = []
     package var validating: [any ValidatingAdmission] = []
     /// How to reach the nodes' agents for logs and commands; without it those requests fail clearly.

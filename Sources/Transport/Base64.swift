@@ -17,12 +17,13 @@ package func base64(_ bytes: [UInt8]) -> String {
 /// Reads standard base64; whitespace inside is skipped. `nil` when it is not base64.
 package func base64Decoded(_ text: String) -> [UInt8]? {
     let packed = text.utf8.filter { $0 != 0x0A && $0 != 0x0D && $0 != 0x20 }
-    guard packed.count % 4 == 0 else { return nil }
+    let padding = packed.suffix(2).count(where: { $0 == UInt8(ascii: "=") })
+    // OpenSSL takes padding anywhere.
+    guard packed.count % 4 == 0, packed.count(where: { $0 == UInt8(ascii: "=") }) == padding else { return nil }
     if packed.isEmpty { return [] }
     var bytes = [UInt8](repeating: 0, count: packed.count / 4 * 3)
     let count = EVP_DecodeBlock(&bytes, packed, CInt(packed.count))
     guard count >= 0 else { return nil }
-    let padding = packed.suffix(2).count { $0 == UInt8(ascii: "=") }
     return Array(bytes.prefix(Int(count) - padding))
 }
 

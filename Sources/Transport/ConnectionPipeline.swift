@@ -56,19 +56,30 @@ final class FrameEnd<PartIn: Sendable, PartOut: Sendable>: ChannelDuplexHandler,
 extension Channel {
     /// Turns a server's HTTP pipeline into a WebSocket's. Bytes that came early go to the new handlers.
     func becomeWebSocket(maxFrameSize: Int) async throws {
-        try await eventLoop.submit {
-            let pipeline = self.pipeline.syncOperations
-            let decoder = try pipeline.context(handlerType: ByteToMessageHandler<HTTPRequestDecoder>.self)
-            let encoder = try pipeline.context(handlerType: HTTPResponseEncoder.self)
-            let end = try pipeline.context(handlerType: HTTPEnd<HTTPServerRequestPart, HTTPServerResponsePart>.self)
-            let handlers: [any ChannelHandler] = [
-                WebSocketFrameEncoder(), ByteToMessageHandler(WebSocketFrameDecoder(maxFrameSize: maxFrameSize)),
-                FrameEnd<HTTPServerRequestPart, HTTPServerResponsePart>(),
-            ]
-            try pipeline.addHandlers(handlers, position: .after(end.handler))
-            pipeline.removeHandler(context: end, promise: nil)
-            pipeline.removeHandler(context: encoder, promise: nil)
-            pipeline.removeHandler(context: decoder, promise: nil)
+        try await eventLoop.flatSubmit {
+            let removed = self.eventLoop.makePromise(of: Void.self)
+            do {
+                try self.replaceHandlers(maxFrameSize: maxFrameSize, removed)
+            } catch {
+                removed.fail(error)
+            }
+            // What came early is read only when a read is said to be complete.
+            return removed.futureResult.map { self.pipeline.fireChannelReadComplete() }
         }.get()
+    }
+
+    private func replaceHandlers(maxFrameSize: Int, _ removed: EventLoopPromise<Void>) throws {
+        let pipeline = self.pipeline.syncOperations
+        let decoder = try pipeline.context(handlerType: ByteToMessageHandler<HTTPRequestDecoder>.self)
+        let encoder = try pipeline.context(handlerType: HTTPResponseEncoder.self)
+        let end = try pipeline.context(handlerType: HTTPEnd<HTTPServerRequestPart, HTTPServerResponsePart>.self)
+        let handlers: [any ChannelHandler] = [
+            WebSocketFrameEncoder(), ByteToMessageHandler(WebSocketFrameDecoder(maxFrameSize: maxFrameSize)),
+            FrameEnd<HTTPServerRequestPart, HTTPServerResponsePart>(),
+        ]
+        try pipeline.addHandlers(handlers, position: .after(end.handler))
+        pipeline.removeHandler(context: end, promise: nil)
+        pipeline.removeHandler(context: encoder, promise: nil)
+        pipeline.removeHandler(context: decoder, promise: removed)
     }
 }

@@ -65,24 +65,13 @@ package final class HTTPServer: Sendable {
 
     private func open(_ channel: any Channel) throws {
         let peer = channel.eventLoop.makePromise(of: Certificate?.self)
-        let pipeline = channel.pipeline.syncOperations
-        if let tls = configuration.tls {
-            let session: TLSSession
-            do throws(TLSFailure) {
-                session = try TLSSession(tls)
-            } catch {
-                peer.fail(error)
-                throw error
-            }
-            try pipeline.addHandler(TLSHandler(session, established: peer))
-        } else {
-            peer.succeed(nil)
+        let wrapped: ServerConnection.Stream
+        do {
+            wrapped = try addHandlers(to: channel, peer)
+        } catch {
+            peer.fail(error)
+            throw error
         }
-        try pipeline.addHandlers([
-            HTTPResponseEncoder(), ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes)),
-            HTTPEnd<HTTPServerRequestPart, HTTPServerResponsePart>(),
-        ])
-        let wrapped = try ServerConnection.Stream(wrappingChannelSynchronously: channel)
         let id = ObjectIdentifier(channel)
         let isLate = state.withLock { state -> Bool in
             state.connections[id] = channel
@@ -92,7 +81,14 @@ package final class HTTPServer: Sendable {
         if isLate { channel.close(promise: nil) }
         let task = Task {
             do {
-                let certificate = try await peer.futureResult.get()
+                let certificate: Certificate?
+                do {
+                    certificate = try await peer.futureResult.get()
+                } catch {
+                    // The stream must be opened and closed even where nothing will ever travel on it.
+                    try? await wrapped.executeThenClose { _, _ in }
+                    throw error
+                }
                 let connection = ServerConnection(
                     stream: wrapped, certificate: certificate, idleLimit: self.configuration.idleLimit, handler: self.handler)
                 try await connection.serve()
@@ -102,6 +98,22 @@ package final class HTTPServer: Sendable {
             }
         }
         channel.closeFuture.whenComplete { _ in task.cancel() }
+    }
+
+    private func addHandlers(
+        to channel: any Channel, _ peer: EventLoopPromise<Certificate?>
+    ) throws -> ServerConnection.Stream {
+        let pipeline = channel.pipeline.syncOperations
+        if let tls = configuration.tls {
+            try pipeline.addHandler(TLSHandler(try TLSSession(tls), established: peer))
+        } else {
+            peer.succeed(nil)
+        }
+        try pipeline.addHandlers([
+            HTTPResponseEncoder(), ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes)),
+            HTTPEnd<HTTPServerRequestPart, HTTPServerResponsePart>(),
+        ])
+        return try ServerConnection.Stream(wrappingChannelSynchronously: channel)
     }
 
     /// Stops listening, then ends the open connections, those with a request in work too.

@@ -138,7 +138,7 @@ package final class HTTPResponder: Sendable {
     /// A whole response.
     package func respond(_ status: HTTPResponseStatus, _ headers: HTTPHeaders = [:], _ body: [UInt8] = []) async {
         var headers = headers
-        headers.replaceOrAdd(name: "content-length", value: "\(body.count)")
+        if status != .notModified { headers.replaceOrAdd(name: "content-length", value: "\(body.count)") }
         do {
             let head = try begin(status, headers)
             var parts: [Outbound<HTTPServerResponsePart>] = [.http(.head(head))]

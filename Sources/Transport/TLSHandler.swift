@@ -97,15 +97,21 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     package func channelInactive(context: ChannelHandlerContext) {
-        timer?.cancel()
-        if !isDone {
-            let failure = TLSFailure("TLS handshake: the peer closed the connection")
-            established.fail(failure)
-            for (_, promise) in waiting { promise?.fail(failure) }
-            waiting = []
-        }
-        isOver = true
+        end()
         context.fireChannelInactive()
+    }
+
+    /// Comes even where the connection ended before it was ever active.
+    package func handlerRemoved(context: ChannelHandlerContext) { end() }
+
+    private func end() {
+        timer?.cancel()
+        isOver = true
+        if isDone { return }
+        let failure = TLSFailure("TLS handshake: the peer closed the connection")
+        established.fail(failure)
+        for (_, promise) in waiting { promise?.fail(failure) }
+        waiting = []
     }
 
     package func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {

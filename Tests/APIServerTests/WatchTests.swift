@@ -76,6 +76,26 @@ struct WatchTests {
         }
     }
 
+    @Test("a watch from before the history is 410, and the list that follows it works")
+    func expired() async throws {
+        try await withServer({ $0.historyEvents = 16 }) { _, api in
+            let start = try await api.list(.configMaps).resourceVersion
+            for number in 0..<40 { _ = try await api.create(.configMaps, configMap("e\(number)")) }
+            let expired = await failure { () throws(APIFailure) in
+                _ = try await api.watch(.configMaps, namespace: "", .all, from: start)
+            }
+            #expect(expired?.isExpired == true && expired?.reason == "Expired")
+            let list = try await api.list(.configMaps)
+            #expect(list.items.count == 40)
+            let events = try await api.watch(.configMaps, namespace: "", .all, from: list.resourceVersion)
+            _ = try await api.create(.configMaps, configMap("after"))
+            for try await event in events {
+                #expect(event.object.name == "after")
+                break
+            }
+        }
+    }
+
     @Test("a watch ends when the server stops")
     func stop() async throws {
         let events = try await withServer { _, api in try await api.watch(.pods, namespace: "", .all, from: "") }

@@ -94,7 +94,7 @@ struct RequestHandler: Sendable {
             }
         case (.POST, true):
             let object = try await bodyObject(request, definition, warnings)
-            if let review = Reviews.answer(object, definition.type, request.user) {
+            if let review = Reviews.answer(object, definition.type, request.user, authentication.tokens) {
                 try await answers.send(.created, review)
                 return
             }

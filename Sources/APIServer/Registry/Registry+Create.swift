@@ -8,6 +8,10 @@ extension Registry {
         _ definition: ResourceDefinition, namespace: String, _ given: KubeObject, _ context: WriteContext
     ) async throws(APIFailure) -> KubeObject {
         let type = definition.type
+        guard definition.isStored else {
+            throw APIFailure(
+                code: 405, reason: "MethodNotAllowed", message: "\(type.qualifiedName) are not kept: ask over the server's socket")
+        }
         var object = given
         try placeInNamespace(&object, type, namespace)
         if !object.resourceVersion.isEmpty { throw .badRequest("resourceVersion should not be set on objects to be created") }

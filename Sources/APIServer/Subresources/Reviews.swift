@@ -1,17 +1,29 @@
 import KubeTypes
 import Wire
 
-/// Questions a user asks about themselves. They are answered, not stored.
+/// Questions about who may do what. They are answered, not stored.
 enum Reviews {
     /// - Returns: `nil` for kinds that are no such question.
-    static func answer(_ object: KubeObject, _ type: ResourceType, _ user: User) -> KubeObject? {
+    static func answer(
+        _ object: KubeObject, _ type: ResourceType, _ user: User, _ tokens: AccountTokens
+    ) -> KubeObject? {
         var answer = object
         switch type.resource {
         case "selfsubjectreviews" where type.group == "authentication.k8s.io":
             answer.json["status"] = ["userInfo": userInfo(user)]
         case "selfsubjectaccessreviews" where type.group == "authorization.k8s.io":
             answer.json["status"] = access(object.spec, user)
-        case "subjectaccessreviews" where type.group == "authorization.k8s.io":
+        case "tokenreviews" where type.group == "authentication.k8s.io":
+            if let found = tokens.user(object.spec["token"]?.string ?? "") {
+                answer.json["status"] = [
+                    "authenticated": true, "user": userInfo(found), "audiences": [.string(AccountTokens.issuer)],
+                ]
+            } else {
+                answer.json["status"] = ["authenticated": false, "error": "the token is not one of this cluster, or is over"]
+            }
+            answer.json[path: ["spec", "token"]] = nil
+        case "subjectaccessreviews" where type.group == "authorization.k8s.io",
+            "localsubjectaccessreviews" where type.group == "authorization.k8s.io":
             let groups = object.spec["groups"]?.array?.compactMap(\.string) ?? []
             answer.json["status"] = access(object.spec, User(name: object.spec["user"]?.string ?? "", groups: groups))
         case "selfsubjectrulesreviews" where type.group == "authorization.k8s.io": answer.json["status"] = rules(user)
