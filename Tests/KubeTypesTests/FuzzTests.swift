@@ -119,6 +119,36 @@ struct FuzzTests {
         #expect(fault?.isMalformed == true)
     }
 
+    @Test("large objects take time in proportion to their size", .timeLimit(.minutes(1)))
+    func large() throws {
+        func map(_ prefix: String, _ value: String) -> JSON {
+            .object(JSONObject((0..<30_000).map { .init("\(prefix)\($0)", .string(value)) }))
+        }
+        let definition = try #require(SchemaCatalog.builtIn.definition(of: .configMaps))
+        let head: JSON = ["apiVersion": "v1", "kind": "ConfigMap", "metadata": ["name": "a", "namespace": "d"]]
+        func object(_ data: JSON) -> KubeObject {
+            var json = head
+            json["data"] = data
+            return KubeObject(json)
+        }
+        let now = Timestamp(seconds: 0)
+        let live = try definition.apply(object(map("k", "1")), to: nil, manager: "me", force: false, now: now)
+        let merged = MergePatch.applied(["data": map("k", "2")], to: live.json)
+        #expect(merged["data"] == map("k", "2"))
+        #expect(
+            try StrategicMergePatch.applied(["data": map("n", "2")], to: live.json, definition.schema)["data"]?.object?
+                .count == 60_000)
+        let failure = #expect(throws: APIFailure.self) {
+            try definition.apply(object(map("k", "3")), to: live, manager: "you", force: false, now: now)
+        }
+        #expect(failure?.details?["causes"]?.array?.count == 30_000)
+        let emptied = try definition.apply(object([:]), to: live, manager: "me", force: false, now: now)
+        #expect(emptied.json["data"] == [:])
+        let bytes = try #require(KubeProtobuf.builtIn.encode(live.json))
+        #expect(try KubeProtobuf.builtIn.decode(bytes)["data"] == live.json["data"])
+        #expect(try definition.decode(live.json.bytes, contentType: "", fieldValidation: .strict).object == live)
+    }
+
     @Test("an autoscaler shows in both its versions")
     func autoscaler() throws {
         let old = try Manifest.object(

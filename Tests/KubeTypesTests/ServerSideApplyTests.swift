@@ -49,6 +49,15 @@ struct ServerSideApplyTests {
         #expect(owned(object, by: "me") == [".data.a"])
     }
 
+    @Test("an empty map that gets entries keeps them")
+    func fromEmpty() throws {
+        let live = try apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {}}", to: nil)
+        let object = try apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {a: '1'}}", to: live)
+        #expect(object.json["data"] == ["a": "1"])
+        let empty = try apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {}}", to: object)
+        #expect(empty.json["data"] == [:])
+    }
+
     @Test("list elements are merged by key and removed as a whole")
     func lists() throws {
         let two = Manifest.deployment.replacing(

@@ -168,9 +168,21 @@ enum FieldParts {
         return set
     }
 
-    static func value(_ path: ArraySlice<String>, in value: JSON, _ schema: Schema?) -> JSON? {
-        guard let step = path.first else { return value }
-        guard let part = of(value, schema)?.first(where: { $0.step == step }) else { return nil }
-        return self.value(path.dropFirst(), in: part.value, part.schema)
+    /// The owned leaves of the set whose values differ; a leaf the live object lacks does not count.
+    static func differing(_ set: FieldSet, _ applied: JSON, _ live: JSON, _ schema: Schema?) -> [[String]] {
+        if applied == live { return [] }
+        if set.children.isEmpty { return set.isOwned ? [[]] : [] }
+        func byStep(_ value: JSON) -> [String: Part] {
+            Dictionary((of(value, schema) ?? []).map { ($0.step, $0) }) { first, _ in first }
+        }
+        let (new, old) = (byStep(applied), byStep(live))
+        var found: [[String]] = []
+        for (step, child) in set.children.sorted(by: { $0.key < $1.key }) {
+            guard let one = new[step], let other = old[step] else { continue }
+            // That an element is there is no value.
+            if child.children.isEmpty, !step.hasPrefix("f:") { continue }
+            found += differing(child, one.value, other.value, one.schema).map { [step] + $0 }
+        }
+        return found
     }
 }

@@ -28,9 +28,7 @@ extension ResourceDefinition {
         var result = KubeObject(Self.merged(base.json, applied.json, schema))
         let others = entries.union(except: manager, subresource)
         let abandoned = previous.subtracting(wanted).subtracting(others)
-        for path in abandoned.paths where !path.isEmpty {
-            result.json = Self.without(path[...], result.json, schema, others)
-        }
+        result.json = Self.without(abandoned, result.json, schema, kept: others.union(wanted))
         entries.set(
             wanted, manager: manager, operation: "Apply", subresource: subresource, apiVersion: applied.apiVersion,
             now: now,
@@ -70,23 +68,20 @@ extension ResourceDefinition {
 
     private static func merged(_ live: JSON, _ applied: JSON, _ schema: Schema?) -> JSON {
         switch (live, applied) {
-        case (.object(var result), .object(let members)):
+        case (.object(let result), .object(let members)):
             guard FieldParts.of(applied, schema) != nil else {
                 return members.isEmpty && schema?.isAtomicMap != true ? live : applied
             }
-            for member in members {
-                let inner = schema?.link(member.key)?.schema
-                result[member.key] = result[member.key].map { merged($0, member.value, inner) } ?? member.value
-            }
-            return .object(result)
+            return .object(
+                result.merging(members.members) { key, old, change in
+                    old.map { merged($0, change, schema?.link(key)?.schema) } ?? change
+                })
         case (.array(var result), .array):
             guard let schema, let wanted = FieldParts.of(applied, schema) else { return applied }
-            guard FieldParts.of(live, schema) != nil || result.isEmpty else { return applied }
+            guard let found = FieldParts.of(live, schema) ?? (result.isEmpty ? [] : nil) else { return applied }
+            let places = Dictionary(found.enumerated().map { ($0.element.step, $0.offset) }) { first, _ in first }
             for part in wanted {
-                let place = result.firstIndex { element in
-                    schema.listType == .map ? FieldParts.step(of: element, schema) == part.step : element == part.value
-                }
-                if let place {
+                if let place = places[part.step] {
                     result[place] = merged(result[place], part.value, part.schema)
                 } else {
                     result.append(part.value)
@@ -97,36 +92,24 @@ extension ResourceDefinition {
         }
     }
 
-    /// The value without one abandoned field. A list element goes as a whole, unless someone owns a part of it.
-    private static func without(_ path: ArraySlice<String>, _ value: JSON, _ schema: Schema?, _ others: FieldSet)
-        -> JSON
-    {
-        guard let step = path.first else { return value }
-        let rest = path.dropFirst()
-        let below = others.children[step] ?? FieldSet()
+    /// The value without the abandoned fields. A list element goes as a whole, unless a part of it is still kept by someone.
+    private static func without(_ gone: FieldSet, _ value: JSON, _ schema: Schema?, kept: FieldSet) -> JSON {
+        if gone.isEmpty { return value }
+        func remaining(_ part: FieldParts.Part) -> JSON? {
+            guard var inner = gone.children[part.step] else { return part.value }
+            let below = kept.children[part.step] ?? FieldSet()
+            if inner.isOwned, below.isEmpty { return nil }
+            // An element's keys stay with it until it goes.
+            if part.step.hasPrefix("k:") { for key in schema?.listMapKeys ?? [] { inner.children["f:" + key] = nil } }
+            return without(inner, part.value, part.schema, kept: below)
+        }
+        guard let parts = FieldParts.of(value, schema) else { return value }
         switch value {
-        case .object(var members):
-            let key = String(step.dropFirst(2))
-            guard let inner = members[key] else { return value }
-            if rest.isEmpty {
-                if below.isEmpty { members[key] = nil }
-            } else {
-                members[key] = without(rest, inner, schema?.link(key)?.schema, below)
-            }
-            return .object(members)
-        case .array(var elements):
-            guard let schema else { return value }
-            let place = elements.firstIndex { element in
-                schema.listType == .map ? FieldParts.step(of: element, schema) == step : "v:" + element.text == step
-            }
-            guard let place else { return value }
-            if rest.isEmpty {
-                if below.isEmpty { elements.remove(at: place) }
-            } else if !(rest.count == 1 && schema.listMapKeys.contains { "f:" + $0 == rest.first }) {
-                // An element's keys stay with it until it goes.
-                elements[place] = without(rest, elements[place], schema.items?.schema, below)
-            }
-            return .array(elements)
+        case .object:
+            return .object(
+                JSONObject(
+                    parts.compactMap { part in remaining(part).map { .init(String(part.step.dropFirst(2)), $0) } }))
+        case .array: return .array(parts.compactMap(remaining))
         default: return value
         }
     }
@@ -186,11 +169,8 @@ private struct FieldOwners {
     ) -> [Conflict] {
         var found: [Conflict] = []
         for (index, entry) in entries.enumerated() where !isOwn(entry, manager, subresource) {
-            for path in wanted.intersection(entry.fields).paths where !path.isEmpty {
-                guard let new = FieldParts.value(path[...], in: applied, schema),
-                    let old = FieldParts.value(path[...], in: live, schema)
-                else { continue }
-                if new == old || FieldParts.of(new, nil) != nil && path.last?.hasPrefix("k:") == true { continue }
+            let shared = wanted.intersection(entry.fields)
+            for path in FieldParts.differing(shared, applied, live, schema) {
                 let version = entry.json["apiVersion"]?.string ?? ""
                 let part = entry.subresource.isEmpty ? "" : " with subresource \"\(entry.subresource)\""
                 found.append(Conflict(path: path, owner: index, who: "\"\(entry.manager)\"\(part) using \(version)"))

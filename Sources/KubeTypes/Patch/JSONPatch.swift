@@ -265,15 +265,9 @@ struct JSONPointer: Sendable, CustomStringConvertible {
 package enum MergePatch {
     package static func applied(_ patch: JSON, to target: JSON) -> JSON {
         guard let members = patch.object else { return patch }
-        var result = target.object ?? JSONObject()
-        for member in members {
-            if member.value.isNull {
-                result[member.key] = nil
-            } else {
-                result[member.key] = applied(member.value, to: result[member.key] ?? .null)
-            }
-        }
-        return .object(result)
+        let base = target.object ?? JSONObject()
+        return .object(
+            base.merging(members.members) { _, old, change in change.isNull ? nil : applied(change, to: old ?? .null) })
     }
 }
 

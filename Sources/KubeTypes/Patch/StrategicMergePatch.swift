@@ -40,26 +40,16 @@ package enum StrategicMergePatch {
             elements.removeAll(where: gone.contains)
             result[name] = .array(elements)
         }
-        var ordered: Set<String> = []
-        for member in patch {
-            if member.key.hasPrefix(orderPrefix) { ordered.insert(String(member.key.dropFirst(orderPrefix.count))) }
-            if member.key.hasPrefix("$") && (member.key.hasPrefix(orderPrefix) || member.key.hasPrefix(deletePrefix))
-                || member.key == "$patch" || member.key == "$retainKeys"
-            {
-                continue
-            }
-            let link = schema?.link(member.key)
-            switch (member.value, result[member.key]) {
-            case (.null, _): result[member.key] = nil
-            case (.object(let inner), let found):
-                if let merged = try merge(inner, into: found?.object ?? JSONObject(), link?.schema) {
-                    result[member.key] = .object(merged)
-                } else {
-                    result[member.key] = nil
-                }
-            case (.array(let elements), let found):
-                result[member.key] = .array(try merge(elements, into: found?.array ?? [], link, member.key))
-            case (let value, _): result[member.key] = value
+        let ordered = patch.filter { $0.key.hasPrefix(orderPrefix) }.map { String($0.key.dropFirst(orderPrefix.count)) }
+        let changes = patch.filter { !isDirective($0.key) }
+        result = try result.merging(changes) { (key, found, change) throws(PatchFault) in
+            let link = schema?.link(key)
+            switch change {
+            case .null: return nil
+            case .object(let inner):
+                return try merge(inner, into: found?.object ?? JSONObject(), link?.schema).map { .object($0) }
+            case .array(let elements): return .array(try merge(elements, into: found?.array ?? [], link, key))
+            default: return change
             }
         }
         for name in ordered {
@@ -76,12 +66,17 @@ package enum StrategicMergePatch {
         guard let link, link.mergesList else { return patch.map(strippedValue) }
         guard let key = link.mergeKey else {
             // Plain values: a set, new ones at the end.
-            return target + patch.filter { !target.contains($0) }
+            let known = Set(target)
+            return target + patch.filter { !known.contains($0) }
         }
         if patch.contains(where: { $0["$patch"] == "replace" }) {
             return patch.filter { $0["$patch"] == nil }.map(strippedValue)
         }
-        var result = target
+        var result: [JSON?] = target
+        var places: [JSON: [Int]] = [:]
+        for (index, element) in target.enumerated() {
+            if let mark = element[key] { places[mark, default: []].append(index) }
+        }
         for element in patch {
             guard let members = element.object else {
                 throw PatchFault("\(name): expected objects with \"\(key)\"", isMalformed: true)
@@ -90,42 +85,45 @@ package enum StrategicMergePatch {
                 throw PatchFault(
                     "\(name): an element has no \"\(key)\", by which elements are told apart", isMalformed: true)
             }
-            let place = result.firstIndex { $0[key] == mark }
             if members["$patch"] == "delete" {
-                result.removeAll { $0[key] == mark }
-            } else if let place {
-                if let merged = try merge(
-                    members, into: result[place].object ?? JSONObject(), link.schema.items?.schema)
-                {
+                for place in places.removeValue(forKey: mark) ?? [] { result[place] = nil }
+            } else if let place = places[mark]?.first {
+                let old = result[place]?.object ?? JSONObject()
+                if let merged = try merge(members, into: old, link.schema.items?.schema) {
                     result[place] = .object(merged)
                 }
             } else {
+                places[mark] = [result.count]
                 result.append(strippedValue(element))
             }
         }
-        return result
+        return result.compactMap { $0 }
     }
 
     /// The wanted elements in the wanted order; those only the server has keep their place among them.
     private static func inOrder(_ elements: [JSON], _ wanted: [JSON], before: [JSON], _ key: String?) -> [JSON] {
         func mark(_ element: JSON) -> JSON { key.flatMap { element[$0] } ?? element }
-        func place(_ element: JSON) -> Int? { before.firstIndex { mark($0) == mark(element) } }
+        let places = Dictionary(before.enumerated().map { (mark($0.element), $0.offset) }) { first, _ in first }
+        let found = Dictionary(elements.map { (mark($0), $0) }) { first, _ in first }
         let order = wanted.map(mark)
-        var chosen: [JSON] = []
-        for entry in order {
-            if let element = elements.first(where: { mark($0) == entry }) { chosen.append(element) }
-        }
-        let others = elements.filter { !order.contains(mark($0)) }
+        let chosen = order.compactMap { found[$0] }
+        let named = Set(order)
         var result: [JSON] = []
-        var next = others[...]
+        var others = elements.filter { !named.contains(mark($0)) }[...]
         for element in chosen {
-            while let other = next.first, let here = place(element), let there = place(other), there < here {
+            while let other = others.first, let here = places[mark(element)], let there = places[mark(other)],
+                there < here
+            {
                 result.append(other)
-                next.removeFirst()
+                others.removeFirst()
             }
             result.append(element)
         }
-        return result + next
+        return result + others
+    }
+
+    private static func isDirective(_ key: String) -> Bool {
+        key == "$patch" || key == "$retainKeys" || key.hasPrefix(orderPrefix) || key.hasPrefix(deletePrefix)
     }
 
     /// A part of the patch as new content: without directives, nulls and deletions.

@@ -55,7 +55,9 @@ extension JSONObject: Hashable {
     package static func == (one: JSONObject, other: JSONObject) -> Bool {
         if one.members == other.members { return true }
         guard one.count == other.count else { return false }
-        return one.members.allSatisfy { other[$0.key] == $0.value }
+        guard one.count > 32 else { return one.members.allSatisfy { other[$0.key] == $0.value } }
+        let values = Dictionary(other.members.map { ($0.key, $0.value) }) { first, _ in first }
+        return one.members.allSatisfy { values[$0.key] == $0.value }
     }
 
     package func hash(into hasher: inout Hasher) {
