@@ -142,6 +142,8 @@ struct FuzzTests {
             try definition.apply(object(map("k", "3")), to: live, manager: "you", force: false, now: now)
         }
         #expect(failure?.details?["causes"]?.array?.count == 30_000)
+        let forced = try definition.apply(object(map("k", "3")), to: live, manager: "you", force: true, now: now)
+        #expect(forced.metadata["managedFields"]?.array?.count == 1)
         let emptied = try definition.apply(object([:]), to: live, manager: "me", force: false, now: now)
         #expect(emptied.json["data"] == [:])
         let bytes = try #require(KubeProtobuf.builtIn.encode(live.json))

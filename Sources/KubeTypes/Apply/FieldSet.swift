@@ -58,14 +58,12 @@ package struct FieldSet: Sendable, Hashable {
         return result
     }
 
-    mutating func remove(_ path: ArraySlice<String>) {
+    mutating func insert(_ path: ArraySlice<String>) {
         guard let first = path.first else {
-            isOwned = false
+            isOwned = true
             return
         }
-        guard var child = children[first] else { return }
-        child.remove(path.dropFirst())
-        children[first] = child.isEmpty ? nil : child
+        children[first, default: FieldSet()].insert(path.dropFirst())
     }
 
     /// All owned nodes, inner ones after what is below them.

@@ -23,7 +23,7 @@ extension ResourceDefinition {
         let conflicts = entries.conflicts(wanted, applied.json, base.json, schema, except: manager, subresource)
         if !conflicts.isEmpty {
             guard force else { throw conflict(applied, conflicts) }
-            for conflict in conflicts { entries.release(conflict.path, from: conflict.owner) }
+            entries.release(conflicts)
         }
         var result = KubeObject(Self.merged(base.json, applied.json, schema))
         let others = entries.union(except: manager, subresource)
@@ -179,7 +179,12 @@ private struct FieldOwners {
         return found
     }
 
-    mutating func release(_ path: [String], from owner: Int) { entries[owner].fields.remove(path[...]) }
+    /// Takes the fields of these conflicts from their owners.
+    mutating func release(_ conflicts: [Conflict]) {
+        var lost: [Int: FieldSet] = [:]
+        for conflict in conflicts { lost[conflict.owner, default: FieldSet()].insert(conflict.path[...]) }
+        for (owner, fields) in lost { entries[owner].fields = entries[owner].fields.subtracting(fields) }
+    }
 
     /// Drops what the object no longer has.
     mutating func limit(to fields: FieldSet) {

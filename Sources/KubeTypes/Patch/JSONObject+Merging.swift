@@ -9,19 +9,20 @@ extension JSONObject {
     ) throws(Failure) -> JSONObject {
         var result: [Member?] = members
         // Few members are found as fast by looking at each.
-        var places: [String: Int]? = nil
-        if members.count > 16, changes.count > 4 {
+        let isIndexed = changes.count > 4 && members.count + changes.count > 24
+        var places: [String: Int] = [:]
+        if isIndexed {
             places = Dictionary(members.enumerated().map { ($0.element.key, $0.offset) }) { first, _ in first }
         }
         for change in changes {
             let place: Int?
-            if let places { place = places[change.key] } else { place = result.firstIndex { $0?.key == change.key } }
+            if isIndexed { place = places[change.key] } else { place = result.firstIndex { $0?.key == change.key } }
             let old = place.flatMap { result[$0]?.value }
             let new = try combine(change.key, old, change.value)
             if let place {
                 result[place] = new.map { Member(change.key, $0) }
             } else if let new {
-                places?[change.key] = result.count
+                if isIndexed { places[change.key] = result.count }
                 result.append(Member(change.key, new))
             }
         }
