@@ -132,23 +132,30 @@ struct FuzzTests {
             return KubeObject(json)
         }
         let now = Timestamp(seconds: 0)
+        // Only plain answers stand in the expectations: the test library describes what it is given, which takes longer.
         let live = try definition.apply(object(map("k", "1")), to: nil, manager: "me", force: false, now: now)
-        let merged = MergePatch.applied(["data": map("k", "2")], to: live.json)
-        #expect(merged["data"] == map("k", "2"))
-        #expect(
-            try StrategicMergePatch.applied(["data": map("n", "2")], to: live.json, definition.schema)["data"]?.object?
-                .count == 60_000)
-        let failure = #expect(throws: APIFailure.self) {
-            try definition.apply(object(map("k", "3")), to: live, manager: "you", force: false, now: now)
+        let isMerged = MergePatch.applied(["data": map("k", "2")], to: live.json)["data"] == map("k", "2")
+        #expect(isMerged)
+        let grown = try StrategicMergePatch.applied(["data": map("n", "2")], to: live.json, definition.schema)
+        let count = grown["data"]?.object?.count
+        #expect(count == 60_000)
+        var conflicts = 0
+        do throws(APIFailure) {
+            _ = try definition.apply(object(map("k", "3")), to: live, manager: "you", force: false, now: now)
+        } catch {
+            conflicts = error.details?["causes"]?.array?.count ?? 0
         }
-        #expect(failure?.details?["causes"]?.array?.count == 30_000)
+        #expect(conflicts == 30_000)
         let forced = try definition.apply(object(map("k", "3")), to: live, manager: "you", force: true, now: now)
-        #expect(forced.metadata["managedFields"]?.array?.count == 1)
+        let owners = forced.metadata["managedFields"]?.array?.count
+        #expect(owners == 1)
         let emptied = try definition.apply(object([:]), to: live, manager: "me", force: false, now: now)
         #expect(emptied.json["data"] == [:])
-        let bytes = try #require(KubeProtobuf.builtIn.encode(live.json))
-        #expect(try KubeProtobuf.builtIn.decode(bytes)["data"] == live.json["data"])
-        #expect(try definition.decode(live.json.bytes, contentType: "", fieldValidation: .strict).object == live)
+        let bytes = KubeProtobuf.builtIn.encode(live.json) ?? []
+        let isSame = try KubeProtobuf.builtIn.decode(bytes)["data"] == live.json["data"]
+        #expect(isSame)
+        let isRead = try definition.decode(live.json.bytes, contentType: "", fieldValidation: .strict).object == live
+        #expect(isRead)
     }
 
     @Test("an autoscaler shows in both its versions")
