@@ -225,7 +225,7 @@ extension MemoryAPI {
         let second = try await client.next()
         #expect(second.typeURL == ProxyResource.Kind.identity.rawValue)
         #expect(second.resources.map(\.version) != first.resources.map(\.version))
-        #expect(mesh.control.identities.counters.rotated == 1)
+        #expect(mesh.control.identities.counters.rotated >= 1)
         await client.close()
         await mesh.end()
     }

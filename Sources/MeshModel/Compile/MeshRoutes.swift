@@ -96,7 +96,7 @@ struct MeshRoutes {
 
     /// The services a full host, `name.namespace` or a wildcard stands for.
     private func services(_ full: String) -> [ObjectKey] {
-        if let exact = references.serviceKey(full) { return state.services[exact] == nil ? [] : [exact] }
+        if let exact = references.hosts.service(full) { return state.services[exact] == nil ? [] : [exact] }
         guard full.hasPrefix("*") else { return [] }
         return state.services.keys.filter {
             references.hosts.covers(full, state.settings.host($0.name, $0.namespace))

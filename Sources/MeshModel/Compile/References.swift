@@ -1,8 +1,8 @@
 import KubeTypes
 import ProxyResources
 
-/// The DestinationRule in force for each service: one in the service's namespace first, then one in a root namespace, then
-/// any other; exact hosts before wildcards; the oldest of equals.
+/// The DestinationRule in force for each service: one in the service's namespace first, then one in a root namespace; exact hosts
+/// before wildcards; the oldest of equals. Others have no say: anybody could turn off TLS to any service.
 struct SubsetRules {
     private var rules: [ObjectKey: DestinationRule] = [:]
     private(set) var findings: [PolicyFinding] = []
@@ -18,16 +18,20 @@ struct SubsetRules {
                 findings.append(
                     PolicyFinding(rule.reference, "spec.host", .notFound, "no service has the host \"\(rule.host)\""))
             }
-            for service in named {
-                var rank = full.hasPrefix("*") ? 0 : 10
-                if rule.key.namespace == service.namespace {
-                    rank += 2
-                } else if state.settings.rootNamespaces.contains(rule.key.namespace) {
-                    rank += 1
-                }
+            let isFromRoot = state.settings.rootNamespaces.contains(rule.key.namespace)
+            let governed = named.filter { $0.namespace == rule.key.namespace || isFromRoot }
+            for service in governed {
+                let rank = (full.hasPrefix("*") ? 0 : 2) + (rule.key.namespace == service.namespace ? 1 : 0)
                 if rank > best[service]?.rank ?? -1 { best[service] = (rank, rule) }
             }
-            if !named.isEmpty { candidates.append(rule) }
+            if !governed.isEmpty {
+                candidates.append(rule)
+            } else if !named.isEmpty {
+                findings.append(
+                    PolicyFinding(
+                        rule.reference, "spec.host", .noEffect,
+                        "\"\(rule.host)\" is in another namespace, which this policy has no say over"))
+            }
         }
         rules = best.mapValues(\.rule)
         let inForce = Set(rules.values.map(\.key))
@@ -57,11 +61,11 @@ struct HostNames {
         return "\(host).\(namespace)\(suffix)"
     }
 
-    /// The service a full host names.
+    /// The service a full host names; `name.namespace` does too.
     func service(_ full: String) -> ObjectKey? {
-        guard full.hasSuffix(suffix) else { return nil }
-        let parts = full.dropLast(suffix.count).split(separator: ".").map(String.init)
-        return parts.count == 2 ? ObjectKey(namespace: parts[1], name: parts[0]) : nil
+        let short = full.hasSuffix(suffix) ? full.dropLast(suffix.count) : full[...]
+        let parts = short.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        return parts.count == 2 && !full.hasPrefix("*") ? ObjectKey(namespace: parts[1], name: parts[0]) : nil
     }
 
     /// Whether a host or a wildcard names this host.
@@ -128,7 +132,7 @@ struct References {
     /// `requested`: the port the client addressed; `nil` at a gateway.
     func resolve(_ destination: VirtualService.Destination, from namespace: String, requested: Int?) -> Resolved {
         let full = hosts.full(destination.host, from: namespace)
-        let key = serviceKey(full)
+        let key = hosts.service(full)
         guard let key, let service = state.services[key], !service.isExternalName else {
             return .failed(
                 reason: "BackendNotFound", code: .notFound, message: "host \"\(destination.host)\" names no service")
@@ -156,13 +160,6 @@ struct References {
                 message: "no DestinationRule for host \"\(full)\" has a subset \"\(subset)\"")
         }
         return .backend(backendName(key, port, subset: subset))
-    }
-
-    /// The service a full host names; `name.namespace` does too.
-    func serviceKey(_ full: String) -> ObjectKey? {
-        if let key = hosts.service(full) { return key }
-        let parts = full.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        return parts.count == 2 && !full.hasPrefix("*") ? ObjectKey(namespace: parts[1], name: parts[0]) : nil
     }
 
     private func noPort(_ port: Int, _ service: MeshService) -> String {
