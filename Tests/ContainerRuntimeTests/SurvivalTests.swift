@@ -3,7 +3,7 @@ import Glibc
 import Kernel
 import Testing
 
-@Suite("Deaths of the runtime and of a supervisor", .timeLimit(.minutes(2)))
+@Suite("Deaths of the runtime and of a supervisor", .timeLimit(.minutes(5)))
 struct SurvivalTests {
     @Test("pods outlive a runtime killed with -9, and the next one adopts them")
     func adoption() async throws {

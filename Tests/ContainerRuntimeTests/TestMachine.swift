@@ -75,7 +75,7 @@ struct TestMachine {
     /// Waits until a container has ended.
     func ended(_ uid: String, _ id: String = "app-0", in other: LocalRuntime? = nil) async throws -> ContainerStatus {
         let runtime = other ?? runtime
-        for _ in 0..<2000 {
+        for _ in 0..<12_000 {
             let status = try await runtime.sandbox(podUID: uid)?.containers.first { $0.id == id }
             if let status, status.state != .running { return status }
             try await Task.sleep(for: .milliseconds(5))
@@ -86,7 +86,7 @@ struct TestMachine {
     struct Waited: Error { let what: String }
 
     func until(_ what: String, _ condition: () async throws -> Bool) async throws {
-        for _ in 0..<2000 {
+        for _ in 0..<12_000 {
             if try await condition() { return }
             try await Task.sleep(for: .milliseconds(5))
         }
