@@ -265,10 +265,13 @@ struct LiveCluster {
             // The API server is in the fabric's namespace, outside the pods' range.
             let apiServer = try Answerer("api", in: cluster.fabric.namespace, port: 6443)
             defer { apiServer.stop() }
-            api.seed(.services, Manifest.service("kubernetes", address: "10.96.0.1", ports: [Manifest.port(443, name: "https")]))
+            api.seed(
+                .services,
+                Manifest.service("kubernetes", address: "10.96.0.1", ports: [Manifest.port(443, name: "https")]))
             api.seed(
                 .endpointSlices,
-                Manifest.slice("kubernetes", ports: [Manifest.port(6443, name: "https")], [Manifest.endpoint("10.245.0.1")]))
+                Manifest.slice(
+                    "kubernetes", ports: [Manifest.port(6443, name: "https")], [Manifest.endpoint("10.245.0.1")]))
             var seen: Set<String> = []
             for round in 0..<3 {
                 let agent = try ServiceNetworkAgent(cluster.fabric, node: cluster.fabric.nodes[0], api: api)
@@ -292,6 +295,32 @@ struct LiveCluster {
             }
             #expect(seen.count == 1, "one client, one endpoint, all along: \(seen)")
             #expect(seen.isSubset(of: ["a", "b"]))
+        }
+    }
+
+    @Test("a UDP flow to an endpoint that went while the agent was away finds another")
+    func udpFlowsAfterRestart() async throws {
+        try await TestCluster.with(nodes: 1) { cluster in
+            let api = MemoryAPI()
+            var pods: [TestPod] = []
+            for uid in ["a", "b", "c"] { pods.append(try await cluster.pod(uid, on: 1)) }
+            let servers = try pods.map { try Answerer($0.uid, in: $0.namespace, port: 8080, udp: true) }
+            defer { for server in servers { server.stop() } }
+            api.seed(.services, Self.service())
+            for expected in ["b", "c"] {
+                api.seed(.endpointSlices, Self.slice(pods.filter { $0.uid == expected }))
+                let agent = try ServiceNetworkAgent(cluster.fabric, node: cluster.fabric.nodes[0], api: api)
+                let running = Task { try? await agent.run() }
+                var answered: String?
+                let deadline = ContinuousClock.now + .seconds(5)
+                while answered != expected, ContinuousClock.now < deadline {
+                    answered = try await Client.udp(Self.address, 80, in: pods[0].namespace, from: 5556, timeout: 200)
+                        .name
+                }
+                #expect(answered == expected)
+                running.cancel()
+                _ = await running.value
+            }
         }
     }
 

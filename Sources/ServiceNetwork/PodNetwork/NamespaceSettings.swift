@@ -8,8 +8,8 @@ enum NamespaceSettings {
         "ipv4/conf/all/rp_filter": "0", "ipv4/conf/default/rp_filter": "0",
         "ipv4/conf/all/accept_redirects": "0", "ipv4/conf/default/accept_redirects": "0",
         "ipv4/conf/all/send_redirects": "0", "ipv4/conf/default/send_redirects": "0",
-        // Refusals are answers here, and must come each time.
-        "ipv4/icmp_ratelimit": "0",
+        // Refusals are answers here, and must come each time: no kind of ICMP message is rationed.
+        "ipv4/icmp_ratemask": "0",
         // Rules see packets where they are routed. Seen inside a bridge too, a connection led back to the pod it came from
         // would be sent to the bridge port it came from, and lost.
         "bridge/bridge-nf-call-iptables": "0", "bridge/bridge-nf-call-ip6tables": "0",

@@ -85,7 +85,7 @@ package struct ServiceRules: Sendable {
         let lost = Set(before?.slots ?? []).subtracting(after?.slots ?? [])
         let gained = Set(after?.slots ?? []).subtracting(before?.slots ?? [])
         if frontend.transport == .udp {
-            for backend in lost { changes.endedFlows.insert(EndedFlow(frontend: frontend, backend: backend)) }
+            for backend in lost { changes.endedFlows.insert(ServiceFlow(frontend: frontend, backend: backend)) }
         }
         count(hairpinsOf: lost, by: -1, &changes)
         count(hairpinsOf: gained, by: 1, &changes)
@@ -173,7 +173,7 @@ package struct RuleChanges: Sendable, Hashable {
     /// Ways to spread that need a chain first.
     package var chains: Set<Dispatch> = []
     /// UDP flows that go to a backend that is gone, and would for as long as they last.
-    package var endedFlows: Set<EndedFlow> = []
+    package var endedFlows: Set<ServiceFlow> = []
 
     package var isEmpty: Bool { removed.isEmpty && added.isEmpty && chains.isEmpty }
 
@@ -196,7 +196,8 @@ package struct RuleChanges: Sendable, Hashable {
     }
 }
 
-package struct EndedFlow: Sendable, Hashable {
+/// What a service made of a connection: where it was to go, and where it goes.
+package struct ServiceFlow: Sendable, Hashable {
     package var frontend: Frontend
     package var backend: Backend
 }

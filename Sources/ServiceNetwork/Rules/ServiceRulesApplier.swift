@@ -31,20 +31,26 @@ package actor ServiceRulesApplier {
             if changes.isEmpty { return }
             do throws(NetworkFailure) {
                 try await run(RuleCommands.commands(changes))
-                await endFlows(changes.endedFlows)
+                let ended = changes.endedFlows
+                if !ended.isEmpty { await endFlows { ended.contains(ServiceFlow(frontend: $0, backend: $1)) } }
                 return
             } catch {
                 // The table is not what we think it is.
             }
         }
         generation = nil
-        let commands = RuleCommands.whole(all(), scope)
+        let all = all()
+        let commands = RuleCommands.whole(all, scope)
         do throws(NetworkFailure) { try await run(commands) } catch {
             // A table of another shape, such as an older version's: then without what is in it.
             try await run(RuleCommands.removal + commands)
         }
         work.wholeTables += 1
-        await endFlows(changes.endedFlows)
+        // What went while nobody watched.
+        let standing = all.udpFlows
+        await endFlows { [scope] in
+            scope.isService($0, answeredBy: $1) && !standing.contains(ServiceFlow(frontend: $0, backend: $1))
+        }
     }
 
     /// Takes the table away. Not there is fine.
@@ -89,18 +95,37 @@ package actor ServiceRulesApplier {
 
     /// A UDP flow follows its first packet's way for as long as packets come: flows to a backend that is gone are
     /// forgotten, so that the next packet finds another, or is refused.
-    private func endFlows(_ ended: Set<EndedFlow>) async {
-        if ended.isEmpty { return }
+    private func endFlows(_ isOver: @escaping @Sendable (Frontend, Backend) -> Bool) async {
         // Losing this race only means the flow lives until it is quiet; the rules stand either way.
         _ = try? await NetworkNamespace.perform(in: path) { () throws(SystemCallFailed) in
             var socket = try NetlinkSocket(ServiceRulesApplier.netfilter, inNamespace: nil)
             for flow in try socket.udpFlows() {
                 let frontend = Frontend(address: flow.destination, transport: .udp, port: flow.destinationPort)
                 let backend = Backend(address: flow.answerer, port: flow.answererPort)
-                if ended.contains(EndedFlow(frontend: frontend, backend: backend)) { try socket.deleteUDPFlow(flow) }
+                if isOver(frontend, backend) { try socket.deleteUDPFlow(flow) }
             }
         }
     }
 
     private static let netfilter: CInt = 12  // NETLINK_NETFILTER
+}
+
+extension RuleChanges {
+    /// The UDP flows the rules of a whole table make.
+    fileprivate var udpFlows: Set<ServiceFlow> {
+        var flows: Set<ServiceFlow> = []
+        for case .backend(let frontend, _, let backend) in added where frontend.transport == .udp {
+            flows.insert(ServiceFlow(frontend: frontend, backend: backend))
+        }
+        return flows
+    }
+}
+
+extension RuleScope {
+    /// Whether a flow was led from a service's address to a backend. Where the first destination answers itself, no rule was
+    /// met: the node's own servers.
+    fileprivate func isService(_ frontend: Frontend, answeredBy backend: Backend) -> Bool {
+        if frontend.address == backend.address { return false }
+        return serviceRange.contains(frontend.address) || nodeAddresses.contains(frontend.address)
+    }
 }
