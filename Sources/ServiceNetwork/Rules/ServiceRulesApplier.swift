@@ -122,10 +122,11 @@ extension RuleChanges {
 }
 
 extension RuleScope {
-    /// Whether a flow was led from a service's address to a backend. Where the first destination answers itself, no rule was
-    /// met: the node's own servers.
+    /// Whether a flow is to a service, not to a server of the node's own. One to a service's address that met no rule is one
+    /// too: it began before there were rules.
     fileprivate func isService(_ frontend: Frontend, answeredBy backend: Backend) -> Bool {
-        if frontend.address == backend.address { return false }
-        return serviceRange.contains(frontend.address) || nodeAddresses.contains(frontend.address)
+        if ownServiceAddresses.contains(frontend.address) { return false }
+        if serviceRange.contains(frontend.address) { return true }
+        return nodeAddresses.contains(frontend.address) && frontend.address != backend.address
     }
 }
