@@ -51,12 +51,28 @@ package actor NodeAgent {
             configuration: configuration, machine: node.machine, api: node.api, logger: node.logger, now: node.now)
         await registration.register()
         let recorder = EventRecorder(node.api, component: "kubelet", host: configuration.name, now: node.now)
-        let events = node.events
-        defer {
-            for task in tasks.values { task.cancel() }
-        }
         // Before the first pod is looked at: a change between that look and this would not be heard.
         let changes = await runtime.changes()
+        do {
+            try await work(changes, registration, recorder)
+        } catch {
+            await endWorkers()
+            throw error
+        }
+        await endWorkers()
+    }
+
+    /// No step of any pod goes on after this: whoever starts an agent next has the node for itself.
+    private func endWorkers() async {
+        let running = Array(tasks.values)
+        for task in running { task.cancel() }
+        for task in running { await task.value }
+    }
+
+    private func work(
+        _ changes: AsyncStream<String>, _ registration: NodeRegistration, _ recorder: EventRecorder
+    ) async throws {
+        let events = node.events
         try await withThrowingDiscardingTaskGroup { group in
             group.addTask { [pods] in await pods.run() }
             group.addTask { [services] in await services.run() }
