@@ -6,7 +6,7 @@ package import Wire
 package protocol APIExtension: Sendable {
     /// The paths it answers begin so: `/apis/weft.dev/v1/`.
     var prefix: String { get }
-    /// - Parameter path: the whole path, without the query.
+    /// `path`: the whole path, without the query.
     func answer(
         method: String, path: String, query: [(String, String)], body: [UInt8]
     ) async throws(APIFailure) -> JSON

@@ -24,7 +24,8 @@ package final class APIServer: Sendable {
     /// Opens the store, makes what every cluster has, writes the kubeconfig, and serves. Ready when it returns.
     package static func start(_ configuration: APIServerConfiguration) async throws -> APIServer {
         let store = try EmbeddedStore(
-            directory: configuration.stateDirectory, historyEvents: configuration.historyEvents, logger: configuration.logger)
+            directory: configuration.stateDirectory, historyEvents: configuration.historyEvents,
+            logger: configuration.logger)
         do {
             let registry = try await openRegistry(store, configuration)
             let pki = try ClusterPKI.open(
@@ -40,14 +41,17 @@ package final class APIServer: Sendable {
         }
     }
 
-    private static func openRegistry(_ store: EmbeddedStore, _ configuration: APIServerConfiguration) async throws -> Registry {
+    private static func openRegistry(_ store: EmbeddedStore, _ configuration: APIServerConfiguration) async throws
+        -> Registry
+    {
         let addresses = try ServiceAddresses(
             range: configuration.serviceRange, reserved: [configuration.kubernetesAddress, configuration.dnsAddress])
         let registry = Registry(store: store, catalog: .builtIn, addresses: addresses, logger: configuration.logger)
         let services = try registry.list(try registry.definition(of: .services), namespace: "", .all)
         addresses.adopt(services.items)
         registry.admission = AdmissionChain(
-            mutating: [ServiceAccountAdmission(registry: registry)] + configuration.mutating, validating: configuration.validating)
+            mutating: [ServiceAccountAdmission(registry: registry)] + configuration.mutating,
+            validating: configuration.validating)
         try await Bootstrap(registry: registry, configuration: configuration).run()
         return registry
     }
@@ -64,7 +68,8 @@ package final class APIServer: Sendable {
                 certificates: [pki.serverCertificate], key: pki.serverKey, clientRoots: [pki.authority.certificate]))
         let metrics = RequestMetrics()
         let handler = RequestHandler(
-            registry: registry, authentication: Authentication(tokens: AccountTokens(key: pki.accountKey, registry: registry)),
+            registry: registry,
+            authentication: Authentication(tokens: AccountTokens(key: pki.accountKey, registry: registry)),
             nodes: configuration.nodes,
             documents: ServerDocuments(
                 registry: registry, openAPI: OpenAPIDocuments(registry.catalog), metrics: metrics,
@@ -77,10 +82,13 @@ package final class APIServer: Sendable {
 
     private static func serverNames(_ configuration: APIServerConfiguration) -> [SubjectAlternativeName] {
         var addresses: [String] = []
-        for address in ["127.0.0.1", configuration.publicAddress, configuration.kubernetesAddress, configuration.endpointAddress]
+        for address in [
+            "127.0.0.1", configuration.publicAddress, configuration.kubernetesAddress, configuration.endpointAddress,
+        ]
         where !addresses.contains(address) { addresses.append(address) }
         let names = [
-            "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+            "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+            "kubernetes.default.svc.cluster.local",
         ]
         return names.map(SubjectAlternativeName.dns) + addresses.map(SubjectAlternativeName.ip)
     }

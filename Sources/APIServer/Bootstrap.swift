@@ -20,7 +20,12 @@ struct Bootstrap {
         service.labels = ["component": "apiserver", "provider": "kubernetes"]
         service.json["spec"] = [
             "type": "ClusterIP", "clusterIP": .string(configuration.kubernetesAddress),
-            "ports": [["name": "https", "port": 443, "protocol": "TCP", "targetPort": .int(Int64(configuration.endpointPort))]],
+            "ports": [
+                [
+                    "name": "https", "port": 443, "protocol": "TCP",
+                    "targetPort": .int(Int64(configuration.endpointPort)),
+                ]
+            ],
         ]
         try await ensure(.services, service)
         try await writeEndpoints()
@@ -32,10 +37,13 @@ struct Bootstrap {
         endpoints.labels = ["endpointslice.kubernetes.io/skip-mirror": "true"]
         endpoints.json["subsets"] = [["addresses": [["ip": .string(configuration.endpointAddress)]], "ports": [port]]]
         try await ensure(.endpoints, endpoints)
-        var slice = KubeObject(apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "default", name: "kubernetes")
+        var slice = KubeObject(
+            apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "default", name: "kubernetes")
         slice.labels = ["kubernetes.io/service-name": "kubernetes"]
         slice.json["addressType"] = "IPv4"
-        slice.json["endpoints"] = [["addresses": [.string(configuration.endpointAddress)], "conditions": ["ready": true]]]
+        slice.json["endpoints"] = [
+            ["addresses": [.string(configuration.endpointAddress)], "conditions": ["ready": true]]
+        ]
         slice.json["ports"] = [port]
         try await ensure(.endpointSlices, slice)
     }
@@ -54,7 +62,9 @@ struct Bootstrap {
         if type == .namespaces { return }
         _ = try await registry.change(definition, wanted.key, context) { old throws(APIFailure) in
             var fresh = old
-            for member in wanted.json.object ?? JSONObject() where member.key != "metadata" { fresh.json[member.key] = member.value }
+            for member in wanted.json.object ?? JSONObject() where member.key != "metadata" {
+                fresh.json[member.key] = member.value
+            }
             fresh.labels.merge(wanted.labels) { _, new in new }
             return fresh
         }

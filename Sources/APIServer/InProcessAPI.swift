@@ -31,7 +31,9 @@ package struct InProcessAPI: KubeAPI {
         return try registry.get(definition, key)
     }
 
-    package func list(_ type: ResourceType, namespace: String, _ selection: Selection) async throws(APIFailure) -> KubeList {
+    package func list(_ type: ResourceType, namespace: String, _ selection: Selection) async throws(APIFailure)
+        -> KubeList
+    {
         let definition = try begin("list", type, namespace: namespace)
         let found = try registry.list(definition, namespace: namespace, selection)
         return KubeList(items: found.items, resourceVersion: found.resourceVersion)
@@ -46,7 +48,8 @@ package struct InProcessAPI: KubeAPI {
     package func update(
         _ type: ResourceType, _ object: KubeObject, subresource: String?
     ) async throws(APIFailure) -> KubeObject {
-        let definition = try begin("update", type, namespace: object.namespace, name: object.name, subresource: subresource)
+        let definition = try begin(
+            "update", type, namespace: object.namespace, name: object.name, subresource: subresource)
         let (fitted, _) = try definition.decode(object.json, fieldValidation: .strict)
         return try await registry.update(definition, object.key, fitted, subresource: subresource, context)
     }

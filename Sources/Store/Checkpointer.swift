@@ -28,7 +28,9 @@ final class Checkpointer: @unchecked Sendable {
                 Unmanaged<Checkpointer>.fromOpaque(argument).takeRetainedValue().run()
                 return nil
             }, Unmanaged.passRetained(self).toOpaque())
-        if code != 0 { throw .unusable("the store's checkpoint thread cannot start: \(String(cString: strerror(code)))") }
+        if code != 0 {
+            throw .unusable("the store's checkpoint thread cannot start: \(String(cString: strerror(code)))")
+        }
     }
 
     func stop() {

@@ -71,7 +71,9 @@ final class Statement {
             sqlite3_bind_zeroblob(handle, place, 0)
             return
         }
-        _ = bytes.withUnsafeBytes { sqlite3_bind_blob64(handle, place, $0.baseAddress, UInt64($0.count), Self.transient) }
+        _ = bytes.withUnsafeBytes {
+            sqlite3_bind_blob64(handle, place, $0.baseAddress, UInt64($0.count), Self.transient)
+        }
     }
 
     /// Moves to the next row; `false` after the last.

@@ -13,7 +13,7 @@ package final class EmbeddedStore: Sendable {
 
     /// Opens the store, creating it where there is none. Only one process may have it open.
     ///
-    /// - Parameter historyEvents: how many events watches may go back.
+    /// `historyEvents`: how many events watches may go back.
     package convenience init(
         directory: String, historyEvents: Int = 16384, logger: Logger = Logger(label: "store")
     ) throws(StoreFailure) {
@@ -108,7 +108,9 @@ package final class EmbeddedStore: Sendable {
         try await write(key, value, .absent)
     }
 
-    package func update(_ key: String, _ value: [UInt8], _ expectation: Expectation) async throws(StoreFailure) -> Record {
+    package func update(_ key: String, _ value: [UInt8], _ expectation: Expectation) async throws(StoreFailure)
+        -> Record
+    {
         try await write(key, value, expectation)
     }
 
@@ -117,13 +119,15 @@ package final class EmbeddedStore: Sendable {
         try await write(key, nil, expectation)
     }
 
-    private func write(_ key: String, _ value: [UInt8]?, _ expectation: Expectation) async throws(StoreFailure) -> Record {
+    private func write(_ key: String, _ value: [UInt8]?, _ expectation: Expectation) async throws(StoreFailure)
+        -> Record
+    {
         let outcome = await withUnsafeContinuation { answer in
             writer.enqueue(PendingWrite(key: key, value: value, expectation: expectation, answer: answer))
         }
         return try outcome.get()
     }
 
-    /// - Parameter scope: a prefix that ends in a slash, or one whole key.
+    /// `scope`: a prefix that ends in a slash, or one whole key.
     package func watch(_ scope: String) -> StoreWatch { StoreWatch(memory, scope: scope) }
 }

@@ -34,7 +34,9 @@ package struct OrderedIndex: Sendable {
     }
 
     mutating func remove(_ key: String) {
-        guard let (chunk, place) = find(key), place < chunks[chunk].count, chunks[chunk][place].key == key else { return }
+        guard let (chunk, place) = find(key), place < chunks[chunk].count, chunks[chunk][place].key == key else {
+            return
+        }
         chunks[chunk].remove(at: place)
         count -= 1
         if chunks[chunk].isEmpty { chunks.remove(at: chunk) }

@@ -57,7 +57,8 @@ package enum StoreFailure: Error, Sendable, Hashable, CustomStringConvertible {
         case .missing(let key): "key \(key) not found"
         case .changed(let key, let revision): "key \(key) is at revision \(revision) now"
         case .expired(let asked, let oldest): "too old resource version: \(asked) (\(oldest))"
-        case .diskFull(let path): "no space left on the disk of \(path): nothing was written, what was stored before is safe"
+        case .diskFull(let path):
+            "no space left on the disk of \(path): nothing was written, what was stored before is safe"
         case .unusable(let why): why
         case .closed: "the store is closed"
         }

@@ -14,7 +14,7 @@ package final class StoreWatch: Sendable {
     private let scope: String
     private let id: Int
 
-    /// - Parameter scope: a prefix that ends in a slash, or one whole key.
+    /// `scope`: a prefix that ends in a slash, or one whole key.
     init(_ memory: Memory, scope: String) {
         self.memory = memory
         self.scope = scope
@@ -26,7 +26,7 @@ package final class StoreWatch: Sendable {
 
     /// What happened after `revision`; waits until something did. One reader at a time.
     ///
-    /// - Parameter revision: read up to here; afterwards, up to where it is read now.
+    /// `revision`: read up to here; afterwards, up to where it is read now.
     /// - Throws: `expired`, `closed`, or `CancellationError`.
     package func next(after revision: inout Int64) async throws -> Step {
         while true {
@@ -54,7 +54,9 @@ package final class StoreWatch: Sendable {
     private func read(after revision: Int64) throws(StoreFailure) -> (events: [StoreEvent], through: Int64) {
         try memory.state.withLock { state throws(StoreFailure) in
             guard !state.isClosed else { throw .closed }
-            guard revision >= state.history.horizon else { throw .expired(asked: revision, oldest: state.history.horizon) }
+            guard revision >= state.history.horizon else {
+                throw .expired(asked: revision, oldest: state.history.horizon)
+            }
             return state.history.events(after: revision, in: scope, limit: 256)
         }
     }

@@ -29,7 +29,8 @@ package final class HTTPServer: Sendable {
     private let logger: Logger
     private let state = Mutex(State())
 
-    package init(_ configuration: Configuration, logger: Logger = Logger(label: "http"), handler: @escaping HTTPHandler) {
+    package init(_ configuration: Configuration, logger: Logger = Logger(label: "http"), handler: @escaping HTTPHandler)
+    {
         self.configuration = configuration
         self.logger = logger
         self.handler = handler
@@ -90,7 +91,8 @@ package final class HTTPServer: Sendable {
                     throw error
                 }
                 let connection = ServerConnection(
-                    stream: wrapped, certificate: certificate, idleLimit: self.configuration.idleLimit, handler: self.handler)
+                    stream: wrapped, certificate: certificate, idleLimit: self.configuration.idleLimit,
+                    handler: self.handler)
                 try await connection.serve()
             } catch {
                 self.logger.debug("connection ended", metadata: ["reason": "\(error)"])

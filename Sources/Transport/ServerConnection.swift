@@ -40,7 +40,9 @@ struct ServerConnection {
             let text = ByteBuffer(string: "the request is not HTTP/1.1\n")
             let head = HTTPResponseHead(
                 version: .http1_1, status: .badRequest,
-                headers: ["content-type": "text/plain", "connection": "close", "content-length": "\(text.readableBytes)"])
+                headers: [
+                    "content-type": "text/plain", "connection": "close", "content-length": "\(text.readableBytes)",
+                ])
             try? await channel.writeAndFlush(Outbound<HTTPServerResponsePart>.http(.head(head))).get()
             try? await channel.writeAndFlush(Outbound<HTTPServerResponsePart>.http(.body(.byteBuffer(text)))).get()
             try? await channel.writeAndFlush(Outbound<HTTPServerResponsePart>.http(.end(nil))).get()
@@ -56,7 +58,9 @@ final class RequestReader: @unchecked Sendable {
     private var iterator: NIOAsyncChannelInboundStream<Inbound<HTTPServerRequestPart>>.AsyncIterator
     private var isInBody = false
 
-    init(_ iterator: NIOAsyncChannelInboundStream<Inbound<HTTPServerRequestPart>>.AsyncIterator) { self.iterator = iterator }
+    init(_ iterator: NIOAsyncChannelInboundStream<Inbound<HTTPServerRequestPart>>.AsyncIterator) {
+        self.iterator = iterator
+    }
 
     func head() async throws -> HTTPRequestHead? {
         while let part = try await iterator.next() {
@@ -142,7 +146,9 @@ package final class HTTPResponder: Sendable {
         do {
             let head = try begin(status, headers)
             var parts: [Outbound<HTTPServerResponsePart>] = [.http(.head(head))]
-            if !body.isEmpty, request.method != .HEAD { parts.append(.http(.body(.byteBuffer(ByteBuffer(bytes: body))))) }
+            if !body.isEmpty, request.method != .HEAD {
+                parts.append(.http(.body(.byteBuffer(ByteBuffer(bytes: body)))))
+            }
             parts.append(.http(.end(nil)))
             try await outbound.write(contentsOf: parts)
             state.withLock { $0.phase = .ended }

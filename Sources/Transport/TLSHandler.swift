@@ -18,7 +18,9 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// Plain bytes written before the handshake was over.
     private var waiting: [(ByteBuffer, EventLoopPromise<Void>?)] = []
 
-    package init(_ session: TLSSession, established: EventLoopPromise<Certificate?>, timeLimit: TimeAmount = .seconds(10)) {
+    package init(
+        _ session: TLSSession, established: EventLoopPromise<Certificate?>, timeLimit: TimeAmount = .seconds(10)
+    ) {
         self.session = session
         self.established = established
         self.timeLimit = timeLimit
@@ -64,7 +66,9 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         while !isOver {
             var plain = context.channel.allocator.buffer(capacity: 16384)
             let outcome = plain.withUnsafeMutableWritableBytes { space -> Result<TLSSession.ReadOutcome, TLSFailure> in
-                do throws(TLSFailure) { return .success(try session.read(into: space)) } catch { return .failure(error) }
+                do throws(TLSFailure) { return .success(try session.read(into: space)) } catch {
+                    return .failure(error)
+                }
             }
             switch try outcome.get() {
             case .bytes(let count):

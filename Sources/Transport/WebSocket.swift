@@ -51,7 +51,8 @@ package final class WebSocket: Sendable {
                 if frame.opcode != .continuation { kind = frame.opcode }
                 guard let kind, whole.count + bytes.count <= Self.messageLimit else {
                     await close(code: 1009)
-                    throw WebSocketFault(message: "a WebSocket message is longer than \(Self.messageLimit) bytes, or has no start")
+                    throw WebSocketFault(
+                        message: "a WebSocket message is longer than \(Self.messageLimit) bytes, or has no start")
                 }
                 whole += bytes
                 guard frame.fin else { continue }
@@ -67,7 +68,8 @@ package final class WebSocket: Sendable {
 
     private func send(_ opcode: WebSocketOpcode, _ bytes: [UInt8]) async throws {
         let mask = isClient ? WebSocketMaskingKey.random() : nil
-        try await outgoing(WebSocketFrame(fin: true, opcode: opcode, maskKey: mask, data: allocator.buffer(bytes: bytes)))
+        try await outgoing(
+            WebSocketFrame(fin: true, opcode: opcode, maskKey: mask, data: allocator.buffer(bytes: bytes)))
     }
 
     /// Says goodbye and closes. RFC 6455 §7.4.1 lists the codes; 1000 is a normal end.

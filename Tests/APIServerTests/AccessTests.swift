@@ -30,7 +30,9 @@ struct AccessTests {
         _ = Glibc.write(file, bytes, bytes.count)
     }
 
-    @Test("no certificate: health only; a bad token: 401; an account's token: known, and not allowed; a stranger's certificate: refused")
+    @Test(
+        "no certificate: health only; a bad token: 401; an account's token: known, and not allowed; a stranger's certificate: refused"
+    )
     func callers() async throws {
         let directory = try temporaryDirectory("weft-access")
         defer { removeTree(directory) }
@@ -43,7 +45,8 @@ struct AccessTests {
             .serviceAccounts, KubeObject(apiVersion: "v1", kind: "ServiceAccount", namespace: "default", name: "robot"))
         let admin = try HTTPAPI(try KubeconfigFile.load(directory + "/kubeconfig"))
         let issued = try await admin.raw(
-            "POST", "/api/v1/namespaces/default/serviceaccounts/robot/token", headers: [("content-type", "application/json")],
+            "POST", "/api/v1/namespaces/default/serviceaccounts/robot/token",
+            headers: [("content-type", "application/json")],
             body: Array("{\"apiVersion\":\"authentication.k8s.io/v1\",\"kind\":\"TokenRequest\",\"spec\":{}}".utf8))
         let token = try #require(try JSON(parsing: issued.body)["status"]?["token"]?.string)
 
@@ -55,7 +58,9 @@ struct AccessTests {
         }
         #expect(try await status("    {}\n", "/readyz").0 == 200)
         let anonymous = try await status("    {}\n", "/api/v1/namespaces/default/pods")
-        #expect(anonymous.0 == 403 && anonymous.1.contains("User \\\"system:anonymous\\\" cannot list resource \\\"pods\\\""))
+        #expect(
+            anonymous.0 == 403
+                && anonymous.1.contains("User \\\"system:anonymous\\\" cannot list resource \\\"pods\\\""))
         #expect(try await status("    {}\n", "/metrics").0 == 403)
         #expect(try await status("    token: \(token)x\n", "/readyz").0 == 401)
         let robot = try await status("    token: \(token)\n", "/api/v1/pods")
@@ -68,7 +73,9 @@ struct AccessTests {
         #expect(stat(directory + "/kubeconfig", &details) == 0 && details.st_mode & 0o777 == 0o600)
         #expect(stat(directory + "/pki/ca.key", &details) == 0 && details.st_mode & 0o777 == 0o600)
         let certificate = try Certificate(pem: try readFile(directory + "/pki/apiserver.crt"))
-        for name in [SubjectAlternativeName.dns("kubernetes.default.svc"), .ip("127.0.0.1"), .ip("10.96.0.1"), .ip("10.245.0.1")] {
+        for name in [
+            SubjectAlternativeName.dns("kubernetes.default.svc"), .ip("127.0.0.1"), .ip("10.96.0.1"), .ip("10.245.0.1"),
+        ] {
             #expect(certificate.subjectAlternativeNames.contains(name))
         }
         await server.stop()
@@ -78,11 +85,14 @@ struct AccessTests {
     func inProcess() async throws {
         try await withServer { server, _ in
             let stranger = server.api(as: User(name: "somebody", groups: ["system:authenticated"]))
-            let refused = await failure { () throws(APIFailure) in _ = try await stranger.list(.pods, namespace: "default", .all) }
+            let refused = await failure { () throws(APIFailure) in
+                _ = try await stranger.list(.pods, namespace: "default", .all)
+            }
             #expect(refused?.code == 403)
             #expect(
                 refused?.message
-                    == "pods is forbidden: User \"somebody\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\"")
+                    == "pods is forbidden: User \"somebody\" cannot list resource \"pods\" in API group \"\" in the namespace \"default\""
+            )
         }
     }
 }

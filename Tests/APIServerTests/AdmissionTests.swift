@@ -9,11 +9,14 @@ private struct Companion: MutatingAdmission {
     func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
         guard request.type == .pods, request.operation == .create else { return nil }
         if request.object.labels["companion"] == "refuse" {
-            throw APIFailure(code: 422, reason: "Invalid", message: "Pod \"\(request.name)\" is invalid: no companion for it")
+            throw APIFailure(
+                code: 422, reason: "Invalid", message: "Pod \"\(request.name)\" is invalid: no companion for it")
         }
         var pod = request.object
         var containers = pod.spec["containers"]?.array ?? []
-        containers.append(["name": "companion", "image": "example.test/companion:1", "ports": [["containerPort": 15001]]])
+        containers.append([
+            "name": "companion", "image": "example.test/companion:1", "ports": [["containerPort": 15001]],
+        ])
         pod.json[path: ["spec", "containers"]] = .array(containers)
         return pod
     }
@@ -22,7 +25,8 @@ private struct Companion: MutatingAdmission {
 private struct NoSecrets: ValidatingAdmission {
     func check(_ request: AdmissionRequest) async throws(APIFailure) -> [String] {
         if request.type == .secrets {
-            throw APIFailure(code: 403, reason: "Forbidden", message: "secrets \"\(request.name)\" is forbidden: keep none")
+            throw APIFailure(
+                code: 403, reason: "Forbidden", message: "secrets \"\(request.name)\" is forbidden: keep none")
         }
         return request.type == .configMaps ? ["\(request.operation.rawValue) of \(request.name) was looked at"] : []
     }
@@ -34,7 +38,8 @@ struct AdmissionTests {
     func mutation() async throws {
         try await withServer({ $0.mutating = [Companion()] }) { _, api in
             _ = try await api.create(
-                .serviceAccounts, KubeObject(apiVersion: "v1", kind: "ServiceAccount", namespace: "default", name: "default"))
+                .serviceAccounts,
+                KubeObject(apiVersion: "v1", kind: "ServiceAccount", namespace: "default", name: "default"))
             let made = try await api.create(.pods, pod("web"))
             let companion = made.spec["containers"]?[1]
             #expect(companion?["name"] == "companion")

@@ -6,7 +6,8 @@ import Wire
 
 private struct Greeting: APIExtension {
     let prefix = "/apis/example.test/v1/greetings"
-    func answer(method: String, path: String, query: [(String, String)], body: [UInt8]) async throws(APIFailure) -> JSON {
+    func answer(method: String, path: String, query: [(String, String)], body: [UInt8]) async throws(APIFailure) -> JSON
+    {
         guard let name = query.first(where: { $0.0 == "name" })?.1 else { throw .badRequest("name is missing") }
         return ["hello": .string(name)]
     }
@@ -59,7 +60,9 @@ struct HTTPTests {
     @Test("an answer to every bad request is a Status that says why")
     func badRequests() async throws {
         try await withClient { _, api in
-            func answer(_ method: String, _ path: String, _ type: String = "application/json", _ body: String = "") async throws -> (Int, String) {
+            func answer(_ method: String, _ path: String, _ type: String = "application/json", _ body: String = "")
+                async throws -> (Int, String)
+            {
                 let answer = try await api.raw(method, path, headers: [("content-type", type)], body: Array(body.utf8))
                 let status = try JSON(parsing: answer.body)
                 #expect(status["kind"] == "Status", "\(method) \(path)")
@@ -67,14 +70,21 @@ struct HTTPTests {
             }
             #expect(try await answer("GET", "/apis/nothing/v1/things").0 == 404)
             #expect(try await answer("GET", "/nowhere").0 == 404)
+            #expect(try await answer("GET", "/api/v1/namespaces/default%2Fx/configmaps/y").0 == 404)
             #expect(try await answer("POST", "/api/v1/namespaces/default/configmaps", "text/plain", "x").0 == 415)
-            let broken = try await answer("POST", "/api/v1/namespaces/default/configmaps", "application/json", "{\"a\":")
+            let broken = try await answer(
+                "POST", "/api/v1/namespaces/default/configmaps", "application/json", "{\"a\":")
             #expect(broken.0 == 400 && broken.1.contains("byte 5"))
             let kind = try await answer(
-                "POST", "/api/v1/namespaces/default/configmaps", "application/json", "{\"apiVersion\":\"v1\",\"kind\":\"Secret\"}")
+                "POST", "/api/v1/namespaces/default/configmaps", "application/json",
+                "{\"apiVersion\":\"v1\",\"kind\":\"Secret\"}")
             #expect(kind.0 == 400 && kind.1.contains("Secret"))
-            #expect(try await answer("PATCH", "/api/v1/namespaces/default/configmaps/x", "application/json", "{}").0 == 415)
-            #expect(try await answer("PATCH", "/api/v1/namespaces/default/configmaps/x", "application/merge-patch+json", "{}").0 == 404)
+            #expect(
+                try await answer("PATCH", "/api/v1/namespaces/default/configmaps/x", "application/json", "{}").0 == 415)
+            #expect(
+                try await answer(
+                    "PATCH", "/api/v1/namespaces/default/configmaps/x", "application/merge-patch+json", "{}"
+                ).0 == 404)
             #expect(try await answer("GET", "/api/v1/configmaps?labelSelector=a%20in").0 == 400)
             #expect(try await answer("GET", "/api/v1/configmaps?limit=many").0 == 400)
             #expect(try await answer("GET", "/api/v1/configmaps?continue=nonsense").0 == 400)
@@ -82,9 +92,11 @@ struct HTTPTests {
             #expect(try await answer("GET", "/api/v1/configmaps?watch=true&sendInitialEvents=true").0 == 422)
             #expect(try await answer("PUT", "/api/v1/namespaces").0 == 405)
             let deep = String(repeating: "[", count: 100_000)
-            #expect(try await answer("POST", "/api/v1/namespaces/default/configmaps", "application/json", deep).0 == 400)
+            #expect(
+                try await answer("POST", "/api/v1/namespaces/default/configmaps", "application/json", deep).0 == 400)
             let large = String(repeating: " ", count: 4 << 20)
-            #expect(try await answer("POST", "/api/v1/namespaces/default/configmaps", "application/json", large).0 == 413)
+            #expect(
+                try await answer("POST", "/api/v1/namespaces/default/configmaps", "application/json", large).0 == 413)
         }
     }
 
@@ -93,15 +105,18 @@ struct HTTPTests {
         try await withClient { server, api in
             let path = "/api/v1/namespaces/default/configmaps"
             let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: written\ndata: {a: \"1\"}\nextra: 1\n"
-            let dry = try await api.raw("POST", path + "?dryRun=All", headers: [("content-type", "application/yaml")], body: Array(yaml.utf8))
+            let dry = try await api.raw(
+                "POST", path + "?dryRun=All", headers: [("content-type", "application/yaml")], body: Array(yaml.utf8))
             #expect(dry.status == 201)
             #expect(dry.headers["warning"]?.contains("unknown field \\\"extra\\\"") == true)
             let inside = server.api(as: .component("test"))
             #expect(await isMissing(inside, .configMaps, ObjectKey(namespace: "default", name: "written")))
-            let made = try await api.raw("POST", path, headers: [("content-type", "application/yaml")], body: Array(yaml.utf8))
+            let made = try await api.raw(
+                "POST", path, headers: [("content-type", "application/yaml")], body: Array(yaml.utf8))
             #expect(made.status == 201)
             let strict = try await api.raw(
-                "POST", path + "?fieldValidation=Strict", headers: [("content-type", "application/yaml")], body: Array(yaml.utf8))
+                "POST", path + "?fieldValidation=Strict", headers: [("content-type", "application/yaml")],
+                body: Array(yaml.utf8))
             #expect(strict.status == 400)
         }
     }
@@ -109,7 +124,8 @@ struct HTTPTests {
     @Test("a watch with initial events marks their end, and ends in time")
     func initialEvents() async throws {
         try await withClient { _, api in
-            let query = "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=1"
+            let query =
+                "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=1"
             let answer = try await api.raw("GET", "/api/v1/namespaces?\(query)")
             let lines = String(decoding: answer.body, as: UTF8.self).split(separator: "\n")
             let events = try lines.map { try JSON(parsing: String($0)) }

@@ -44,7 +44,8 @@ struct Kubectl: Sendable {
     ) async throws -> String {
         let outcome = try await run(arguments, input: input)
         #expect(
-            outcome.code == 0, "kubectl \(arguments.joined(separator: " ")): \(outcome.errors)", sourceLocation: sourceLocation)
+            outcome.code == 0, "kubectl \(arguments.joined(separator: " ")): \(outcome.errors)",
+            sourceLocation: sourceLocation)
         return outcome.output
     }
 
@@ -144,7 +145,8 @@ func withKubectl(
     let outcome: Result<Void, any Error>
     do {
         _ = try await api.create(
-            .serviceAccounts, KubeObject(apiVersion: "v1", kind: "ServiceAccount", namespace: "default", name: "default"))
+            .serviceAccounts,
+            KubeObject(apiVersion: "v1", kind: "ServiceAccount", namespace: "default", name: "default"))
         let kubectl = try Kubectl(home: directory, kubeconfig: directory + "/kubeconfig")
         outcome = .success(try await body(kubectl, api))
     } catch {

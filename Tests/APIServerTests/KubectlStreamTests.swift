@@ -40,7 +40,9 @@ struct KubectlStreamTests {
     @Test("apply --server-side creates, owns its fields, and conflicts with other managers")
     func serverSideApply() async throws {
         try await withKubectl { kubectl, api in
-            func map(_ value: String) -> String { "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shared}\ndata: {a: \"\(value)\"}\n" }
+            func map(_ value: String) -> String {
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: shared}\ndata: {a: \"\(value)\"}\n"
+            }
             let created = try await kubectl.ok("apply", "--server-side", "-f", "-", input: map("1"))
             #expect(created == "configmap/shared serverside-applied\n")
             let other = try await kubectl("apply", "--server-side", "--field-manager=other", "-f", "-", input: map("2"))
@@ -57,7 +59,9 @@ struct KubectlStreamTests {
     @Test("client-side apply can be followed by server-side apply")
     func migration() async throws {
         try await withKubectl { kubectl, api in
-            func map(_ value: String) -> String { "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: moved}\ndata: {a: \"\(value)\"}\n" }
+            func map(_ value: String) -> String {
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: moved}\ndata: {a: \"\(value)\"}\n"
+            }
             _ = try await kubectl.ok("apply", "-f", "-", input: map("1"))
             _ = try await kubectl.ok("apply", "--server-side", "-f", "-", input: map("1"))
             _ = try await kubectl.ok("apply", "--server-side", "-f", "-", input: map("2"))

@@ -41,7 +41,8 @@ struct KubectlTests {
             #expect(try await kubectl.ok("create", "namespace", "demo") == "namespace/demo created\n")
             _ = try await kubectl.ok("create", "configmap", "settings", "-n", "demo", "--from-literal=a=1")
             _ = try await kubectl.ok("create", "serviceaccount", "robot", "-n", "demo")
-            _ = try await kubectl.ok("create", "deployment", "web", "-n", "demo", "--image=example.test/app:1", "--replicas=3")
+            _ = try await kubectl.ok(
+                "create", "deployment", "web", "-n", "demo", "--image=example.test/app:1", "--replicas=3")
             let table = try await kubectl.ok("get", "deployments", "-n", "demo")
             #expect(table.contains("READY") && table.contains("0/3"))
             let wide = try await kubectl.ok("get", "deploy", "-n", "demo", "-o", "wide")
@@ -87,14 +88,16 @@ struct KubectlTests {
             _ = try await kubectl.ok("annotate", "deployment", "web", "note=hello")
             _ = try await kubectl.ok(
                 "patch", "deployment", "web", "-p",
-                "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"side\",\"image\":\"example.test/side:1\"}]}}}}")
+                "{\"spec\":{\"template\":{\"spec\":{\"containers\":[{\"name\":\"side\",\"image\":\"example.test/side:1\"}]}}}}"
+            )
             var found = try await api.get(.deployments, key)
             #expect(found.labels["tier"] == "front" && found.annotations["note"] == "hello")
             #expect(found.json[path: ["spec", "template", "spec", "containers"]]?.array?.count == 2)
             _ = try await kubectl.ok("patch", "deployment", "web", "--type=merge", "-p", "{\"spec\":{\"paused\":true}}")
             _ = try await kubectl.ok(
                 "patch", "deployment", "web", "--type=json", "-p",
-                "[{\"op\":\"replace\",\"path\":\"/spec/template/spec/containers/1/image\",\"value\":\"example.test/app:9\"}]")
+                "[{\"op\":\"replace\",\"path\":\"/spec/template/spec/containers/1/image\",\"value\":\"example.test/app:9\"}]"
+            )
             _ = try await kubectl.ok("scale", "deployment", "web", "--replicas=5")
             found = try await api.get(.deployments, key)
             #expect(found.spec["paused"] == true && found.spec["replicas"] == 5)
@@ -142,7 +145,8 @@ struct KubectlTests {
     @Test("get -w prints what happens")
     func watching() async throws {
         try await withKubectl { kubectl, api in
-            let output = try await kubectl.ok("get", "configmaps", "-w", "--request-timeout=3s", "--output-watch-events")
+            let output = try await kubectl.ok(
+                "get", "configmaps", "-w", "--request-timeout=3s", "--output-watch-events")
             #expect(output.isEmpty || output.contains("EVENT"))
             async let seen = kubectl("get", "configmaps", "-w", "--request-timeout=4s", "--output-watch-events")
             for number in 0..<30 {
@@ -157,10 +161,12 @@ struct KubectlTests {
     @Test("bad input names object and field, and nothing is stored")
     func badInput() async throws {
         try await withKubectl { kubectl, api in
-            let unknown = try await kubectl("apply", "-f", "-", input: web.replacing("replicas: 2", with: "replicaz: 2"))
+            let unknown = try await kubectl(
+                "apply", "-f", "-", input: web.replacing("replicas: 2", with: "replicaz: 2"))
             #expect(unknown.code == 1)
             #expect(unknown.errors.contains("web") && unknown.errors.contains("unknown field \"spec.replicaz\""))
-            let wrong = try await kubectl("apply", "-f", "-", input: web.replacing("replicas: 2", with: "replicas: many"))
+            let wrong = try await kubectl(
+                "apply", "-f", "-", input: web.replacing("replicas: 2", with: "replicas: many"))
             #expect(wrong.code == 1 && wrong.errors.contains("spec.replicas"))
             let mismatch = try await kubectl(
                 "apply", "-f", "-", input: web.replacing("matchLabels: {app: web}", with: "matchLabels: {app: other}"))

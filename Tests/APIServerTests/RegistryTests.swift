@@ -23,7 +23,9 @@ struct RegistryTests {
         try await withServer { _, api in
             let made = try await api.create(.configMaps, configMap("settings", ["a": "1"]))
             #expect(made.uid.count == 36 && !made.resourceVersion.isEmpty && made.creationTimestamp != nil)
-            let again = await failure { () throws(APIFailure) in _ = try await api.create(.configMaps, configMap("settings")) }
+            let again = await failure { () throws(APIFailure) in
+                _ = try await api.create(.configMaps, configMap("settings"))
+            }
             #expect(again?.alreadyExists == true)
             #expect(again?.message == "configmaps \"settings\" already exists")
             var changed = made
@@ -40,20 +42,26 @@ struct RegistryTests {
     @Test("a namespace must exist, and must not be ending")
     func namespaces() async throws {
         try await withServer { _, api in
-            let missing = await failure { () throws(APIFailure) in _ = try await api.create(.configMaps, configMap("x", namespace: "nowhere")) }
+            let missing = await failure { () throws(APIFailure) in
+                _ = try await api.create(.configMaps, configMap("x", namespace: "nowhere"))
+            }
             #expect(missing?.code == 404)
             #expect(missing?.message == "namespaces \"nowhere\" not found")
             _ = try await api.create(.namespaces, KubeObject(apiVersion: "v1", kind: "Namespace", name: "gone"))
             try await api.delete(.namespaces, ObjectKey(name: "gone"))
             let ending = try await api.get(.namespaces, ObjectKey(name: "gone"))
             #expect(ending.status["phase"] == "Terminating" && ending.deletionTimestamp != nil)
-            let refused = await failure { () throws(APIFailure) in _ = try await api.create(.configMaps, configMap("x", namespace: "gone")) }
+            let refused = await failure { () throws(APIFailure) in
+                _ = try await api.create(.configMaps, configMap("x", namespace: "gone"))
+            }
             #expect(refused?.code == 403)
             #expect(refused?.message.contains("because it is being terminated") == true)
             var empty = ending
             empty.json["spec"] = ["finalizers": []]
             _ = try await api.update(.namespaces, empty, subresource: "finalize")
-            let after = await failure { () throws(APIFailure) in _ = try await api.get(.namespaces, ObjectKey(name: "gone")) }
+            let after = await failure { () throws(APIFailure) in
+                _ = try await api.get(.namespaces, ObjectKey(name: "gone"))
+            }
             #expect(after?.isNotFound == true)
         }
     }
@@ -61,7 +69,9 @@ struct RegistryTests {
     @Test("a pod on a node stays until its node deletes it with no grace left; one without a node goes at once")
     func gracefulDeletion() async throws {
         try await withServer { _, api in
-            _ = try await api.create(.serviceAccounts, KubeObject(apiVersion: "v1", kind: "ServiceAccount", namespace: "default", name: "default"))
+            _ = try await api.create(
+                .serviceAccounts,
+                KubeObject(apiVersion: "v1", kind: "ServiceAccount", namespace: "default", name: "default"))
             let made = try await api.create(.pods, pod("free"))
             #expect(made.status["phase"] == "Pending")
             #expect(made.spec["serviceAccountName"] == "default")
@@ -70,7 +80,9 @@ struct RegistryTests {
 
             let placed = try await api.create(.pods, pod("placed"))
             try await api.bind(placed.key, uid: placed.uid, node: "node-1")
-            let again = await failure { () throws(APIFailure) in try await api.bind(placed.key, uid: placed.uid, node: "node-2") }
+            let again = await failure { () throws(APIFailure) in
+                try await api.bind(placed.key, uid: placed.uid, node: "node-2")
+            }
             #expect(again?.isConflict == true)
             #expect(again?.message.contains("already assigned to node \"node-1\"") == true)
             try await api.delete(.pods, placed.key)
@@ -136,9 +148,13 @@ struct RegistryTests {
             #expect(one.spec["clusterIP"]?.string?.hasPrefix("10.96.") == true)
             let dns = try await api.create(.services, service("dns", address: "10.96.0.10"))
             #expect(dns.spec["clusterIPs"] == ["10.96.0.10"])
-            let taken = await failure { () throws(APIFailure) in _ = try await api.create(.services, service("two", address: "10.96.0.10")) }
+            let taken = await failure { () throws(APIFailure) in
+                _ = try await api.create(.services, service("two", address: "10.96.0.10"))
+            }
             #expect(taken?.code == 422 && taken?.message.contains("already allocated") == true)
-            let outside = await failure { () throws(APIFailure) in _ = try await api.create(.services, service("two", address: "10.1.0.1")) }
+            let outside = await failure { () throws(APIFailure) in
+                _ = try await api.create(.services, service("two", address: "10.1.0.1"))
+            }
             #expect(outside?.message.contains("10.96.0.0/16") == true)
             try await api.delete(.services, dns.key)
             _ = try await api.create(.services, service("two", address: "10.96.0.10"))

@@ -7,7 +7,8 @@ import Wire
 
 /// A server with a state directory of its own, gone after the test.
 func withServer<Value>(
-    _ configure: (inout APIServerConfiguration) -> Void = { _ in }, _ body: (APIServer, InProcessAPI) async throws -> Value
+    _ configure: (inout APIServerConfiguration) -> Void = { _ in },
+    _ body: (APIServer, InProcessAPI) async throws -> Value
 ) async throws -> Value {
     let directory = try temporaryDirectory("weft-api")
     defer { removeTree(directory) }
@@ -15,7 +16,9 @@ func withServer<Value>(
     configure(&configuration)
     let server = try await APIServer.start(configuration)
     let outcome: Result<Value, any Error>
-    do { outcome = .success(try await body(server, server.api(as: .component("test")))) } catch { outcome = .failure(error) }
+    do { outcome = .success(try await body(server, server.api(as: .component("test")))) } catch {
+        outcome = .failure(error)
+    }
     await server.stop()
     return try outcome.get()
 }

@@ -44,7 +44,8 @@ struct WatchTests {
     func selectors() async throws {
         try await withServer { _, api in
             let start = try await api.list(.configMaps)
-            let events = try await api.watch(.configMaps, namespace: "default", Selection(labels: "app=web"), from: start.resourceVersion)
+            let events = try await api.watch(
+                .configMaps, namespace: "default", Selection(labels: "app=web"), from: start.resourceVersion)
             var made = try await api.create(.configMaps, configMap("m"))
             for labels in [["app": "web"], ["app": "web", "x": "y"], ["app": "other"]] {
                 made.labels = labels
@@ -56,7 +57,8 @@ struct WatchTests {
                 if kinds.count == 3 { break }
             }
             #expect(kinds == [.added, .modified, .deleted])
-            let byName = try await api.watch(.configMaps, namespace: "default", Selection(fields: "metadata.name=m"), from: "0")
+            let byName = try await api.watch(
+                .configMaps, namespace: "default", Selection(fields: "metadata.name=m"), from: "0")
             for try await event in byName {
                 #expect(event.kind == .added && event.object.name == "m")
                 break
@@ -71,7 +73,9 @@ struct WatchTests {
                 _ = try await api.watch(.configMaps, namespace: "", .all, from: "99999999")
             }
             #expect(future?.code == 504)
-            let nonsense = await failure { () throws(APIFailure) in _ = try await api.watch(.configMaps, namespace: "", .all, from: "x") }
+            let nonsense = await failure { () throws(APIFailure) in
+                _ = try await api.watch(.configMaps, namespace: "", .all, from: "x")
+            }
             #expect(nonsense?.code == 400)
         }
     }

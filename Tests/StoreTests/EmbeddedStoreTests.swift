@@ -11,7 +11,9 @@ final class TemporaryDirectory {
         path = String(decoding: template.dropLast().map(UInt8.init(bitPattern:)), as: UTF8.self)
     }
     deinit {
-        for name in ["store.db", "store.db-wal", "store.db-shm", "store.lock", "acknowledged"] { unlink("\(path)/\(name)") }
+        for name in ["store.db", "store.db-wal", "store.db-shm", "store.lock", "acknowledged"] {
+            unlink("\(path)/\(name)")
+        }
         rmdir(path)
     }
 }
@@ -56,10 +58,14 @@ struct EmbeddedStoreTests {
         let snapshot = store.snapshot()
         _ = try await store.delete(keys[3], .present)
         var seen: [String] = []
-        snapshot.index.visit(under: "/registry/pods/") { seen.append($0.key); return true }
+        snapshot.index.visit(under: "/registry/pods/") {
+            seen.append($0.key); return true
+        }
         #expect(seen == keys.sorted())
         seen = []
-        snapshot.index.visit(under: "/registry/pods/", after: keys.sorted()[99]) { seen.append($0.key); return seen.count < 5 }
+        snapshot.index.visit(under: "/registry/pods/", after: keys.sorted()[99]) {
+            seen.append($0.key); return seen.count < 5
+        }
         #expect(seen == Array(keys.sorted()[100..<105]))
         #expect(store.snapshot().index.count == 700)
     }
@@ -73,7 +79,9 @@ struct EmbeddedStoreTests {
             var revisions: [Int64] = []
             var position = start
             while revisions.count < 400 {
-                if case .events(let events) = try await watch.next(after: &position) { revisions += events.map(\.revision) }
+                if case .events(let events) = try await watch.next(after: &position) {
+                    revisions += events.map(\.revision)
+                }
             }
             return revisions
         }()
@@ -99,7 +107,9 @@ struct EmbeddedStoreTests {
         for number in 0..<40 { _ = try await store.create("/registry/pods/a/\(number)", []) }
         let watch = store.watch("/registry/pods/")
         var early: Int64 = 1
-        await #expect(throws: StoreFailure.expired(asked: 1, oldest: store.horizon)) { try await watch.next(after: &early) }
+        await #expect(throws: StoreFailure.expired(asked: 1, oldest: store.horizon)) {
+            try await watch.next(after: &early)
+        }
         let now = store.revision
         let waiting = Task { () -> Int64? in
             var position = now
@@ -156,7 +166,9 @@ struct EmbeddedStoreTests {
         do {
             let store = try EmbeddedStore(directory: directory.path, historyEvents: 16)
             _ = try await store.create("/registry/pods/a/x", Array("0".utf8))
-            for number in 1..<500 { _ = try await store.update("/registry/pods/a/x", Array("\(number)".utf8), .present) }
+            for number in 1..<500 {
+                _ = try await store.update("/registry/pods/a/x", Array("\(number)".utf8), .present)
+            }
             for number in 0..<20 {
                 _ = try await store.create("/registry/pods/a/y\(number)", [])
                 _ = try await store.delete("/registry/pods/a/y\(number)", .present)

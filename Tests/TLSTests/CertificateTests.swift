@@ -54,7 +54,8 @@ struct CertificateTests {
         let stranger = try CertificateAuthority.create(commonName: "stranger")
         let key = try PrivateKey.generate()
         let certificate = try authority.issue(
-            CertificateRequest(commonName: "web", clientUse: true, lifetime: .seconds(60), publicKey: try key.publicKey()))
+            CertificateRequest(
+                commonName: "web", clientUse: true, lifetime: .seconds(60), publicKey: try key.publicKey()))
         func reason(_ check: () throws(TLSFailure) -> Void) -> String {
             do throws(TLSFailure) { try check() } catch { return error.description }
             return "accepted"
@@ -69,7 +70,9 @@ struct CertificateTests {
         #expect(
             reason { () throws(TLSFailure) in try certificate.verify(against: [authority.certificate], use: .server) }
                 .hasPrefix("certificate of web: unsuitable certificate purpose"))
-        #expect(reason { () throws(TLSFailure) in _ = try Certificate(pem: "no certificate") }.hasPrefix("reading a certificate from PEM"))
+        #expect(
+            reason { () throws(TLSFailure) in _ = try Certificate(pem: "no certificate") }.hasPrefix(
+                "reading a certificate from PEM"))
         #expect(
             reason { () throws(TLSFailure) in
                 _ = try authority.issue(
@@ -85,10 +88,12 @@ struct CertificateTests {
         let middle = CertificateAuthority(
             certificate: try authority.issue(
                 CertificateRequest(
-                    commonName: "middle", isAuthority: true, lifetime: .seconds(600), publicKey: try middleKey.publicKey())),
+                    commonName: "middle", isAuthority: true, lifetime: .seconds(600),
+                    publicKey: try middleKey.publicKey())),
             key: middleKey)
         let leaf = try middle.issue(
-            CertificateRequest(commonName: "leaf", lifetime: .seconds(60), publicKey: try PrivateKey.generate().publicKey()))
+            CertificateRequest(
+                commonName: "leaf", lifetime: .seconds(60), publicKey: try PrivateKey.generate().publicKey()))
         try leaf.verify(against: [authority.certificate], intermediates: [middle.certificate])
         #expect(throws: TLSFailure.self) { try leaf.verify(against: [authority.certificate]) }
         let bundle = try Certificate.bundle(pem: try middle.certificate.pem() + authority.certificate.pem())

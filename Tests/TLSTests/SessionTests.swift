@@ -23,7 +23,9 @@ func move(from sender: TLSSession, to receiver: TLSSession) {
 func readAll(_ session: TLSSession) throws -> [UInt8] {
     var bytes: [UInt8] = []
     var space = [UInt8](repeating: 0, count: 4096)
-    while case .bytes(let count) = try space.withUnsafeMutableBytes({ try session.read(into: $0) }) { bytes += space[..<count] }
+    while case .bytes(let count) = try space.withUnsafeMutableBytes({ try session.read(into: $0) }) {
+        bytes += space[..<count]
+    }
     return bytes
 }
 
@@ -56,7 +58,8 @@ struct SessionTests {
         return try TLSContext(.client, configuration)
     }
 
-    @Test("both ends agree, see each other's names, and carry bytes of any size", arguments: ["localhost", "127.0.0.1"])
+    @Test(
+        "both ends agree, see each other's names, and carry bytes of any size", arguments: ["localhost", "127.0.0.1"])
     func agree(name: String) throws {
         let one = try TLSSession(try client(from: authority), serverName: name)
         let other = try TLSSession(server)
@@ -86,7 +89,8 @@ struct SessionTests {
 
     @Test("a client with a stranger's certificate is refused")
     func stranger() throws {
-        let one = try TLSSession(try client(from: CertificateAuthority.create(commonName: "stranger")), serverName: "localhost")
+        let one = try TLSSession(
+            try client(from: CertificateAuthority.create(commonName: "stranger")), serverName: "localhost")
         let other = try TLSSession(server)
         #expect(throws: TLSFailure.self) { try shakeHands(one, other) }
     }
@@ -107,7 +111,11 @@ struct SessionTests {
             let other = try TLSSession(server)
             let noise = (0..<length).map { _ in UInt8.random(in: 0...255) }
             noise.withUnsafeBytes { other.receive($0) }
-            if length >= 100 { #expect(throws: TLSFailure.self) { _ = try other.handshake() } } else { _ = try? other.handshake() }
+            if length >= 100 {
+                #expect(throws: TLSFailure.self) { _ = try other.handshake() }
+            } else {
+                _ = try? other.handshake()
+            }
         }
     }
 }

@@ -7,7 +7,8 @@ import Transport
 
 /// Runs a server on a loopback port for the time of the body.
 private func withHTTPServer(
-    tls: TLSContext? = nil, idle: TimeAmount = .seconds(30), _ handler: @escaping HTTPHandler, _ body: (Int) async throws -> Void
+    tls: TLSContext? = nil, idle: TimeAmount = .seconds(30), _ handler: @escaping HTTPHandler,
+    _ body: (Int) async throws -> Void
 ) async throws {
     var configuration = HTTPServer.Configuration(tls: tls)
     configuration.idleLimit = idle
@@ -30,9 +31,11 @@ struct HTTPServerTests {
             let client = try RawClient(port: port)
             await client.send("POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhello")
             #expect(await client.read(until: "hello").contains("x-target: /a"))
-            await client.send("POST /b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")
+            await client.send(
+                "POST /b HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")
             #expect(await client.read(until: "abcdef").contains("x-target: /b"))
-            await client.send("GET /c HTTP/1.1\r\nhost: x\r\n\r\nGET /d HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            await client.send(
+                "GET /c HTTP/1.1\r\nhost: x\r\n\r\nGET /d HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
             let both = await client.read(until: nil)
             #expect(both.contains("x-target: /c") && both.contains("x-target: /d"))
         }
@@ -40,7 +43,9 @@ struct HTTPServerTests {
 
     @Test("a request that is no HTTP gets 400; a body nobody reads ends the connection when it is long")
     func badRequests() async throws {
-        try await withHTTPServer { _, responder in await responder.respond(.ok) } _: { port in
+        try await withHTTPServer { _, responder in
+            await responder.respond(.ok)
+        } _: { port in
             let noise = try RawClient(port: port)
             await noise.send("this is not http\r\n\r\n")
             #expect(await noise.read(until: nil).hasPrefix("HTTP/1.1 400"))
@@ -119,7 +124,9 @@ struct HTTPServerTests {
 
     @Test("a connection without requests is closed")
     func idle() async throws {
-        try await withHTTPServer(idle: .milliseconds(100)) { _, responder in await responder.respond(.ok) } _: { port in
+        try await withHTTPServer(idle: .milliseconds(100)) { _, responder in
+            await responder.respond(.ok)
+        } _: { port in
             let client = try RawClient(port: port)
             #expect(await client.read(until: nil).isEmpty)
         }
@@ -130,9 +137,13 @@ struct HTTPServerTests {
         let authority = try CertificateAuthority.create(commonName: "root")
         let key = try PrivateKey.generate()
         let certificate = try authority.issue(
-            CertificateRequest(commonName: "server", serverUse: true, lifetime: .seconds(60), publicKey: try key.publicKey()))
-        let tls = try TLSContext(.server, .server(certificates: [certificate], key: key, clientRoots: [authority.certificate]))
-        try await withHTTPServer(tls: tls) { _, responder in await responder.respond(.ok) } _: { port in
+            CertificateRequest(
+                commonName: "server", serverUse: true, lifetime: .seconds(60), publicKey: try key.publicKey()))
+        let tls = try TLSContext(
+            .server, .server(certificates: [certificate], key: key, clientRoots: [authority.certificate]))
+        try await withHTTPServer(tls: tls) { _, responder in
+            await responder.respond(.ok)
+        } _: { port in
             for _ in 0..<20 {
                 let client = try RawClient(port: port)
                 await client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n")

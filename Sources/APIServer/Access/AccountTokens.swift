@@ -9,7 +9,7 @@ struct AccountTokens: Sendable {
     let key: PrivateKey
     let registry: Registry
 
-    /// - Parameter lifetime: seconds.
+    /// `lifetime`: seconds.
     func token(
         _ account: KubeObject, audiences: [String], lifetime: Int64, boundTo reference: JSON?
     ) throws(APIFailure) -> (text: String, expires: Timestamp) {
@@ -42,7 +42,9 @@ struct AccountTokens: Sendable {
     /// The account a token speaks for; `nil` when it is not ours, not for us, not in time, or its account is gone.
     func user(_ token: String) -> User? {
         let parts = token.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        guard parts.count == 3, let signature = base64URLDecoded(parts[2]), let body = base64URLDecoded(parts[1]) else { return nil }
+        guard parts.count == 3, let signature = base64URLDecoded(parts[2]), let body = base64URLDecoded(parts[1]) else {
+            return nil
+        }
         guard let publicKey = try? key.publicKey() else { return nil }
         guard publicKey.isValidES256(signature, over: Array((parts[0] + "." + parts[1]).utf8)) else { return nil }
         guard let claims = try? JSON(parsing: body), claims["iss"]?.string == Self.issuer else { return nil }
@@ -50,7 +52,9 @@ struct AccountTokens: Sendable {
         let now = Int(Timestamp.now().seconds)
         guard let end = claims["exp"]?.int, end > now, (claims["nbf"]?.int ?? 0) <= now + 60 else { return nil }
         let inner = claims["kubernetes.io"]
-        guard let namespace = inner?["namespace"]?.string, let name = inner?["serviceaccount"]?["name"]?.string else { return nil }
+        guard let namespace = inner?["namespace"]?.string, let name = inner?["serviceaccount"]?["name"]?.string else {
+            return nil
+        }
         guard let definition = registry.catalog.definition(of: .serviceAccounts),
             let account = try? registry.get(definition, ObjectKey(namespace: namespace, name: name)),
             account.uid == inner?["serviceaccount"]?["uid"]?.string

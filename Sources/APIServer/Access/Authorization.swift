@@ -4,7 +4,8 @@ import Wire
 /// What somebody wants to do: to an object, or to a path that is no object.
 package struct Attempt: Sendable, Hashable {
     package enum Target: Sendable, Hashable {
-        case resource(group: String, version: String, resource: String, subresource: String, namespace: String, name: String)
+        case resource(
+            group: String, version: String, resource: String, subresource: String, namespace: String, name: String)
         case path(String)
     }
     package var user: User
@@ -19,7 +20,8 @@ package struct Attempt: Sendable, Hashable {
     }
 
     package init(
-        _ user: User, _ verb: String, _ type: ResourceType, namespace: String = "", name: String = "", subresource: String? = nil
+        _ user: User, _ verb: String, _ type: ResourceType, namespace: String = "", name: String = "",
+        subresource: String? = nil
     ) {
         self.user = user
         self.verb = verb
@@ -33,7 +35,9 @@ package struct Attempt: Sendable, Hashable {
 /// and about health.
 package enum Authorization {
     private static let openPaths: Set<String> = ["/livez", "/readyz", "/healthz", "/version", "/version/"]
-    private static let selfReviews: Set<String> = ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"]
+    private static let selfReviews: Set<String> = [
+        "selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews",
+    ]
 
     package static func allows(_ attempt: Attempt) -> Bool {
         let user = attempt.user
@@ -41,10 +45,13 @@ package enum Authorization {
         let isKnown = user.groups.contains("system:authenticated")
         switch attempt.target {
         case .path(let path):
-            if attempt.verb == "get", openPaths.contains(path) || path.hasPrefix("/livez/") || path.hasPrefix("/readyz/") {
+            if attempt.verb == "get",
+                openPaths.contains(path) || path.hasPrefix("/livez/") || path.hasPrefix("/readyz/")
+            {
                 return true
             }
-            let isDiscovery = path == "/api" || path == "/apis" || path.hasPrefix("/api/") || path.hasPrefix("/apis/")
+            let isDiscovery =
+                path == "/api" || path == "/apis" || path.hasPrefix("/api/") || path.hasPrefix("/apis/")
                 || path.hasPrefix("/openapi/")
             return isKnown && attempt.verb == "get" && isDiscovery
         case .resource(_, _, let resource, _, _, _):
@@ -62,7 +69,8 @@ package enum Authorization {
         case .path(let path):
             return APIFailure(
                 code: 403, reason: "Forbidden",
-                message: "forbidden: User \"\(attempt.user.name)\" cannot \(attempt.verb) path \"\(path)\"", details: [:])
+                message: "forbidden: User \"\(attempt.user.name)\" cannot \(attempt.verb) path \"\(path)\"",
+                details: [:])
         case .resource(let group, _, let resource, let subresource, let namespace, let name):
             let what = subresource.isEmpty ? resource : "\(resource)/\(subresource)"
             let qualified = group.isEmpty ? resource : "\(resource).\(group)"
@@ -70,7 +78,8 @@ package enum Authorization {
             let subject = name.isEmpty ? qualified : "\(qualified) \"\(name)\""
             return APIFailure(
                 code: 403, reason: "Forbidden",
-                message: "\(subject) is forbidden: User \"\(attempt.user.name)\" cannot \(attempt.verb) resource \"\(what)\""
+                message:
+                    "\(subject) is forbidden: User \"\(attempt.user.name)\" cannot \(attempt.verb) resource \"\(what)\""
                     + " in API group \"\(group)\" \(place)",
                 details: ["name": .string(name), "group": .string(group), "kind": .string(resource)])
         }

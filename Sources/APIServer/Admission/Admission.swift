@@ -2,7 +2,9 @@ package import KubeTypes
 
 /// A write on its way to the store, as admission sees it.
 package struct AdmissionRequest: Sendable {
-    package enum Operation: String, Sendable { case create = "CREATE", update = "UPDATE", delete = "DELETE", connect = "CONNECT" }
+    package enum Operation: String, Sendable {
+        case create = "CREATE", update = "UPDATE", delete = "DELETE", connect = "CONNECT"
+    }
     package var operation: Operation
     package var type: ResourceType
     package var subresource: String?
@@ -16,7 +18,8 @@ package struct AdmissionRequest: Sendable {
     package var isDryRun: Bool
 
     package init(
-        operation: Operation, type: ResourceType, subresource: String?, namespace: String, name: String, object: KubeObject,
+        operation: Operation, type: ResourceType, subresource: String?, namespace: String, name: String,
+        object: KubeObject,
         oldObject: KubeObject?, user: User, isDryRun: Bool
     ) {
         self.operation = operation

@@ -15,7 +15,8 @@ struct ServiceAccountAdmission: MutatingAdmission {
         guard registry.exists(.serviceAccounts, ObjectKey(namespace: request.namespace, name: name)) else {
             throw APIFailure(
                 code: 403, reason: "Forbidden",
-                message: "pods \"\(pod.name)\" is forbidden: error looking up service account \(request.namespace)/\(name):"
+                message:
+                    "pods \"\(pod.name)\" is forbidden: error looking up service account \(request.namespace)/\(name):"
                     + " serviceaccount \"\(name)\" not found",
                 details: ["name": .string(pod.name), "kind": "pods"])
         }

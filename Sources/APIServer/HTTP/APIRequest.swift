@@ -44,7 +44,8 @@ struct APIRequest: Sendable {
         case []: break
         case ["All"]: context.isDryRun = true
         case let other:
-            throw .badRequest("query parameter dryRun: \"\(other.joined(separator: ","))\": the only value allowed is All")
+            throw .badRequest(
+                "query parameter dryRun: \"\(other.joined(separator: ","))\": the only value allowed is All")
         }
         let manager = query["fieldManager"]
         let agent = header("user-agent")?.split(separator: "/").first.map(String.init) ?? "unknown"
@@ -66,7 +67,16 @@ struct APIRequest: Sendable {
 
     /// The verb of the access rules.
     var verb: String {
-        guard case .resource(let route) = route else { return http.method.rawValue.lowercased() }
+        guard case .resource(let route) = route else {
+            switch http.method {
+            case .GET, .HEAD: return "get"
+            case .POST: return "post"
+            case .PUT: return "put"
+            case .PATCH: return "patch"
+            case .DELETE: return "delete"
+            default: return "other"
+            }
+        }
         switch http.method {
         case .GET, .HEAD:
             if !route.subresource.isEmpty { return "get" }
@@ -76,13 +86,14 @@ struct APIRequest: Sendable {
         case .PUT: return "update"
         case .PATCH: return "patch"
         case .DELETE: return route.name.isEmpty ? "deletecollection" : "delete"
-        default: return http.method.rawValue.lowercased()
+        default: return "other"
         }
     }
 
     /// A body in any form we read, as a tree.
     func tree(_ bytes: [UInt8]) throws(APIFailure) -> (json: JSON, duplicates: [String]) {
-        let type = header("content-type")?.split(separator: ";").first.map { String($0).lowercased() } ?? "application/json"
+        let type =
+            header("content-type")?.split(separator: ";").first.map { String($0).lowercased() } ?? "application/json"
         switch type {
         case ResourceDefinition.protobufType:
             do throws(KubeProtobufFault) {
@@ -100,7 +111,8 @@ struct APIRequest: Sendable {
                 throw .badRequest("the body of the request is not JSON: \(error)")
             }
         default:
-            throw .unsupportedMediaType(type, ["application/json", "application/yaml", ResourceDefinition.protobufType])
+            throw .unsupportedMediaType(
+                type, ["application/json", "application/yaml", ResourceDefinition.protobufType])
         }
     }
 

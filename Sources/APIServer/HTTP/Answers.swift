@@ -36,7 +36,8 @@ struct Answers {
         if let left = result.remaining { metadata["remainingItemCount"] = .int(Int64(left)) }
         let form = try AnswerForm(accept: request.header("accept"))
         switch form {
-        case .table: await send(.ok, definition.table(for: result.items, include: include(), now: .now(), list: metadata))
+        case .table:
+            await send(.ok, definition.table(for: result.items, include: include(), now: .now(), list: metadata))
         case .partial:
             let items = result.items.map { ResourceDefinition.partial($0) }
             await send(
@@ -47,7 +48,8 @@ struct Answers {
                 ])
         case .object, .protobuf:
             let list: JSON = [
-                "kind": .string(definition.listKind), "apiVersion": .string(definition.type.apiVersion), "metadata": metadata,
+                "kind": .string(definition.listKind), "apiVersion": .string(definition.type.apiVersion),
+                "metadata": metadata,
                 "items": .array(result.items.map(\.json)),
             ]
             if form == .protobuf { await sendProtobuf(.ok, list) } else { await send(.ok, list) }
@@ -56,7 +58,8 @@ struct Answers {
 
     /// `Status` with `Success`, for what leaves no object.
     func sendStatus(_ details: JSON) async {
-        await send(.ok, ["kind": "Status", "apiVersion": "v1", "metadata": [:], "status": "Success", "details": details])
+        await send(
+            .ok, ["kind": "Status", "apiVersion": "v1", "metadata": [:], "status": "Success", "details": details])
     }
 
     private func send(_ status: HTTPResponseStatus, _ json: JSON) async {

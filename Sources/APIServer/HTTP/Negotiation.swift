@@ -44,7 +44,8 @@ extension AnswerForm {
             return
         }
         let ranges = MediaRange.list(header)
-        for range in ranges where range.type == "application/json" || range.type == "*/*" || range.type == "application/*" {
+        for range in ranges
+        where range.type == "application/json" || range.type == "*/*" || range.type == "application/*" {
             switch range.parameters["as"] {
             case nil: self = .object
             case "Table" where range.parameters["g"] == "meta.k8s.io" && range.parameters["v"] == "v1": self = .table
@@ -53,10 +54,12 @@ extension AnswerForm {
             }
             return
         }
-        guard ranges.contains(where: { $0.type == ResourceDefinition.protobufType && $0.parameters["as"] == nil }) else {
+        guard ranges.contains(where: { $0.type == ResourceDefinition.protobufType && $0.parameters["as"] == nil })
+        else {
             throw APIFailure(
                 code: 406, reason: "NotAcceptable",
-                message: "only the following media types are accepted: application/json, \(ResourceDefinition.protobufType)")
+                message:
+                    "only the following media types are accepted: application/json, \(ResourceDefinition.protobufType)")
         }
         self = .protobuf
     }

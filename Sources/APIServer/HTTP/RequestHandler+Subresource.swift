@@ -39,7 +39,8 @@ extension RequestHandler {
         case (_, _, .GET), (_, _, .POST), (_, _, .PUT), (_, _, .PATCH), (_, _, .DELETE):
             throw APIFailure(
                 code: 501, reason: "NotImplemented",
-                message: "\(definition.type.qualifiedName) \"\(route.name)\": \(request.http.method.rawValue) on \(route.subresource)"
+                message:
+                    "\(definition.type.qualifiedName) \"\(route.name)\": \(request.http.method.rawValue) on \(route.subresource)"
                     + " is not served by this server yet")
         default: throw Self.notAllowed(request)
         }
@@ -56,7 +57,8 @@ extension RequestHandler {
         let (body, _) = try request.tree(try await request.body())
         let type = request.header("content-type") ?? ""
         let isPatch = request.http.method == .PATCH
-        let changed = try await registry.change(definition, route.key, subresource: "scale", context) { old throws(APIFailure) in
+        let changed = try await registry.change(definition, route.key, subresource: "scale", context) {
+            old throws(APIFailure) in
             var wanted = Scale.of(old)
             if isPatch {
                 if type.hasPrefix(PatchKind.json.rawValue) {
@@ -104,14 +106,21 @@ extension RequestHandler {
         let asked = body["spec"]?["expirationSeconds"]?.int ?? 3600
         guard asked >= 600 else {
             throw .invalid(
-                ResourceType(group: "authentication.k8s.io", version: "v1", resource: "tokenrequests", kind: "TokenRequest"),
+                ResourceType(
+                    group: "authentication.k8s.io", version: "v1", resource: "tokenrequests", kind: "TokenRequest"),
                 route.name,
-                [FieldFault(.invalid, "spec.expirationSeconds", value: .int(Int64(asked)), "may not specify a duration less than 10 minutes")])
+                [
+                    FieldFault(
+                        .invalid, "spec.expirationSeconds", value: .int(Int64(asked)),
+                        "may not specify a duration less than 10 minutes")
+                ])
         }
         let lifetime = Int64(min(asked, 365 * 86400))
         let issued = try authentication.tokens.token(
             account, audiences: audiences, lifetime: lifetime, boundTo: body["spec"]?["boundObjectRef"])
-        var answer = KubeObject(apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", namespace: account.namespace, name: account.name)
+        var answer = KubeObject(
+            apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", namespace: account.namespace,
+            name: account.name)
         answer.json[path: ["metadata", "creationTimestamp"]] = Timestamp.now().json
         answer.json["spec"] = [
             "audiences": .array((audiences.isEmpty ? [AccountTokens.issuer] : audiences).map(JSON.string)),

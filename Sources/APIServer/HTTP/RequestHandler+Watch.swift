@@ -16,15 +16,18 @@ extension RequestHandler {
         if wantsInitial, request.query["resourceVersionMatch"] != "NotOlderThan" {
             throw APIFailure(
                 code: 422, reason: "Invalid",
-                message: "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires"
+                message:
+                    "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: sendInitialEvents requires"
                     + " setting resourceVersionMatch to NotOlderThan")
         }
         let (initial, watch) = try registry.watch(
-            definition, namespace: route.namespace, selection, from: request.query["resourceVersion"], sendInitial: wantsInitial)
+            definition, namespace: route.namespace, selection, from: request.query["resourceVersion"],
+            sendInitial: wantsInitial)
         let form = try AnswerForm(accept: request.header("accept"))
         let seconds = try request.query.integer("timeoutSeconds") ?? Int.random(in: 1800...3600)
         let writer = WatchWriter(
-            definition: definition, form: form, include: IncludeObject(rawValue: request.query["includeObject"]) ?? .metadata,
+            definition: definition, form: form,
+            include: IncludeObject(rawValue: request.query["includeObject"]) ?? .metadata,
             sendsBookmarks: request.query.flag("allowWatchBookmarks"), responder: responder)
         do {
             try await responder.start(.ok, ["content-type": "application/json", "cache-control": "no-cache, private"])
@@ -50,7 +53,8 @@ struct WatchWriter {
     let responder: HTTPResponder
 
     func run(
-        _ initial: [KubeObject], _ watch: RegistryWatch, announcesInitialEnd: Bool, until deadline: ContinuousClock.Instant
+        _ initial: [KubeObject], _ watch: RegistryWatch, announcesInitialEnd: Bool,
+        until deadline: ContinuousClock.Instant
     ) async throws {
         var isFirst = true
         for object in initial {
@@ -80,7 +84,9 @@ struct WatchWriter {
             do {
                 switch try await watch.next() {
                 case .idle(let revision):
-                    if sendsBookmarks, ContinuousClock.now < deadline { try await bookmark(revision, endsInitial: false) }
+                    if sendsBookmarks, ContinuousClock.now < deadline {
+                        try await bookmark(revision, endsInitial: false)
+                    }
                 case .events(let events):
                     var lines: [UInt8] = []
                     for event in events {

@@ -18,12 +18,12 @@ struct RequestHandler: Sendable {
     func handle(_ http: HTTPRequest, _ responder: HTTPResponder) async {
         let began = ContinuousClock.now
         let warnings = WarningSink()
-        var verb = http.method.rawValue
+        var verb = "unknown"
         var resource = ""
         do throws(APIFailure) {
             let request = APIRequest(http, user: try authentication.user(http))
             verb = request.verb
-            if case .resource(let route) = request.route { resource = route.resource }
+            resource = knownResource(request.route)
             try authorize(request)
             if let part = extensions.first(for: request.path) {
                 try await answer(request, by: part, responder)
@@ -44,9 +44,17 @@ struct RequestHandler: Sendable {
             metadata: ["method": "\(http.method)", "target": "\(http.target)", "status": "\(responder.status)"])
     }
 
+    /// Only resources we serve are counted by name: anybody can make up others.
+    private func knownResource(_ route: Route) -> String {
+        guard case .resource(let route) = route else { return "" }
+        let found = registry.catalog.definition(group: route.group, version: route.version, resource: route.resource)
+        return found == nil ? "" : route.resource
+    }
+
     private func authorize(_ request: APIRequest) throws(APIFailure) {
         switch request.route {
-        case .path(let path): try Authorization.check(Attempt(user: request.user, verb: request.verb, target: .path(path)))
+        case .path(let path):
+            try Authorization.check(Attempt(user: request.user, verb: request.verb, target: .path(path)))
         case .resource(let route):
             let target = Attempt.Target.resource(
                 group: route.group, version: route.version, resource: route.resource, subresource: route.subresource,
@@ -70,6 +78,8 @@ struct RequestHandler: Sendable {
         let found = registry.catalog.definition(group: route.group, version: route.version, resource: route.resource)
         guard let definition = found else { throw Self.noSuchPath }
         if !definition.type.isNamespaced, !route.namespace.isEmpty { throw Self.noSuchPath }
+        // An escaped slash would lead to another object's key.
+        if route.name.contains("/") || route.namespace.contains("/") { throw Self.noSuchPath }
         if !route.name.isEmpty, definition.type.isNamespaced, route.namespace.isEmpty { throw Self.noSuchPath }
         if !route.subresource.isEmpty {
             try await serveSubresource(request, route, definition, responder, warnings)
@@ -124,14 +134,16 @@ struct RequestHandler: Sendable {
         options.continuation = request.query["continue"]
         options.resourceVersion = request.query["resourceVersion"]
         options.resourceVersionMatch = request.query["resourceVersionMatch"]
-        try await answers.sendList(try registry.list(definition, namespace: route.namespace, request.selection, options))
+        try await answers.sendList(
+            try registry.list(definition, namespace: route.namespace, request.selection, options))
     }
 
     func bodyObject(
         _ request: APIRequest, _ definition: ResourceDefinition, _ warnings: WarningSink
     ) async throws(APIFailure) -> KubeObject {
         let (json, duplicates) = try request.tree(try await request.body())
-        let (object, found) = try definition.decode(json, duplicates: duplicates, fieldValidation: try request.fieldValidation())
+        let (object, found) = try definition.decode(
+            json, duplicates: duplicates, fieldValidation: try request.fieldValidation())
         for text in found { warnings.add(text) }
         return object
     }
@@ -227,7 +239,8 @@ struct RequestHandler: Sendable {
     static func notAllowed(_ request: APIRequest) -> APIFailure {
         APIFailure(
             code: 405, reason: "MethodNotAllowed",
-            message: "the server does not allow this method on the requested resource (\(request.http.method.rawValue) \(request.path))",
+            message:
+                "the server does not allow this method on the requested resource (\(request.http.method.rawValue) \(request.path))",
             details: [:])
     }
 }

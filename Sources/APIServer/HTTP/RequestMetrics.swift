@@ -21,14 +21,15 @@ final class RequestMetrics: Sendable {
     private static let bounds = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
     private let state = Mutex(State())
 
-    /// - Parameter isLong: for watches and streams, whose length says nothing of the server.
+    /// `isLong`: for watches and streams, whose length says nothing of the server.
     func count(verb: String, resource: String, status: Int, took: Duration, isLong: Bool) {
         let (seconds, attoseconds) = took.components
         let time = Double(seconds) + Double(attoseconds) / 1e18
         state.withLock { state in
             state.requests[Series(verb: verb.uppercased(), resource: resource, code: status), default: 0] += 1
             if isLong { return }
-            var timing = state.timings[verb.uppercased()] ?? Timing(counts: Array(repeating: 0, count: Self.bounds.count))
+            var timing =
+                state.timings[verb.uppercased()] ?? Timing(counts: Array(repeating: 0, count: Self.bounds.count))
             for (index, bound) in Self.bounds.enumerated() where time <= bound { timing.counts[index] += 1 }
             timing.sum += time
             timing.total += 1
@@ -43,10 +44,13 @@ final class RequestMetrics: Sendable {
             "# HELP apiserver_request_total Requests answered, by verb, resource and status code.",
             "# TYPE apiserver_request_total counter",
         ]
-        let ordered = state.requests.sorted { ($0.key.verb, $0.key.resource, $0.key.code) < ($1.key.verb, $1.key.resource, $1.key.code) }
+        let ordered = state.requests.sorted {
+            ($0.key.verb, $0.key.resource, $0.key.code) < ($1.key.verb, $1.key.resource, $1.key.code)
+        }
         for (series, count) in ordered {
             lines.append(
-                "apiserver_request_total{verb=\"\(series.verb)\",resource=\"\(series.resource)\",code=\"\(series.code)\"} \(count)")
+                "apiserver_request_total{verb=\"\(series.verb)\",resource=\"\(series.resource)\",code=\"\(series.code)\"} \(count)"
+            )
         }
         lines.append("# HELP apiserver_request_duration_seconds Time to answer, without watches and streams.")
         lines.append("# TYPE apiserver_request_duration_seconds histogram")

@@ -20,7 +20,7 @@ struct ResourceRoute: Hashable {
 }
 
 extension Route {
-    /// - Parameter path: without the query, percent signs still in it.
+    /// `path`: without the query, percent signs still in it.
     init(path: String) {
         let parts = path.split(separator: "/").map { Query.decoded(String($0), plusIsSpace: false) }
         var route = ResourceRoute()

@@ -15,12 +15,15 @@ struct ServerDocuments: Sendable {
     private static let json = "application/json"
 
     static let version: JSON = [
-        "major": "1", "minor": "36", "gitVersion": "v1.36.0+weft", "gitCommit": "", "gitTreeState": "clean", "buildDate": "",
+        "major": "1", "minor": "36", "gitVersion": "v1.36.0+weft", "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "",
         "goVersion": "", "compiler": "swiftc", "platform": "linux/amd64",
     ]
 
     func answer(_ request: APIRequest, _ responder: HTTPResponder) async throws(APIFailure) {
-        guard request.http.method == .GET || request.http.method == .HEAD else { throw RequestHandler.notAllowed(request) }
+        guard request.http.method == .GET || request.http.method == .HEAD else {
+            throw RequestHandler.notAllowed(request)
+        }
         var path = request.path
         while path.count > 1, path.hasSuffix("/") { path.removeLast() }
         let parts = path.split(separator: "/").map(String.init)
@@ -28,14 +31,18 @@ struct ServerDocuments: Sendable {
         case ("api", 1), ("apis", 1): await discovery(request, isLegacy: parts[0] == "api", responder)
         case ("api", 2): try await send(registry.catalog.legacyResources(group: "", version: parts[1]), responder)
         case ("apis", 2): try await send(registry.catalog.legacyGroup(parts[1]), responder)
-        case ("apis", 3): try await send(registry.catalog.legacyResources(group: parts[1], version: parts[2]), responder)
+        case ("apis", 3):
+            try await send(registry.catalog.legacyResources(group: parts[1], version: parts[2]), responder)
         case ("version", 1): try await send(Self.version, responder)
         case ("openapi", 2...) where parts[1] == "v3": try await document(request, parts, responder)
         case ("healthz", _), ("livez", _), ("readyz", _): await health(request, parts[0], responder)
         case ("metrics", 1):
             let text = metrics.text(revision: registry.store.revision, objects: registry.store.count)
             await responder.respond(.ok, ["content-type": "text/plain; version=0.0.4"], Array(text.utf8))
-        case (nil, _): try await send(["paths": ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]], responder)
+        case (nil, _):
+            try await send(
+                ["paths": ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]],
+                responder)
         default: throw RequestHandler.noSuchPath
         }
     }
@@ -73,7 +80,8 @@ struct ServerDocuments: Sendable {
         await responder.respond(.ok, headers, bytes)
     }
 
-    private func document(_ request: APIRequest, _ parts: [String], _ responder: HTTPResponder) async throws(APIFailure) {
+    private func document(_ request: APIRequest, _ parts: [String], _ responder: HTTPResponder) async throws(APIFailure)
+    {
         if parts.count == 2 {
             await sendTagged(openAPI.index().bytes, type: Self.json, [:], request, responder)
             return

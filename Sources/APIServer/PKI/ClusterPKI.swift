@@ -75,7 +75,9 @@ private struct PKIFiles {
         return (certificate, key)
     }
 
-    private func isGood(_ found: Certificate, _ authority: CertificateAuthority, _ names: [SubjectAlternativeName]) -> Bool {
+    private func isGood(_ found: Certificate, _ authority: CertificateAuthority, _ names: [SubjectAlternativeName])
+        -> Bool
+    {
         guard (try? found.verify(against: [authority.certificate])) != nil else { return false }
         guard Set(found.subjectAlternativeNames).isSuperset(of: names) else { return false }
         let third = (found.notAfter - found.notBefore) / 3

@@ -28,7 +28,8 @@ enum ObjectIdentity {
 
     /// Members that the server owns, taken over from the stored object whatever the client sent.
     private static let kept = [
-        "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation",
+        "name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+        "generation",
         "generateName", "selfLink",
     ]
 

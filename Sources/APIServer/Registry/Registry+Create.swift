@@ -3,18 +3,21 @@ import Store
 import Wire
 
 extension Registry {
-    /// - Parameter object: already fitted to its schema.
+    /// `object`: already fitted to its schema.
     func create(
         _ definition: ResourceDefinition, namespace: String, _ given: KubeObject, _ context: WriteContext
     ) async throws(APIFailure) -> KubeObject {
         let type = definition.type
         guard definition.isStored else {
             throw APIFailure(
-                code: 405, reason: "MethodNotAllowed", message: "\(type.qualifiedName) are not kept: ask over the server's socket")
+                code: 405, reason: "MethodNotAllowed",
+                message: "\(type.qualifiedName) are not kept: ask over the server's socket")
         }
         var object = given
         try placeInNamespace(&object, type, namespace)
-        if !object.resourceVersion.isEmpty { throw .badRequest("resourceVersion should not be set on objects to be created") }
+        if !object.resourceVersion.isEmpty {
+            throw .badRequest("resourceVersion should not be set on objects to be created")
+        }
         let prefix = object.metadata["generateName"]?.string ?? ""
         if object.name.isEmpty, prefix.isEmpty {
             throw .invalid(type, "", [FieldFault(.required, "metadata.name", "name or generateName is required")])
@@ -75,9 +78,13 @@ extension Registry {
         return object
     }
 
-    private func placeInNamespace(_ object: inout KubeObject, _ type: ResourceType, _ namespace: String) throws(APIFailure) {
+    private func placeInNamespace(_ object: inout KubeObject, _ type: ResourceType, _ namespace: String)
+        throws(APIFailure)
+    {
         if !type.isNamespaced {
-            if !object.namespace.isEmpty { throw .badRequest("\(type.kind) \"\(object.name)\": metadata.namespace: it is not namespaced") }
+            if !object.namespace.isEmpty {
+                throw .badRequest("\(type.kind) \"\(object.name)\": metadata.namespace: it is not namespaced")
+            }
             return
         }
         if object.namespace.isEmpty { object.namespace = namespace }
@@ -98,12 +105,16 @@ extension Registry {
         guard namespace.deletionTimestamp != nil else { return }
         throw APIFailure(
             code: 403, reason: "Forbidden",
-            message: "\(type.qualifiedName) \"\(child)\" is forbidden: unable to create new content in namespace \(name)"
+            message:
+                "\(type.qualifiedName) \"\(child)\" is forbidden: unable to create new content in namespace \(name)"
                 + " because it is being terminated",
             details: [
                 "name": .string(child), "group": .string(type.group), "kind": .string(type.resource),
                 "causes": [
-                    ["reason": "NamespaceTerminating", "message": .string("namespace \(name) is being terminated"), "field": "metadata.namespace"]
+                    [
+                        "reason": "NamespaceTerminating", "message": .string("namespace \(name) is being terminated"),
+                        "field": "metadata.namespace",
+                    ]
                 ],
             ])
     }

@@ -53,7 +53,9 @@ extension Registry {
         throw .conflict(type, key.name, Self.changedText)
     }
 
-    private func checkPreconditions(_ old: KubeObject, _ options: DeleteOptions, _ type: ResourceType) throws(APIFailure) {
+    private func checkPreconditions(_ old: KubeObject, _ options: DeleteOptions, _ type: ResourceType)
+        throws(APIFailure)
+    {
         if let uid = options.uid, uid != old.uid {
             throw .conflict(
                 type, old.name, "Precondition failed: UID in precondition: \(uid), UID in object meta: \(old.uid)")
@@ -61,7 +63,8 @@ extension Registry {
         if let version = options.resourceVersion, version != old.resourceVersion {
             throw .conflict(
                 type, old.name,
-                "Precondition failed: ResourceVersion in precondition: \(version), ResourceVersion in object meta: \(old.resourceVersion)")
+                "Precondition failed: ResourceVersion in precondition: \(version), ResourceVersion in object meta: \(old.resourceVersion)"
+            )
         }
     }
 

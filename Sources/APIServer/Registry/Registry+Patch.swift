@@ -33,14 +33,18 @@ extension Registry {
             throw .badRequest("metadata.name \"\(applied.name)\" does not match the name in the URL, \"\(key.name)\"")
         }
         if !applied.namespace.isEmpty, applied.namespace != key.namespace {
-            throw .badRequest("metadata.namespace \"\(applied.namespace)\" does not match the namespace in the URL, \"\(key.namespace)\"")
+            throw .badRequest(
+                "metadata.namespace \"\(applied.namespace)\" does not match the namespace in the URL, \"\(key.namespace)\""
+            )
         }
         var context = context
         context.isApply = true
         for _ in 1...Self.attempts {
             guard exists(definition.storageType, key) else {
                 if subresource != nil { throw .notFound(type, key.name) }
-                if !applied.resourceVersion.isEmpty { throw .conflict(type, key.name, "the object to be changed does not exist") }
+                if !applied.resourceVersion.isEmpty {
+                    throw .conflict(type, key.name, "the object to be changed does not exist")
+                }
                 let fresh = try definition.apply(
                     applied, to: nil, manager: context.fieldManager, force: context.force, now: .now())
                 do throws(APIFailure) {
@@ -53,7 +57,8 @@ extension Registry {
             let forced = context
             return try await change(definition, key, subresource: subresource, forced) { old throws(APIFailure) in
                 try definition.apply(
-                    applied, to: old, manager: forced.fieldManager, force: forced.force, now: .now(), subresource: subresource ?? "")
+                    applied, to: old, manager: forced.fieldManager, force: forced.force, now: .now(),
+                    subresource: subresource ?? "")
             }
         }
         throw .conflict(type, key.name, Self.changedText)

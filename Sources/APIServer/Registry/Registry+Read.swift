@@ -20,7 +20,9 @@ struct ListResult: Sendable {
 
 extension Registry {
     func record(_ type: ResourceType, _ key: ObjectKey) throws(APIFailure) -> Record {
-        if type.isNamespaced, key.namespace.isEmpty { throw .badRequest("\(type.resource) \"\(key.name)\": a namespace is required") }
+        if type.isNamespaced, key.namespace.isEmpty {
+            throw .badRequest("\(type.resource) \"\(key.name)\": a namespace is required")
+        }
         guard let record = store.get(StorageKey.key(type, key)) else { throw .notFound(type, key.name) }
         return record
     }
@@ -30,7 +32,8 @@ extension Registry {
     }
 
     func list(
-        _ definition: ResourceDefinition, namespace: String, _ selection: Selection, _ options: ListOptions = ListOptions()
+        _ definition: ResourceDefinition, namespace: String, _ selection: Selection,
+        _ options: ListOptions = ListOptions()
     ) throws(APIFailure) -> ListResult {
         let filter = try ObjectFilter(selection, definition)
         let (snapshot, after) = try start(options)
@@ -80,7 +83,8 @@ extension Registry {
                 var failure = APIFailure.expired(
                     "The provided continue parameter is too old to display a consistent list result. You can start a new list"
                         + " without the continue parameter, or use the continue token in this response to retrieve the"
-                        + " remainder of the results. Continuing with the provided token results in an inconsistent list.")
+                        + " remainder of the results. Continuing with the provided token results in an inconsistent list."
+                )
                 failure.details = ["continue": .string(Continuation(revision: -1, after: from.after).token)]
                 throw failure
             }
@@ -89,7 +93,9 @@ extension Registry {
         let snapshot = store.snapshot()
         if options.resourceVersion.isEmpty || options.resourceVersion == "0" { return (snapshot, nil) }
         guard let asked = Int64(options.resourceVersion), asked > 0 else {
-            throw .badRequest("resourceVersion: Invalid value: \"\(options.resourceVersion)\": it is not a resource version of this server")
+            throw .badRequest(
+                "resourceVersion: Invalid value: \"\(options.resourceVersion)\": it is not a resource version of this server"
+            )
         }
         guard asked <= snapshot.revision else { throw Self.tooLarge(asked, snapshot.revision) }
         if options.resourceVersionMatch == "Exact", asked != snapshot.revision {

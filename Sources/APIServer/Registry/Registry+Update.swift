@@ -8,14 +8,18 @@ extension Registry {
 
     /// Replaces an object, or one part of it.
     func update(
-        _ definition: ResourceDefinition, _ key: ObjectKey, _ object: KubeObject, subresource: String?, _ context: WriteContext
+        _ definition: ResourceDefinition, _ key: ObjectKey, _ object: KubeObject, subresource: String?,
+        _ context: WriteContext
     ) async throws(APIFailure) -> KubeObject {
         let type = definition.type
         if !object.name.isEmpty, object.name != key.name {
-            throw .badRequest("the name of the object (\(object.name)) does not match the name on the URL (\(key.name))")
+            throw .badRequest(
+                "the name of the object (\(object.name)) does not match the name on the URL (\(key.name))")
         }
         if !object.namespace.isEmpty, object.namespace != key.namespace {
-            throw .badRequest("the namespace of the object (\(object.namespace)) does not match the namespace on the URL (\(key.namespace))")
+            throw .badRequest(
+                "the namespace of the object (\(object.namespace)) does not match the namespace on the URL (\(key.namespace))"
+            )
         }
         if subresource != nil, definition.subresource(subresource ?? "") == nil { throw .notFound(type, key.name) }
         return try await change(definition, key, subresource: subresource, context) { _ throws(APIFailure) in object }
@@ -23,7 +27,7 @@ extension Registry {
 
     /// Reads, changes and writes an object; starts over when it was changed meanwhile, unless the change names a version.
     ///
-    /// - Parameter body: from the stored object to what shall be stored; called again at each start.
+    /// `body`: from the stored object to what shall be stored; called again at each start.
     func change(
         _ definition: ResourceDefinition, _ key: ObjectKey, subresource: String? = nil, _ context: WriteContext,
         _ body: (KubeObject) async throws(APIFailure) -> KubeObject
@@ -41,7 +45,9 @@ extension Registry {
                     "Precondition failed: UID in precondition: \(fresh.uid), UID in object meta: \(old.uid)")
             }
             shape(&fresh, old: old, definition, subresource: subresource)
-            if let written = try await write(definition, key, fresh, old: old, record, subresource: subresource, context) {
+            if let written = try await write(
+                definition, key, fresh, old: old, record, subresource: subresource, context)
+            {
                 return written
             }
             // Somebody was faster. A body that names a version fails at the next turn; a patch is applied anew.
@@ -51,7 +57,9 @@ extension Registry {
     }
 
     /// Leaves in the new object what this write may change, and the stored rest.
-    private func shape(_ fresh: inout KubeObject, old: KubeObject, _ definition: ResourceDefinition, subresource: String?) {
+    private func shape(
+        _ fresh: inout KubeObject, old: KubeObject, _ definition: ResourceDefinition, subresource: String?
+    ) {
         ObjectIdentity.keep(from: old, in: &fresh)
         // A client that knows nothing of managers leaves them as they are.
         if fresh.metadata["managedFields"]?.array?.isEmpty ?? true {
@@ -96,7 +104,8 @@ extension Registry {
         object.resourceVersion = old.resourceVersion
         definition.default(&object)
         var request = AdmissionRequest(
-            operation: .update, type: type, subresource: subresource, namespace: key.namespace, name: key.name, object: object,
+            operation: .update, type: type, subresource: subresource, namespace: key.namespace, name: key.name,
+            object: object,
             oldObject: old, user: context.user, isDryRun: context.isDryRun)
         object = try await mutated(request, definition, key)
         try validate(object, old: old, definition)

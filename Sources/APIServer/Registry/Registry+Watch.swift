@@ -17,7 +17,10 @@ struct RegistryWatch: Sendable {
     private let source: StoreWatch
     private(set) var revision: Int64
 
-    init(_ registry: Registry, _ definition: ResourceDefinition, namespace: String, _ filter: ObjectFilter, from revision: Int64) {
+    init(
+        _ registry: Registry, _ definition: ResourceDefinition, namespace: String, _ filter: ObjectFilter,
+        from revision: Int64
+    ) {
         self.registry = registry
         self.definition = definition
         self.filter = filter
@@ -77,7 +80,7 @@ struct RegistryWatch: Sendable {
 }
 
 extension Registry {
-    /// - Parameter resourceVersion: a version a list gave; "" and "0" start with what there is, as added events.
+    /// `resourceVersion`: a version a list gave; "" and "0" start with what there is, as added events.
     /// - Returns: what to send first, and the watch that goes on from there.
     func watch(
         _ definition: ResourceDefinition, namespace: String, _ selection: Selection, from resourceVersion: String,
@@ -90,7 +93,8 @@ extension Registry {
             return (now.items, RegistryWatch(self, definition, namespace: namespace, filter, from: revision))
         }
         guard let revision = Int64(resourceVersion), revision > 0 else {
-            throw .badRequest("resourceVersion: Invalid value: \"\(resourceVersion)\": it is not a resource version of this server")
+            throw .badRequest(
+                "resourceVersion: Invalid value: \"\(resourceVersion)\": it is not a resource version of this server")
         }
         let latest = store.revision
         guard revision <= latest else { throw Self.tooLarge(revision, latest) }

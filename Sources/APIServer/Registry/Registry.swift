@@ -31,7 +31,8 @@ final class Registry: Sendable {
     func definition(of type: ResourceType) throws(APIFailure) -> ResourceDefinition {
         if let found = catalog.definition(of: type) { return found }
         throw APIFailure(
-            code: 404, reason: "NotFound", message: "the server could not find the requested resource (\(type))", details: [:])
+            code: 404, reason: "NotFound", message: "the server could not find the requested resource (\(type))",
+            details: [:])
     }
 
     func exists(_ type: ResourceType, _ key: ObjectKey) -> Bool { store.get(StorageKey.key(type, key)) != nil }
@@ -102,6 +103,7 @@ extension Registry {
 
 extension APIFailure {
     static let serverClosing = APIFailure(
-        code: 503, reason: "ServiceUnavailable", message: "the server is shutting down", details: ["retryAfterSeconds": 1])
+        code: 503, reason: "ServiceUnavailable", message: "the server is shutting down",
+        details: ["retryAfterSeconds": 1])
     var isServerClosing: Bool { self == .serverClosing }
 }

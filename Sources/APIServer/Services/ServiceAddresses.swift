@@ -23,11 +23,13 @@ final class ServiceAddresses: Sendable {
     private let range: String
     private let state: Mutex<State>
 
-    /// - Parameter range: `10.96.0.0/16`.
-    /// - Parameter reserved: addresses given only to those who ask for them by name: the API's and the DNS's.
+    /// `range`: `10.96.0.0/16`.
+    /// `reserved`: addresses given only to those who ask for them by name: the API's and the DNS's.
     init(range: String, reserved: [String], nodePorts: ClosedRange<Int> = 30000...32767) throws(APIFailure) {
         let parts = range.split(separator: "/")
-        guard parts.count == 2, let base = Self.address(String(parts[0])), let bits = Int(parts[1]), (8...30).contains(bits) else {
+        guard parts.count == 2, let base = Self.address(String(parts[0])), let bits = Int(parts[1]),
+            (8...30).contains(bits)
+        else {
             throw .internalError("service range \(range) is not an IPv4 range such as 10.96.0.0/16")
         }
         self.range = range
@@ -97,7 +99,8 @@ final class ServiceAddresses: Sendable {
             return
         }
         guard let address = Self.address(asked), address > base, address < base + size - 1 else {
-            throw refusal(service, asked, "the provided IP is not in the valid range; the range of valid IPs is \(range)")
+            throw refusal(
+                service, asked, "the provided IP is not in the valid range; the range of valid IPs is \(range)")
         }
         guard state.withLock({ $0.addresses.insert(address).inserted }) else {
             throw refusal(service, asked, "the provided IP is already allocated")
@@ -109,7 +112,8 @@ final class ServiceAddresses: Sendable {
     private func refusal(_ service: KubeObject, _ asked: String, _ why: String) -> APIFailure {
         .invalid(
             .services, service.name,
-            [FieldFault(.invalid, "spec.clusterIPs", value: [.string(asked)], "failed to allocate IP \(asked): \(why)")])
+            [FieldFault(.invalid, "spec.clusterIPs", value: [.string(asked)], "failed to allocate IP \(asked): \(why)")]
+        )
     }
 
     private func set(_ address: String, in service: inout KubeObject) {
@@ -134,7 +138,8 @@ final class ServiceAddresses: Sendable {
     private func assignPorts(_ service: inout KubeObject, old: KubeObject?, _ lease: inout Lease) throws(APIFailure) {
         let kind = service.spec["type"]?.string ?? "ClusterIP"
         guard var ports = service.spec["ports"]?.array else { return }
-        let needsPorts = kind == "NodePort" || kind == "LoadBalancer" && service.spec["allocateLoadBalancerNodePorts"]?.bool != false
+        let needsPorts =
+            kind == "NodePort" || kind == "LoadBalancer" && service.spec["allocateLoadBalancerNodePorts"]?.bool != false
         let own = old.map(Self.nodePorts) ?? []
         for index in ports.indices {
             let asked = ports[index]["nodePort"]?.int ?? 0
@@ -146,8 +151,10 @@ final class ServiceAddresses: Sendable {
                 if own.contains(asked) || lease.ports.contains(asked) { continue }
                 let path = "spec.ports[\(index)].nodePort"
                 guard nodePorts.contains(asked) else {
-                    let text = "provided port is not in the valid range. The range of valid ports is \(nodePorts.lowerBound)-\(nodePorts.upperBound)"
-                    throw .invalid(.services, service.name, [FieldFault(.invalid, path, value: .int(Int64(asked)), text)])
+                    let text =
+                        "provided port is not in the valid range. The range of valid ports is \(nodePorts.lowerBound)-\(nodePorts.upperBound)"
+                    throw .invalid(
+                        .services, service.name, [FieldFault(.invalid, path, value: .int(Int64(asked)), text)])
                 }
                 guard state.withLock({ $0.ports.insert(asked).inserted }) else {
                     throw .invalid(

@@ -18,7 +18,9 @@ enum PodContainer {
     }
 
     static func requireNode(_ pod: KubeObject) throws(APIFailure) {
-        if (pod.spec["nodeName"]?.string ?? "").isEmpty { throw .badRequest("pod \(pod.name) does not have a host assigned") }
+        if (pod.spec["nodeName"]?.string ?? "").isEmpty {
+            throw .badRequest("pod \(pod.name) does not have a host assigned")
+        }
     }
 
     private static func names(_ pod: KubeObject, _ list: String) -> [String] {

@@ -18,7 +18,9 @@ extension RequestHandler {
         wanted.stdout = request.query.flag("stdout")
         wanted.stderr = request.query.flag("stderr")
         wanted.tty = request.query.flag("tty")
-        guard !wanted.command.isEmpty else { throw .badRequest("you must specify at least one command for the container") }
+        guard !wanted.command.isEmpty else {
+            throw .badRequest("you must specify at least one command for the container")
+        }
         guard wanted.stdin || wanted.stdout || wanted.stderr else {
             throw .badRequest("you must specify at least 1 of stdin, stdout, stderr")
         }
@@ -79,7 +81,9 @@ struct ExecChannels {
         }
     }
 
-    private func send(_ channel: Channel, _ bytes: [UInt8]) async throws { try await socket.send([channel.rawValue] + bytes) }
+    private func send(_ channel: Channel, _ bytes: [UInt8]) async throws {
+        try await socket.send([channel.rawValue] + bytes)
+    }
 
     private func readClient() async {
         do {

@@ -30,7 +30,9 @@ extension RequestHandler {
         options.limitBytes = try request.query.integer("limitBytes")
         let since = request.query["sinceTime"]
         if !since.isEmpty {
-            guard Timestamp(since) != nil else { throw .badRequest("query parameter sinceTime: \"\(since)\" is not an RFC 3339 time") }
+            guard Timestamp(since) != nil else {
+                throw .badRequest("query parameter sinceTime: \"\(since)\" is not an RFC 3339 time")
+            }
             options.sinceTime = since
         }
         let bytes = try await gateway.logs(pod: pod, container: container, options)

@@ -4,7 +4,9 @@ import Wire
 
 extension Registry {
     /// Gives a pod its node, once.
-    func bind(_ pod: ObjectKey, uid: String, node: String, annotations: [String: String] = [:], _ context: WriteContext) async throws(APIFailure) {
+    func bind(_ pod: ObjectKey, uid: String, node: String, annotations: [String: String] = [:], _ context: WriteContext)
+        async throws(APIFailure)
+    {
         let definition = try definition(of: .pods)
         if node.isEmpty {
             throw .invalid(.pods, pod.name, [FieldFault(.required, "target.name", "the node to bind the pod to")])
@@ -15,7 +17,9 @@ extension Registry {
                 throw .conflict(
                     .pods, pod.name, "Precondition failed: UID in precondition: \(uid), UID in object meta: \(old.uid)")
             }
-            if old.deletionTimestamp != nil { throw .conflict(.pods, pod.name, "pod \(pod.name) is being deleted, cannot be assigned to a host") }
+            if old.deletionTimestamp != nil {
+                throw .conflict(.pods, pod.name, "pod \(pod.name) is being deleted, cannot be assigned to a host")
+            }
             if let taken = old.spec["nodeName"]?.string, !taken.isEmpty {
                 throw .conflict(.pods, pod.name, "pod \(pod.name) is already assigned to node \"\(taken)\"")
             }

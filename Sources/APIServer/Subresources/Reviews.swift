@@ -19,7 +19,9 @@ enum Reviews {
                     "authenticated": true, "user": userInfo(found), "audiences": [.string(AccountTokens.issuer)],
                 ]
             } else {
-                answer.json["status"] = ["authenticated": false, "error": "the token is not one of this cluster, or is over"]
+                answer.json["status"] = [
+                    "authenticated": false, "error": "the token is not one of this cluster, or is over",
+                ]
             }
             answer.json[path: ["spec", "token"]] = nil
         case "subjectaccessreviews" where type.group == "authorization.k8s.io",
@@ -55,13 +57,21 @@ enum Reviews {
 
     private static func rules(_ user: User) -> JSON {
         let mayAll = Authorization.allows(
-            Attempt(user: user, verb: "*", target: .resource(
-                group: "*", version: "*", resource: "*", subresource: "", namespace: "", name: "")))
-        let resources: JSON = mayAll
+            Attempt(
+                user: user, verb: "*",
+                target: .resource(
+                    group: "*", version: "*", resource: "*", subresource: "", namespace: "", name: "")))
+        let resources: JSON =
+            mayAll
             ? [["verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]]]
-            : [["verbs": ["create"], "apiGroups": ["authorization.k8s.io", "authentication.k8s.io"],
-                "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"]]]
-        let paths: JSON = mayAll
+            : [
+                [
+                    "verbs": ["create"], "apiGroups": ["authorization.k8s.io", "authentication.k8s.io"],
+                    "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews"],
+                ]
+            ]
+        let paths: JSON =
+            mayAll
             ? [["verbs": ["*"], "nonResourceURLs": ["*"]]]
             : [["verbs": ["get"], "nonResourceURLs": ["/livez", "/readyz", "/healthz", "/version"]]]
         return ["resourceRules": resources, "nonResourceRules": paths, "incomplete": false]

@@ -4,7 +4,8 @@ import Wire
 /// `autoscaling/v1` Scale: the number of copies of a workload, whatever its kind.
 enum Scale {
     static func of(_ object: KubeObject) -> KubeObject {
-        var scale = KubeObject(apiVersion: "autoscaling/v1", kind: "Scale", namespace: object.namespace, name: object.name)
+        var scale = KubeObject(
+            apiVersion: "autoscaling/v1", kind: "Scale", namespace: object.namespace, name: object.name)
         for member in ["uid", "resourceVersion", "creationTimestamp"] {
             scale.json[path: ["metadata", member]] = object.metadata[member]
         }
@@ -21,7 +22,10 @@ enum Scale {
         guard let replicas = scale.spec["replicas"]?.int, replicas >= 0 else {
             throw .invalid(
                 type, old.name,
-                [FieldFault(.invalid, "spec.replicas", value: scale.spec["replicas"], "must be a number not less than 0")])
+                [
+                    FieldFault(
+                        .invalid, "spec.replicas", value: scale.spec["replicas"], "must be a number not less than 0")
+                ])
         }
         var fresh = old
         fresh.json[path: ["spec", "replicas"]] = .int(Int64(replicas))

@@ -5,7 +5,7 @@ extension Certificate {
 
     /// Checks that a chain leads from this certificate to one of the roots, is in date, and allows the use.
     ///
-    /// - Parameter time: seconds since 1970; now when `nil`.
+    /// `time`: seconds since 1970; now when `nil`.
     package func verify(
         against roots: [Certificate], intermediates: [Certificate] = [], use: Use = .any, at time: Int64? = nil
     ) throws(TLSFailure) {
@@ -19,7 +19,9 @@ extension Certificate {
         }
         for root in roots { X509_STORE_add_cert(store, root.pointer) }
         for certificate in intermediates { _ = weft_chain_add(chain, certificate.pointer) }
-        guard X509_STORE_CTX_init(context, store, pointer, chain) == 1 else { throw .fromQueue("verifying a certificate") }
+        guard X509_STORE_CTX_init(context, store, pointer, chain) == 1 else {
+            throw .fromQueue("verifying a certificate")
+        }
         switch use {
         case .server: X509_STORE_CTX_set_purpose(context, X509_PURPOSE_SSL_SERVER)
         case .client: X509_STORE_CTX_set_purpose(context, X509_PURPOSE_SSL_CLIENT)

@@ -50,7 +50,9 @@ package final class Certificate: @unchecked Sendable {
     package static func bundle(pem: [UInt8]) throws(TLSFailure) -> [Certificate] {
         let found = withBIO(reading: pem) { bio -> [Certificate]? in
             var found: [Certificate] = []
-            while let certificate = PEM_read_bio_X509(bio, nil, nil, nil) { found.append(Certificate(taking: certificate)) }
+            while let certificate = PEM_read_bio_X509(bio, nil, nil, nil) {
+                found.append(Certificate(taking: certificate))
+            }
             return found.isEmpty ? nil : found
         }
         guard let found else { throw .fromQueue("reading certificates from PEM") }

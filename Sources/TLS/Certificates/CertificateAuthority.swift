@@ -15,7 +15,8 @@ package struct CertificateRequest: Sendable {
 
     package init(
         commonName: String? = nil, organizations: [String] = [], subjectAlternativeNames: [SubjectAlternativeName] = [],
-        serverUse: Bool = false, clientUse: Bool = false, isAuthority: Bool = false, lifetime: Duration, publicKey: PublicKey
+        serverUse: Bool = false, clientUse: Bool = false, isAuthority: Bool = false, lifetime: Duration,
+        publicKey: PublicKey
     ) {
         self.commonName = commonName
         self.organizations = organizations
@@ -60,7 +61,8 @@ package struct CertificateAuthority: Sendable {
     private static func sign(
         _ request: CertificateRequest, with key: PrivateKey, issuer: Certificate?
     ) throws(TLSFailure) -> Certificate {
-        let what = "issuing a certificate for \(request.commonName ?? request.subjectAlternativeNames.first?.description ?? "?")"
+        let what =
+            "issuing a certificate for \(request.commonName ?? request.subjectAlternativeNames.first?.description ?? "?")"
         guard request.commonName != nil || !request.subjectAlternativeNames.isEmpty else {
             throw TLSFailure("issuing a certificate: it has neither a common name nor alternative names")
         }
@@ -70,7 +72,8 @@ package struct CertificateAuthority: Sendable {
         let end = now + request.lifetime.components.seconds
         let isFilled =
             X509_set_version(pointer, 2) == 1 && weft_x509_random_serial(pointer) == 1
-            && weft_x509_set_times(pointer, now - clockSkew, end) == 1 && X509_set_pubkey(pointer, request.publicKey.pointer) == 1
+            && weft_x509_set_times(pointer, now - clockSkew, end) == 1
+            && X509_set_pubkey(pointer, request.publicKey.pointer) == 1
         guard isFilled else { throw .fromQueue(what) }
         var subject = request.organizations.map { (NID_organizationName, $0) }
         if let name = request.commonName { subject.append((NID_commonName, name)) }
@@ -83,7 +86,9 @@ package struct CertificateAuthority: Sendable {
         let issuing = issuer?.pointer ?? pointer
         guard X509_set_issuer_name(pointer, X509_get_subject_name(issuing)) == 1 else { throw .fromQueue(what) }
         for (kind, value) in extensions(of: request, isRoot: issuer == nil) {
-            guard weft_x509_add_extension(pointer, issuing, kind, value) == 1 else { throw .fromQueue("\(what): \(value)") }
+            guard weft_x509_add_extension(pointer, issuing, kind, value) == 1 else {
+                throw .fromQueue("\(what): \(value)")
+            }
         }
         try addNames(request.subjectAlternativeNames, to: pointer, what)
         guard X509_sign(pointer, key.pointer, EVP_sha256()) > 0 else { throw .fromQueue(what) }
@@ -94,7 +99,11 @@ package struct CertificateAuthority: Sendable {
     private static func extensions(of request: CertificateRequest, isRoot: Bool) -> [(CInt, String)] {
         var found: [(CInt, String)] = [
             (NID_basic_constraints, request.isAuthority ? "critical,CA:TRUE" : "critical,CA:FALSE"),
-            (NID_key_usage, request.isAuthority ? "critical,keyCertSign,cRLSign,digitalSignature" : "critical,digitalSignature,keyAgreement"),
+            (
+                NID_key_usage,
+                request.isAuthority
+                    ? "critical,keyCertSign,cRLSign,digitalSignature" : "critical,digitalSignature,keyAgreement"
+            ),
             (NID_subject_key_identifier, "hash"),
         ]
         if !isRoot { found.append((NID_authority_key_identifier, "keyid:always")) }
@@ -110,12 +119,15 @@ package struct CertificateAuthority: Sendable {
         guard let names = GENERAL_NAMES_new() else { throw .fromQueue(what) }
         defer { GENERAL_NAMES_free(names) }
         for name in wanted {
-            let (kind, text) = switch name {
-            case .dns(let text): (GEN_DNS, text)
-            case .ip(let text): (GEN_IPADD, text)
-            case .uri(let text): (GEN_URI, text)
+            let (kind, text) =
+                switch name {
+                case .dns(let text): (GEN_DNS, text)
+                case .ip(let text): (GEN_IPADD, text)
+                case .uri(let text): (GEN_URI, text)
+                }
+            guard weft_names_add(names, kind, text, CInt(text.utf8.count)) == 1 else {
+                throw .fromQueue("\(what): name \(name)")
             }
-            guard weft_names_add(names, kind, text, CInt(text.utf8.count)) == 1 else { throw .fromQueue("\(what): name \(name)") }
         }
         // RFC 5280 §4.2.1.6: critical when the subject is empty.
         let critical: CInt = weft_x509_subject_count(certificate) == 0 ? 1 : 0

@@ -21,7 +21,8 @@ package struct TLSConfiguration: Sendable {
     package init() {}
 
     package static func server(
-        certificates: [Certificate], key: PrivateKey, clientRoots: [Certificate], verification: PeerVerification = .ifGiven,
+        certificates: [Certificate], key: PrivateKey, clientRoots: [Certificate],
+        verification: PeerVerification = .ifGiven,
         applicationProtocols: [String] = ["http/1.1"]
     ) -> TLSConfiguration {
         var made = TLSConfiguration()
@@ -81,10 +82,12 @@ package final class TLSContext: @unchecked Sendable {
             if role == .server { throw TLSFailure("setting up TLS: a server needs a certificate and its key") }
             return
         }
-        guard SSL_CTX_use_certificate(pointer, own.pointer) == 1, SSL_CTX_use_PrivateKey(pointer, key.pointer) == 1 else {
+        guard SSL_CTX_use_certificate(pointer, own.pointer) == 1, SSL_CTX_use_PrivateKey(pointer, key.pointer) == 1
+        else {
             throw .fromQueue("using the certificate of \(own.commonName ?? "an unnamed subject")")
         }
-        for certificate in configuration.certificates.dropFirst() where weft_ssl_ctx_add_chain(pointer, certificate.pointer) != 1 {
+        for certificate in configuration.certificates.dropFirst()
+        where weft_ssl_ctx_add_chain(pointer, certificate.pointer) != 1 {
             throw .fromQueue("using the certificate of \(certificate.commonName ?? "an unnamed authority")")
         }
     }

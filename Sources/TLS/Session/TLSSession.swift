@@ -12,7 +12,7 @@ package final class TLSSession {
     private let context: TLSContext
     package private(set) var isEstablished = false
 
-    /// - Parameter serverName: for clients, the name or address the server's certificate must have.
+    /// `serverName`: for clients, the name or address the server's certificate must have.
     package init(_ context: TLSContext, serverName: String? = nil) throws(TLSFailure) {
         guard let session = SSL_new(context.pointer), let input = weft_bio_mem(), let output = weft_bio_mem() else {
             throw .fromQueue("setting up a TLS session")
@@ -27,7 +27,9 @@ package final class TLSSession {
         case .client: SSL_set_connect_state(session)
         }
         guard context.role == .client, let serverName else { return }
-        if let parameters = SSL_get0_param(session), X509_VERIFY_PARAM_set1_ip_asc(parameters, serverName) == 1 { return }
+        if let parameters = SSL_get0_param(session), X509_VERIFY_PARAM_set1_ip_asc(parameters, serverName) == 1 {
+            return
+        }
         ERR_clear_error()
         guard SSL_set1_host(session, serverName) == 1, weft_ssl_set_server_name(session, serverName) == 1 else {
             throw .fromQueue("setting up a TLS session with \(serverName)")
@@ -115,7 +117,9 @@ package final class TLSSession {
 
     /// The peer's certificate, when it gave one and it was found good.
     package var peerCertificate: Certificate? {
-        guard isEstablished, context.verification != .none, SSL_get_verify_result(session) == X509_V_OK else { return nil }
+        guard isEstablished, context.verification != .none, SSL_get_verify_result(session) == X509_V_OK else {
+            return nil
+        }
         return weft_ssl_peer_certificate(session).map(Certificate.init(taking:))
     }
 
