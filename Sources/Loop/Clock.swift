@@ -21,5 +21,7 @@ package struct Chance: Sendable {
     }
 
     /// A number below `bound`, which is above 0.
-    package mutating func below(_ bound: UInt32) -> UInt32 { UInt32(truncatingIfNeeded: ((next() >> 32) &* UInt64(bound)) >> 32) }
+    package mutating func below(_ bound: UInt32) -> UInt32 {
+        UInt32(truncatingIfNeeded: ((next() >> 32) &* UInt64(bound)) >> 32)
+    }
 }

@@ -8,7 +8,8 @@ package struct IPv4: Sendable, Hashable, CustomStringConvertible {
         var value: UInt32 = 0
         var parts = 0
         for part in text.split(separator: ".", omittingEmptySubsequences: false) {
-            guard !part.isEmpty, part.utf8.count <= 3, part.utf8.allSatisfy({ $0 >= 48 && $0 <= 57 }), let number = UInt32(part),
+            guard !part.isEmpty, part.utf8.count <= 3, part.utf8.allSatisfy({ $0 >= 48 && $0 <= 57 }),
+                let number = UInt32(part),
                 number < 256, part.utf8.count == 1 || part.utf8.first != 48
             else { return nil }
             value = value << 8 | number

@@ -114,9 +114,13 @@ enum Processors {
 /// Sockets passed in, as systemd does it: descriptors from 3 on, named in LISTEN_FDNAMES.
 enum InheritedDescriptors {
     static func take() -> [String: CInt] {
-        guard let text = getenv("LISTEN_FDS"), let count = Int(String(cString: text)), count > 0, count < 1024 else { return [:] }
+        guard let text = getenv("LISTEN_FDS"), let count = Int(String(cString: text)), count > 0, count < 1024 else {
+            return [:]
+        }
         if let owner = getenv("LISTEN_PID"), let pid = Int32(String(cString: owner)), pid != getpid() { return [:] }
-        let names = getenv("LISTEN_FDNAMES").map { String(cString: $0).split(separator: ":", omittingEmptySubsequences: false).map(String.init) }
+        let names = getenv("LISTEN_FDNAMES").map {
+            String(cString: $0).split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+        }
         var found: [String: CInt] = [:]
         for place in 0..<count {
             let descriptor = CInt(3 + place)

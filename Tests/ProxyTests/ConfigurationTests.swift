@@ -7,7 +7,9 @@ import Wire
 @testable import Proxy
 
 @Suite struct ConfigurationTests {
-    private func response(_ kind: ProxyResource.Kind, _ resources: [(String, String, JSON)], removed: [String] = []) throws -> DiscoveryResponse {
+    private func response(_ kind: ProxyResource.Kind, _ resources: [(String, String, JSON)], removed: [String] = [])
+        throws -> DiscoveryResponse
+    {
         var writer = ProtobufWriter()
         for (name, version, json) in resources {
             writer.message(2) {
@@ -30,7 +32,8 @@ import Wire
     @Test("a response is taken whole; removals count; what is held is told to the next stream")
     func takes() throws {
         var subscription = Subscription()
-        guard case .accepted(let request) = subscription.take(try response(.backend, [(good.name, "7", good.json)])) else {
+        guard case .accepted(let request) = subscription.take(try response(.backend, [(good.name, "7", good.json)]))
+        else {
             Issue.record("not accepted")
             return
         }
@@ -56,7 +59,8 @@ import Wire
         #expect(request.nonce == "n1")
         #expect(why.contains("demo/b:80") && why.contains("endpoints[0].address"))
         #expect(subscription.backends.isEmpty)
-        let torn = try response(.backend, [("demo/c:80", "1", ["name": "demo/c:80", "endpoints": [["address": "10.0.0.1"]]])])
+        let torn = try response(
+            .backend, [("demo/c:80", "1", ["name": "demo/c:80", "endpoints": [["address": "10.0.0.1"]]])])
         guard case .refused(_, let reason) = subscription.take(torn) else {
             Issue.record("not refused")
             return
@@ -83,7 +87,8 @@ import Wire
     @Test("names of services are answered here in any case; other types have no data; other names are not ours")
     func names() throws {
         let port = ServicePort(
-            namespace: "demo", service: "catalog", port: 8080, addresses: ["10.96.0.77"], hosts: ["catalog.demo.svc.cluster.local"],
+            namespace: "demo", service: "catalog", port: 8080, addresses: ["10.96.0.77"],
+            hosts: ["catalog.demo.svc.cluster.local"],
             appProtocol: .http, routes: [], defaultBackend: "x")
         var headless = port
         headless.hosts = ["db.demo.svc.cluster.local"]

@@ -30,7 +30,8 @@ import Testing
     func listeners() throws {
         let origin = Origin()
         let gateway = try TestGateway.plain(origin)
-        var configuration = gateway.configuration([rule([("origin", 1)])], [backend("origin", [endpoint(Int(origin.port))])])
+        var configuration = gateway.configuration(
+            [rule([("origin", 1)])], [backend("origin", [endpoint(Int(origin.port))])])
         let other = freePort()
         configuration.workload.gatewayListeners[0].port = other
         try gateway.plane.apply(configuration, identity: nil)

@@ -20,11 +20,14 @@ import Testing
         #expect(visitor.post("/chunked", body)?.body == body)
         visitor.end()
         let text = String(
-            decoding: MetricsText.render(pair.server.collect(), labels: pair.server.labels, workload: workload("catalog")), as: UTF8.self)
+            decoding: MetricsText.render(
+                pair.server.collect(), labels: pair.server.labels, workload: workload("catalog")), as: UTF8.self)
         let line = text.split(separator: "\n").first { $0.hasPrefix("istio_requests_total") } ?? ""
         for part in [
-            "reporter=\"destination\"", "source_workload=\"frontend\"", "source_principal=\"\(TestAuthority.principal("frontend"))\"",
-            "destination_workload=\"catalog\"", "destination_service=\"catalog.demo.svc.cluster.local\"", "response_code=\"200\"",
+            "reporter=\"destination\"", "source_workload=\"frontend\"",
+            "source_principal=\"\(TestAuthority.principal("frontend"))\"",
+            "destination_workload=\"catalog\"", "destination_service=\"catalog.demo.svc.cluster.local\"",
+            "response_code=\"200\"",
             "connection_security_policy=\"mutual_tls\"",
         ] { #expect(line.contains(part)) }
         #expect(line.hasSuffix(" 7"))
@@ -45,7 +48,8 @@ import Testing
         visitor.end()
         #expect(strict.origin.requests == 0)
         #expect(strict.server.collect()[0].counts.refusedPlain == 2)
-        try strict.server.apply(strict.serverConfiguration(.permissive), identity: try strict.authority.identity("catalog"))
+        try strict.server.apply(
+            strict.serverConfiguration(.permissive), identity: try strict.authority.identity("catalog"))
         #expect(
             eventually {
                 let visitor = Visitor(port: strict.inboundPort)
@@ -84,12 +88,19 @@ import Testing
         let deadPort = freePort()
         let dead = try DataPlane(
             loops: 1,
-            listeners: [ListenerOption(side: .inbound, address: "127.0.0.1", port: deadPort, destination: "127.0.0.1:\(freePort())")])
+            listeners: [
+                ListenerOption(
+                    side: .inbound, address: "127.0.0.1", port: deadPort, destination: "127.0.0.1:\(freePort())")
+            ])
         try dead.apply(pair.serverConfiguration(.strict), identity: try pair.authority.identity("catalog"))
         let principal = TestAuthority.principal("catalog")
         try pair.gateway.apply(
             [rule([("catalog", 1)])],
-            [backend("catalog", [endpoint(deadPort, principal: principal), endpoint(pair.inboundPort, principal: principal)])],
+            [
+                backend(
+                    "catalog",
+                    [endpoint(deadPort, principal: principal), endpoint(pair.inboundPort, principal: principal)])
+            ],
             identity: try pair.authority.identity("frontend"))
         let visitor = Visitor(port: pair.gateway.port)
         for _ in 0..<30 { #expect(visitor.get("/name")?.status == 200) }
@@ -145,7 +156,9 @@ final class Load: Sendable {
                     let response = visitor.get("/name")
                     let isGood = response?.status == 200
                     state.withLock {
-                        if isGood { $0.served += 1 } else {
+                        if isGood {
+                            $0.served += 1
+                        } else {
                             $0.failed += 1
                             $0.reasons.insert(response?.reason ?? "no answer")
                         }

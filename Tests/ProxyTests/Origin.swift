@@ -57,7 +57,9 @@ final class Origin: Sendable {
             if header("expect", head) != nil { _ = sendAll(client, Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)) }
             guard let body = reader.body(head) else { return }
             if path.hasPrefix("/upgrade") {
-                _ = sendAll(client, Array("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n".utf8))
+                _ = sendAll(
+                    client,
+                    Array("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n".utf8))
                 while let bytes = reader.some() { if !sendAll(client, bytes) { return } }
                 return
             }
@@ -79,7 +81,9 @@ final class Origin: Sendable {
                 answer = Array("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".utf8)
             } else {
                 let content = path.hasPrefix("/echo") ? body : Array(name.utf8)
-                answer = Array("HTTP/1.1 200 OK\r\ncontent-length: \(content.count)\r\nx-origin: \(name)\r\nx-weft-reason: connect_failure\r\n\r\n".utf8)
+                answer = Array(
+                    "HTTP/1.1 200 OK\r\ncontent-length: \(content.count)\r\nx-origin: \(name)\r\nx-weft-reason: connect_failure\r\n\r\n"
+                        .utf8)
                 if !isHead { answer += content }
             }
             if !sendAll(client, answer) || path.hasPrefix("/close") { return }
@@ -102,7 +106,9 @@ func blocking(_ descriptor: CInt) {
 func sendAll(_ descriptor: CInt, _ bytes: [UInt8]) -> Bool {
     var done = 0
     while done < bytes.count {
-        let count = bytes.withUnsafeBytes { weft_tcp_send(descriptor, $0.baseAddress?.advanced(by: done), bytes.count - done) }
+        let count = bytes.withUnsafeBytes {
+            weft_tcp_send(descriptor, $0.baseAddress?.advanced(by: done), bytes.count - done)
+        }
         if count <= 0 { return false }
         done += count
     }
@@ -117,10 +123,12 @@ func spawn(_ body: @escaping @Sendable () -> Void) {
     }
     var thread = pthread_t()
     let box = Unmanaged.passRetained(Box(body))
-    pthread_create(&thread, nil, { argument in
-        if let argument { Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body() }
-        return nil
-    }, box.toOpaque())
+    pthread_create(
+        &thread, nil,
+        { argument in
+            if let argument { Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body() }
+            return nil
+        }, box.toOpaque())
     pthread_detach(thread)
 }
 
@@ -240,7 +248,9 @@ final class Visitor {
 
     func response(toHead: Bool = false) -> Response? {
         guard let head = reader.head(), let status = Int(head.split(separator: " ")[1]) else { return nil }
-        if toHead || status < 200 || status == 204 || status == 304 { return Response(status: status, head: head, body: []) }
+        if toHead || status < 200 || status == 204 || status == 304 {
+            return Response(status: status, head: head, body: [])
+        }
         guard let body = reader.body(head, isResponse: true) else { return nil }
         return Response(status: status, head: head, body: body)
     }
@@ -251,7 +261,8 @@ final class Visitor {
     }
 
     func post(_ path: String, _ body: [UInt8]) -> Response? {
-        guard send(Array("POST \(path) HTTP/1.1\r\nhost: test\r\ncontent-length: \(body.count)\r\n\r\n".utf8) + body) else { return nil }
+        guard send(Array("POST \(path) HTTP/1.1\r\nhost: test\r\ncontent-length: \(body.count)\r\n\r\n".utf8) + body)
+        else { return nil }
         return response()
     }
 }

@@ -7,10 +7,14 @@ import Testing
 
 @Suite struct OutboundTests {
     /// A proxy whose outbound listener takes everything for one address.
-    private func proxy(_ destination: String, _ configuration: ProxyConfiguration) throws -> (plane: DataPlane, port: Int) {
+    private func proxy(_ destination: String, _ configuration: ProxyConfiguration) throws -> (
+        plane: DataPlane, port: Int
+    ) {
         let port = freePort()
         let plane = try DataPlane(
-            loops: 1, listeners: [ListenerOption(side: .outbound, address: "127.0.0.1", port: port, destination: destination)], seed: 3)
+            loops: 1,
+            listeners: [ListenerOption(side: .outbound, address: "127.0.0.1", port: port, destination: destination)],
+            seed: 3)
         let generation = try plane.apply(configuration, identity: nil)
         #expect(eventually { plane.collect()[0].counts.generation == generation })
         return (plane, port)
@@ -18,14 +22,18 @@ import Testing
 
     private func service(_ proto: AppProtocol, _ origin: Origin) -> ProxyConfiguration {
         let port = ServicePort(
-            namespace: "demo", service: "catalog", port: 8080, addresses: ["10.96.0.77"], hosts: ["catalog.demo.svc.cluster.local"],
+            namespace: "demo", service: "catalog", port: 8080, addresses: ["10.96.0.77"],
+            hosts: ["catalog.demo.svc.cluster.local"],
             appProtocol: proto, routes: [], defaultBackend: "demo/catalog:8080")
         var backend = backend("demo/catalog:8080", [endpoint(Int(origin.port))])
         backend.service = "catalog.demo.svc.cluster.local"
-        return ProxyConfiguration(workload: workload("frontend"), servicePorts: [port.resourceName: port], backends: [backend.name: backend])
+        return ProxyConfiguration(
+            workload: workload("frontend"), servicePorts: [port.resourceName: port], backends: [backend.name: backend])
     }
 
-    @Test("a call to a service's address reaches an endpoint, declared HTTP or found to be", arguments: [AppProtocol.http, .unknown])
+    @Test(
+        "a call to a service's address reaches an endpoint, declared HTTP or found to be",
+        arguments: [AppProtocol.http, .unknown])
     func service(proto: AppProtocol) throws {
         let origin = Origin()
         let (plane, port) = try proxy("10.96.0.77:8080", service(proto, origin))
@@ -33,7 +41,8 @@ import Testing
         for _ in 0..<3 { #expect(visitor.get("/name")?.text == "origin") }
         visitor.end()
         let text = String(
-            decoding: MetricsText.render(plane.collect(), labels: plane.labels, workload: workload("frontend")), as: UTF8.self)
+            decoding: MetricsText.render(plane.collect(), labels: plane.labels, workload: workload("frontend")),
+            as: UTF8.self)
         let line = text.split(separator: "\n").first { $0.hasPrefix("istio_requests_total") } ?? ""
         #expect(line.contains("destination_service=\"catalog.demo.svc.cluster.local\""))
         #expect(line.contains("reporter=\"source\"") && line.hasSuffix(" 3"))

@@ -101,7 +101,8 @@ import Testing
         origin.stop()
     }
 
-    @Test("a connection the origin closes instead of answering a second request is replaced, and the request sent again")
+    @Test(
+        "a connection the origin closes instead of answering a second request is replaced, and the request sent again")
     func retriesStaleConnection() throws {
         let origin = Origin()
         let gateway = try TestGateway.plain(origin)
@@ -138,7 +139,8 @@ import Testing
     func timeout() throws {
         let origin = Origin()
         let gateway = try TestGateway()
-        try gateway.apply([rule([("o", 1)]) { $0.timeoutMilliseconds = 100 }], [backend("o", [endpoint(Int(origin.port))])])
+        try gateway.apply(
+            [rule([("o", 1)]) { $0.timeoutMilliseconds = 100 }], [backend("o", [endpoint(Int(origin.port))])])
         let visitor = Visitor(port: gateway.port)
         let response = visitor.get("/slow")
         #expect(response?.status == 504)

@@ -14,7 +14,8 @@ struct TestAuthority {
         let key = try PrivateKey.generate()
         let certificate = try authority.issue(
             CertificateRequest(
-                subjectAlternativeNames: [.uri(Self.principal(account))], serverUse: true, clientUse: true, lifetime: .seconds(3600),
+                subjectAlternativeNames: [.uri(Self.principal(account))], serverUse: true, clientUse: true,
+                lifetime: .seconds(3600),
                 publicKey: try key.publicKey()))
         return Identity(
             certificateChain: text(try certificate.pem()), privateKey: text(try key.pem()),
@@ -26,7 +27,8 @@ struct TestAuthority {
 
 func workload(_ name: String, _ change: (inout Workload) -> Void = { _ in }) -> Workload {
     var workload = Workload(
-        namespace: "demo", pod: "\(name)-x", name: name, app: name, version: "v1", principal: TestAuthority.principal(name))
+        namespace: "demo", pod: "\(name)-x", name: name, app: name, version: "v1",
+        principal: TestAuthority.principal(name))
     change(&workload)
     return workload
 }
@@ -88,7 +90,8 @@ struct TestPair {
         server = try DataPlane(
             loops: loops,
             listeners: [
-                ListenerOption(side: .inbound, address: "127.0.0.1", port: inboundPort, destination: "127.0.0.1:\(origin.port)")
+                ListenerOption(
+                    side: .inbound, address: "127.0.0.1", port: inboundPort, destination: "127.0.0.1:\(origin.port)")
             ], seed: 9)
         try server.apply(serverConfiguration(mode), identity: try authority.identity("catalog"))
         try gateway.apply(
@@ -102,7 +105,8 @@ struct TestPair {
             workload: workload("catalog") {
                 $0.mutualTLS = mode
                 $0.inboundPorts = [
-                    InboundPort(port: Int(origin.port), appProtocol: .unknown, service: "catalog.demo.svc.cluster.local")
+                    InboundPort(
+                        port: Int(origin.port), appProtocol: .unknown, service: "catalog.demo.svc.cluster.local")
                 ]
             })
     }

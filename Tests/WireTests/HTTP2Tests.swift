@@ -51,13 +51,15 @@ import Wire
         var decoder = HPACKDecoder(tableSize: 256)
         let first = try decoder.decode(
             bytes(
-                "4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b ff6e 919d 29ad 1718 63c7 8f0b 97c8 e9ae 82ae 43d3"))
+                "4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b ff6e 919d 29ad 1718 63c7 8f0b 97c8 e9ae 82ae 43d3"
+            ))
         #expect(first.map(\.value) == ["302", "private", "Mon, 21 Oct 2013 20:13:21 GMT", "https://www.example.com"])
         let second = try decoder.decode(bytes("4883 640e ffc1 c0bf"))
         #expect(second.map(\.value) == ["307", "private", "Mon, 21 Oct 2013 20:13:21 GMT", "https://www.example.com"])
         let third = try decoder.decode(
             bytes(
-                "88c1 6196 d07a be94 1054 d444 a820 0595 040b 8166 e084 a62d 1bff c05a 839b d9ab 77ad 94e7 821d d7f2 e6c7 b335 dfdf cd5b 3960 d5af 2708 7f36 72c1 ab27 0fb5 291f 9587 3160 65c0 03ed 4ee5 b106 3d50 07"))
+                "88c1 6196 d07a be94 1054 d444 a820 0595 040b 8166 e084 a62d 1bff c05a 839b d9ab 77ad 94e7 821d d7f2 e6c7 b335 dfdf cd5b 3960 d5af 2708 7f36 72c1 ab27 0fb5 291f 9587 3160 65c0 03ed 4ee5 b106 3d50 07"
+            ))
         #expect(
             third.map(\.value) == [
                 "200", "private", "Mon, 21 Oct 2013 20:13:22 GMT", "https://www.example.com", "gzip",
@@ -68,8 +70,10 @@ import Wire
     @Test(
         "blocks that cannot be are refused",
         arguments: [
-            ("80", HPACKFault.badIndex), ("be", .badIndex), ("40", .truncated), ("4005 61", .truncated), ("ff80 8080 8080 80", .badInteger),
-            ("4081 00 00", .badHuffman), ("3fe2 1f", .badTableSize), ("8220", .badTableSize), ("4083 ffff ff00", .badHuffman),
+            ("80", HPACKFault.badIndex), ("be", .badIndex), ("40", .truncated), ("4005 61", .truncated),
+            ("ff80 8080 8080 80", .badInteger),
+            ("4081 00 00", .badHuffman), ("3fe2 1f", .badTableSize), ("8220", .badTableSize),
+            ("4083 ffff ff00", .badHuffman),
         ])
     func refused(block: String, fault: HPACKFault) {
         var decoder = HPACKDecoder()

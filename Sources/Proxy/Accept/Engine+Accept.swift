@@ -65,7 +65,9 @@ extension Engine {
         var ownPort: UInt16 = 0
         _ = weft_local_address(client.pointee.fd, &ownAddress, &ownPort)
         // Conntrack also answers for a connection made straight to our own port.
-        if port == ownPort || ownPorts.contains(port) && (address == ownAddress || address >> 24 == 127) { return false }
+        if port == ownPort || ownPorts.contains(port) && (address == ownAddress || address >> 24 == 127) {
+            return false
+        }
         client.pointee.originalAddress = address
         client.pointee.originalPort = port
         return true

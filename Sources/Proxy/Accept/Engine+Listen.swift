@@ -16,7 +16,9 @@ extension Engine {
     /// Opens the gateway's new listeners, closes those no longer wanted, and finds each its routes in the current table.
     mutating func follow(_ gateways: [GatewayListener]) {
         for (place, gateway) in gateways.enumerated() {
-            if let known = listeners.firstIndex(where: { $0.gateway == gateway.name && $0.descriptor >= 0 && $0.matches(gateway) }) {
+            if let known = listeners.firstIndex(where: {
+                $0.gateway == gateway.name && $0.descriptor >= 0 && $0.matches(gateway)
+            }) {
                 listeners[known].gatewayPlace = Int32(place)
                 continue
             }

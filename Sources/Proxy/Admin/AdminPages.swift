@@ -9,7 +9,9 @@ struct AdminPages: Sendable {
         var status = 200
         var type = "application/json"
         var body: [UInt8] = []
-        static func text(_ text: String, status: Int = 200) -> Page { Page(status: status, type: "text/plain", body: Array(text.utf8)) }
+        static func text(_ text: String, status: Int = 200) -> Page {
+            Page(status: status, type: "text/plain", body: Array(text.utf8))
+        }
         static func json(_ json: JSON) -> Page { Page(body: Array(json.pretty().utf8)) }
     }
 
@@ -19,7 +21,8 @@ struct AdminPages: Sendable {
         guard method == "GET" || method == "HEAD" else { return .text("only GET\n", status: 405) }
         switch (door, path) {
         case (.health, "/healthz/ready"), (.admin, "/ready"): return ready()
-        case (.metrics, "/stats/prometheus"), (.admin, "/stats/prometheus"), (.admin, "/stats"), (.metrics, "/metrics"): return metrics()
+        case (.metrics, "/stats/prometheus"), (.admin, "/stats/prometheus"), (.admin, "/stats"), (.metrics, "/metrics"):
+            return metrics()
         case (.admin, "/config_dump"): return .json(configuration())
         case (.admin, "/edges"): return .json(edges())
         case (.admin, "/"): return .text("/config_dump\n/edges\n/ready\n/stats\n")
@@ -41,7 +44,10 @@ struct AdminPages: Sendable {
     /// What this proxy runs, as the control plane sent it; keys stay secret.
     private func configuration() -> JSON {
         let held = state.read { held in
-            (held.configuration, held.identity, held.versions, held.isConnected, held.isRestored, held.generation, held.lastFault)
+            (
+                held.configuration, held.identity, held.versions, held.isConnected, held.isRestored, held.generation,
+                held.lastFault
+            )
         }
         var dump = JSONObject()
         dump["role"] = .string(state.role)
@@ -60,7 +66,9 @@ struct AdminPages: Sendable {
             dump["backends"] = .array(configuration.backends.sorted { $0.key < $1.key }.map(\.value.json))
         }
         var versions = JSONObject()
-        for (kind, names) in held.2.sorted(by: { $0.key.rawValue < $1.key.rawValue }) { versions[kind.word] = JSON(names) }
+        for (kind, names) in held.2.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
+            versions[kind.word] = JSON(names)
+        }
         dump["versions"] = .object(versions)
         return .object(dump)
     }
@@ -79,7 +87,8 @@ struct AdminPages: Sendable {
         var counts: [Edge: (requests: UInt64, failed: UInt64)] = [:]
         for series in merged {
             let key = series.key
-            let edge = Edge(peer: key.peer, service: key.service, isDestination: key.isDestination, security: key.security)
+            let edge = Edge(
+                peer: key.peer, service: key.service, isDestination: key.isDestination, security: key.security)
             var count = counts[edge] ?? (0, 0)
             count.requests += series.count
             if key.kind == .http && key.status >= 500 { count.failed += series.count }

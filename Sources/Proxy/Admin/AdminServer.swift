@@ -27,7 +27,8 @@ struct AdminServer: ~Copyable {
     static func start(state: ProgramState, options: ProgramOptions) throws(SystemCallFailed) {
         var doors: [(descriptor: CInt, door: AdminPages.Door)] = []
         let wanted: [(IPv4, Int, AdminPages.Door)] = [
-            (.any, options.healthPort, .health), (.any, options.metricsPort, .metrics), (.loopback, options.adminPort, .admin),
+            (.any, options.healthPort, .health), (.any, options.metricsPort, .metrics),
+            (.loopback, options.adminPort, .admin),
         ]
         for (address, port, door) in wanted where port > 0 {
             let descriptor = weft_listen_ipv4(address.value, UInt16(clamping: port), 0, 64)
@@ -97,11 +98,13 @@ struct AdminServer: ~Copyable {
         }
         switch outcome {
         case .incomplete: return true
-        case .refused(let fault): respond(&visitor, .text("\(fault.word)\n", status: fault.status), closes: true, isHead: false)
+        case .refused(let fault):
+            respond(&visitor, .text("\(fault.word)\n", status: fault.status), closes: true, isHead: false)
         case .complete:
             let head = parser.head
             let method = String(decoding: visitor.input[..<head.methodLength], as: UTF8.self)
-            let target = String(decoding: visitor.input[head.pathOffset..<head.pathOffset + head.pathLength], as: UTF8.self)
+            let target = String(
+                decoding: visitor.input[head.pathOffset..<head.pathOffset + head.pathLength], as: UTF8.self)
             let path = String(target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)[0])
             visitor.input.removeFirst(head.length)
             let hasBody = head.contentLength > 0 || head.isChunked
@@ -123,7 +126,9 @@ struct AdminServer: ~Copyable {
     private func write(_ visitor: inout Visitor) -> Bool {
         while visitor.written < visitor.output.count {
             let rest = visitor.output.count - visitor.written
-            let count = visitor.output.withUnsafeBytes { weft_tcp_send(visitor.descriptor, $0.baseAddress?.advanced(by: visitor.written), rest) }
+            let count = visitor.output.withUnsafeBytes {
+                weft_tcp_send(visitor.descriptor, $0.baseAddress?.advanced(by: visitor.written), rest)
+            }
             if count == -Int(EAGAIN) { return true }
             if count < 0 { return false }
             visitor.written += count

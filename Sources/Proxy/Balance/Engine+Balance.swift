@@ -22,7 +22,9 @@ extension Engine {
     }
 
     /// The less busy of two endpoints drawn at random, leaving out those that just failed while others are left.
-    mutating func pickEndpoint(_ table: UnsafeMutablePointer<LiveTable>, _ backend: Int32, not excluded: Int32 = -1) -> Int32 {
+    mutating func pickEndpoint(_ table: UnsafeMutablePointer<LiveTable>, _ backend: Int32, not excluded: Int32 = -1)
+        -> Int32
+    {
         let members = table.pointee.arrays.backends[Int(backend)].members
         if members.count == 0 { return -1 }
         let list = table.pointee.arrays.members + Int(members.start)
@@ -57,13 +59,16 @@ extension Engine {
         let slots = UnsafeMutablePointer<Int32>.allocate(capacity: max(1, arrays.endpointCount))
         live.initialize(
             to: LiveTable(
-                table: .passRetained(new), arrays: arrays, slots: slots, server: new.credentials?.server, client: new.credentials?.client))
+                table: .passRetained(new), arrays: arrays, slots: slots, server: new.credentials?.server,
+                client: new.credentials?.client))
         let old = table
         var oldPlace = 0
         let oldCount = old?.pointee.arrays.endpointCount ?? 0
         for place in 0..<arrays.endpointCount {
             let entry = arrays.endpoints[place]
-            while let old, oldPlace < oldCount, old.pointee.arrays.endpoints[oldPlace].number < entry.number { oldPlace += 1 }
+            while let old, oldPlace < oldCount, old.pointee.arrays.endpoints[oldPlace].number < entry.number {
+                oldPlace += 1
+            }
             if let old, oldPlace < oldCount, old.pointee.arrays.endpoints[oldPlace].number == entry.number {
                 slots[place] = old.pointee.slots[oldPlace]
                 endpoints[Int(slots[place])].references &+= 1
@@ -125,7 +130,8 @@ extension Engine {
 
     /// Anyone may call any port of a pod; only ports in use are remembered.
     private mutating func forgetIdleLocalEndpoints() {
-        for (place, slot) in localEndpoints where endpoints[Int(slot)].connections == 0 && endpoints[Int(slot)].active == 0 {
+        for (place, slot) in localEndpoints
+        where endpoints[Int(slot)].connections == 0 && endpoints[Int(slot)].active == 0 {
             localEndpoints[place] = nil
             endpoints[Int(slot)].references = 0
             freeIfGone(slot)
@@ -161,7 +167,8 @@ extension Engine {
 
     mutating func freeIfGone(_ slot: Int32) {
         let endpoint = endpoints + Int(slot)
-        guard endpoint.pointee.isUsed, endpoint.pointee.references == 0, endpoint.pointee.connections == 0, endpoint.pointee.active == 0
+        guard endpoint.pointee.isUsed, endpoint.pointee.references == 0, endpoint.pointee.connections == 0,
+            endpoint.pointee.active == 0
         else { return }
         if let principal = endpoint.pointee.principal { principal.deallocate() }
         if let session = endpoint.pointee.session { SSL_SESSION_free(session) }

@@ -53,7 +53,8 @@ package struct ConfigurationFile: Sendable {
     private static func workload(_ json: JSON?) throws -> Workload {
         var json = json ?? .object(JSONObject())
         let defaults: [(String, String)] = [
-            ("namespace", "default"), ("pod", "meshproxy"), ("trustDomain", "cluster.local"), ("clusterDomain", "cluster.local"),
+            ("namespace", "default"), ("pod", "meshproxy"), ("trustDomain", "cluster.local"),
+            ("clusterDomain", "cluster.local"),
             ("principal", "spiffe://cluster.local/ns/default/sa/default"),
         ]
         for (key, value) in defaults where json[key] == nil { json[key] = .string(value) }
@@ -104,9 +105,11 @@ enum ResourceRules {
         switch resource {
         case .backend(let backend):
             if backend.endpoints.count > mostEndpoints {
-                throw ResourceFault(resource: "Backend \(backend.name)", field: "endpoints", message: "has more than \(mostEndpoints)")
+                throw ResourceFault(
+                    resource: "Backend \(backend.name)", field: "endpoints", message: "has more than \(mostEndpoints)")
             }
-            for (index, endpoint) in backend.endpoints.enumerated() where SocketAddress("\(endpoint.address):\(endpoint.port)") == nil {
+            for (index, endpoint) in backend.endpoints.enumerated()
+            where SocketAddress("\(endpoint.address):\(endpoint.port)") == nil {
                 throw ResourceFault(
                     resource: "Backend \(backend.name)", field: "endpoints[\(index)].address",
                     message: "is \(endpoint.address), must be an IPv4 address")
@@ -120,7 +123,8 @@ enum ResourceRules {
         case .identity(let identity):
             do {
                 _ = try Credentials(
-                    certificateChain: identity.certificateChain, privateKey: identity.privateKey, trustRoots: identity.trustRoots)
+                    certificateChain: identity.certificateChain, privateKey: identity.privateKey,
+                    trustRoots: identity.trustRoots)
             } catch { throw ResourceFault(resource: "Identity self", field: "", message: "\(error)") }
         case .workload: break
         }

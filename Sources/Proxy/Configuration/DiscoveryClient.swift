@@ -74,7 +74,9 @@ struct DiscoveryClient: ~Copyable, Sendable {
                 if messages.isEmpty { continue }
                 state.note(connected: true)
                 for message in messages {
-                    guard let response = try? DiscoveryResponse(message) else { return "the control plane sent a message that cannot be read" }
+                    guard let response = try? DiscoveryResponse(message) else {
+                        return "the control plane sent a message that cannot be read"
+                    }
                     switch subscription.take(response) {
                     case .ignored: break
                     case .accepted(let request): http.send(request.bytes)
@@ -98,8 +100,12 @@ struct DiscoveryClient: ~Copyable, Sendable {
     private mutating func apply() {
         guard let configuration = subscription.configuration else { return }
         do {
-            let same = state.read { $0.configuration == configuration && $0.identity == subscription.identity && !$0.isRestored }
-            if !same { try state.apply(configuration, identity: subscription.identity, versions: subscription.versions) }
+            let same = state.read {
+                $0.configuration == configuration && $0.identity == subscription.identity && !$0.isRestored
+            }
+            if !same {
+                try state.apply(configuration, identity: subscription.identity, versions: subscription.versions)
+            }
             subscription.hadAll = true
         } catch {
             state.note(fault: "\(error)")

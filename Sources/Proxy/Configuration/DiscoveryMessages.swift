@@ -17,7 +17,9 @@ struct DiscoveryRequest {
         if !node.isEmpty { writer.message(1) { $0.string(1, node) } }
         writer.string(2, kind.rawValue)
         for name in subscribe { writer.string(3, name) }
-        for (name, version) in versions.sorted(by: { $0.key < $1.key }) { writer.stringEntry(5, key: name, value: version) }
+        for (name, version) in versions.sorted(by: { $0.key < $1.key }) {
+            writer.stringEntry(5, key: name, value: version)
+        }
         if !nonce.isEmpty { writer.string(6, nonce) }
         if let fault {
             writer.message(7) {

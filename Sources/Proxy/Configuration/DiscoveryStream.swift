@@ -41,7 +41,8 @@ struct DiscoveryStream {
         let fields = [
             HeaderField(":method", "POST"), HeaderField(":scheme", "http"),
             HeaderField(":path", "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"),
-            HeaderField(":authority", "mesh"), HeaderField("te", "trailers"), HeaderField("content-type", "application/grpc"),
+            HeaderField(":authority", "mesh"), HeaderField("te", "trailers"),
+            HeaderField("content-type", "application/grpc"),
             HeaderField("user-agent", "meshproxy"),
         ]
         frame(.headers, HPACKEncoder.encode(fields), flags: FrameFlag.endHeaders)
@@ -56,7 +57,9 @@ struct DiscoveryStream {
     /// Sends one message, as the peer's windows allow.
     mutating func send(_ message: [UInt8]) {
         pending.append(0)
-        for shift in stride(from: 24, through: 0, by: -8) { pending.append(UInt8(truncatingIfNeeded: message.count >> shift)) }
+        for shift in stride(from: 24, through: 0, by: -8) {
+            pending.append(UInt8(truncatingIfNeeded: message.count >> shift))
+        }
         pending += message
         flush()
     }
@@ -79,7 +82,9 @@ struct DiscoveryStream {
 
     private mutating func windowUpdate(stream: UInt32, _ increment: UInt32) {
         var payload: [UInt8] = []
-        for shift in stride(from: UInt32(24), through: 0, by: -8) { payload.append(UInt8(truncatingIfNeeded: increment >> shift)) }
+        for shift in stride(from: UInt32(24), through: 0, by: -8) {
+            payload.append(UInt8(truncatingIfNeeded: increment >> shift))
+        }
         frame(.windowUpdate, payload, stream: stream)
     }
 
@@ -99,7 +104,9 @@ struct DiscoveryStream {
         return messages
     }
 
-    private mutating func take(_ header: FrameHeader, _ payload: ArraySlice<UInt8>, _ messages: inout [[UInt8]]) throws(Fault) {
+    private mutating func take(_ header: FrameHeader, _ payload: ArraySlice<UInt8>, _ messages: inout [[UInt8]])
+        throws(Fault)
+    {
         if inBlock && header.kind != FrameKind.continuation.rawValue { throw .connection("a header block cut off") }
         switch FrameKind(rawValue: header.kind) {
         case .data:
@@ -136,7 +143,9 @@ struct DiscoveryStream {
             frame(.settings, [], flags: FrameFlag.acknowledged, stream: 0)
             flush()
         case .ping:
-            if header.flags & FrameFlag.acknowledged == 0 { frame(.ping, Array(payload), flags: FrameFlag.acknowledged, stream: 0) }
+            if header.flags & FrameFlag.acknowledged == 0 {
+                frame(.ping, Array(payload), flags: FrameFlag.acknowledged, stream: 0)
+            }
         case .windowUpdate:
             guard payload.count == 4 else { throw .connection("a window update of \(payload.count) bytes") }
             let increment = Int(payload.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } & 0x7FFF_FFFF)
@@ -150,17 +159,23 @@ struct DiscoveryStream {
 
     private func unpadded(_ payload: ArraySlice<UInt8>, _ flags: UInt8) throws(Fault) -> ArraySlice<UInt8> {
         if flags & FrameFlag.padded == 0 { return payload }
-        guard let padding = payload.first, Int(padding) < payload.count else { throw .connection("padding longer than its frame") }
+        guard let padding = payload.first, Int(padding) < payload.count else {
+            throw .connection("padding longer than its frame")
+        }
         return payload.dropFirst().dropLast(Int(padding))
     }
 
     private mutating func endBlock() throws(Fault) {
         inBlock = false
         let fields: [HeaderField]
-        do { fields = try headers.decode(block) } catch { throw .connection("a header block that cannot be read (\(error))") }
+        do { fields = try headers.decode(block) } catch {
+            throw .connection("a header block that cannot be read (\(error))")
+        }
         func value(_ name: String) -> String? { fields.first { $0.name == name }?.value }
         if let status = value(":status"), status != "200" { throw .ended("HTTP status \(status)") }
-        if let status = value("grpc-status"), status != "0" { throw .ended("gRPC status \(status) \(value("grpc-message") ?? "")") }
+        if let status = value("grpc-status"), status != "0" {
+            throw .ended("gRPC status \(status) \(value("grpc-message") ?? "")")
+        }
         if blockEnds { throw .ended("finished") }
     }
 

@@ -16,7 +16,9 @@ struct LastGood: Sendable {
         path = directory + "/configuration.json"
     }
 
-    func save(_ configuration: ProxyConfiguration, identity: Identity?, versions: [ProxyResource.Kind: [String: String]]) {
+    func save(
+        _ configuration: ProxyConfiguration, identity: Identity?, versions: [ProxyResource.Kind: [String: String]]
+    ) {
         var resources: [JSON] = []
         var all = configuration.resources
         if let identity { all.append(.identity(identity)) }
@@ -34,16 +36,21 @@ struct LastGood: Sendable {
         }
     }
 
-    func load() -> (configuration: ProxyConfiguration, identity: Identity?, versions: [ProxyResource.Kind: [String: String]])? {
-        guard access(path, R_OK) == 0, let bytes = try? SmallFile.read(path), let json = try? JSON(parsing: bytes) else { return nil }
+    func load() -> (
+        configuration: ProxyConfiguration, identity: Identity?, versions: [ProxyResource.Kind: [String: String]]
+    )? {
+        guard access(path, R_OK) == 0, let bytes = try? SmallFile.read(path), let json = try? JSON(parsing: bytes)
+        else { return nil }
         var workload: Workload? = nil
         var identity: Identity? = nil
         var versions: [ProxyResource.Kind: [String: String]] = [:]
         var ports: [String: ServicePort] = [:]
         var backends: [String: Backend] = [:]
         for entry in json["resources"]?.array ?? [] {
-            guard let kind = entry["kind"]?.string.flatMap(ProxyResource.Kind.init(rawValue:)), let name = entry["name"]?.string,
-                let value = entry["value"], let resource = try? ProxyResource.decode(kind: kind, name: name, bytes: Array(value.text.utf8))
+            guard let kind = entry["kind"]?.string.flatMap(ProxyResource.Kind.init(rawValue:)),
+                let name = entry["name"]?.string,
+                let value = entry["value"],
+                let resource = try? ProxyResource.decode(kind: kind, name: name, bytes: Array(value.text.utf8))
             else { return nil }
             versions[kind, default: [:]][name] = entry["version"]?.string ?? ""
             switch resource {

@@ -27,7 +27,8 @@ struct Subscription {
         heard = []
         return ProxyResource.Kind.allCases.map { kind in
             DiscoveryRequest(
-                node: kind == .workload ? "meshproxy" : "", kind: kind, subscribe: ["*"], versions: versions[kind] ?? [:])
+                node: kind == .workload ? "meshproxy" : "", kind: kind, subscribe: ["*"],
+                versions: versions[kind] ?? [:])
         }
     }
 

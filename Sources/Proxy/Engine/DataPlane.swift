@@ -55,7 +55,8 @@ package final class DataPlane: Sendable {
             let spread = seed == 0 ? Clock.monotonic : seed
             let poller = try Poller()
             var engine = Engine(
-                poller: poller, mailbox: mailbox, labels: labels, seed: spread &+ UInt64(place) &* 0x9E37_79B9_7F4A_7C15, inherited: inherited,
+                poller: poller, mailbox: mailbox, labels: labels,
+                seed: spread &+ UInt64(place) &* 0x9E37_79B9_7F4A_7C15, inherited: inherited,
                 ownPorts: ownPorts)
             for listening in plan { engine.listen(listening) }
             start("loop-\(place)", Parked(engine))
@@ -68,13 +69,18 @@ package final class DataPlane: Sendable {
         }
         var destination: (address: UInt32, port: UInt16)? = nil
         if let text = option.destination {
-            guard let parsed = SocketAddress(text) else { throw SystemCallFailed("bind", code: EINVAL, on: "destination \(text)") }
+            guard let parsed = SocketAddress(text) else {
+                throw SystemCallFailed("bind", code: EINVAL, on: "destination \(text)")
+            }
             destination = (parsed.address.value, parsed.port)
         }
         let descriptor = weft_listen_ipv4(address.value, port, 1, 1024)
-        if descriptor < 0 { throw SystemCallFailed("listen", code: -descriptor, on: "\(option.address):\(option.port)") }
+        if descriptor < 0 {
+            throw SystemCallFailed("listen", code: -descriptor, on: "\(option.address):\(option.port)")
+        }
         return Listening(
-            descriptor: descriptor, side: option.side == .inbound ? .inbound : .outbound, destination: destination, gateway: nil, port: port)
+            descriptor: descriptor, side: option.side == .inbound ? .inbound : .outbound, destination: destination,
+            gateway: nil, port: port)
     }
 
     private func start(_ name: String, _ parked: consuming Parked) {
@@ -95,7 +101,8 @@ package final class DataPlane: Sendable {
                 if let identity {
                     do throws(TLSFailure) {
                         compiled.credentials = try Credentials(
-                            certificateChain: identity.certificateChain, privateKey: identity.privateKey, trustRoots: identity.trustRoots)
+                            certificateChain: identity.certificateChain, privateKey: identity.privateKey,
+                            trustRoots: identity.trustRoots)
                     } catch { return .failure(error) }
                 } else {
                     compiled.credentials = nil
@@ -105,7 +112,8 @@ package final class DataPlane: Sendable {
             compiled.generation += 1
             return .success(
                 TableBuilder.table(
-                    of: configuration, credentials: compiled.credentials, generation: compiled.generation, labels: labels,
+                    of: configuration, credentials: compiled.credentials, generation: compiled.generation,
+                    labels: labels,
                     numbers: &compiled.numbers))
         }
         let table = try outcome.get()

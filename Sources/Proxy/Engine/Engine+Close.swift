@@ -9,7 +9,9 @@ extension Engine {
         if connection.pointee.role == .free { return }
         if let ssl = connection.pointee.ssl {
             // A quiet end without close_notify would make the session unusable for resumption.
-            if connection.pointee.tls == .established { SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN) }
+            if connection.pointee.tls == .established {
+                SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
+            }
             SSL_free(ssl)
             ERR_clear_error()
         }
@@ -78,7 +80,9 @@ extension Engine {
 
     /// Says goodbye: what was written reaches the client even if it still sends; then the connection ends.
     mutating func linger(_ client: Conn) {
-        if client.pointee.endOfInput || (client.pointee.phase == .done && client.pointee.inputCount == 0 && !client.pointee.isPaused) {
+        if client.pointee.endOfInput
+            || (client.pointee.phase == .done && client.pointee.inputCount == 0 && !client.pointee.isPaused)
+        {
             if let ssl = client.pointee.ssl { SSL_shutdown(ssl) }
             close(client)
             return
@@ -130,7 +134,9 @@ extension Engine {
                 connection.pointee.peer = nil
                 upstream.pointee.peer = nil
                 close(upstream)
-                answer(connection, status: 504, .timeout, ResponseFlag.timeout.reason, close: connection.pointee.phase != .done)
+                answer(
+                    connection, status: 504, .timeout, ResponseFlag.timeout.reason,
+                    close: connection.pointee.phase != .done)
             }
         }
     }

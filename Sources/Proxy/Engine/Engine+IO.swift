@@ -157,9 +157,12 @@ extension Engine {
             connection.pointee.inputEnd &+= Int32(truncatingIfNeeded: count)
             // Further records that have arrived already join the first, so that they leave in one write.
             if let ssl = connection.pointee.ssl, count >= 8192 {
-                while BufferPool.size(connection.pointee.inputClass) &- Int(connection.pointee.inputEnd) >= 16384, SSL_has_pending(ssl) != 0 {
+                while BufferPool.size(connection.pointee.inputClass) &- Int(connection.pointee.inputEnd) >= 16384,
+                    SSL_has_pending(ssl) != 0
+                {
                     let place = Int(connection.pointee.inputEnd)
-                    let more = receive(connection, input + place, BufferPool.size(connection.pointee.inputClass) &- place)
+                    let more = receive(
+                        connection, input + place, BufferPool.size(connection.pointee.inputClass) &- place)
                     if more <= 0 { break }
                     connection.pointee.inputEnd &+= Int32(truncatingIfNeeded: more)
                 }
@@ -206,7 +209,11 @@ extension Engine {
     mutating func process(_ connection: Conn) {
         if connection.pointee.role == .upstream {
             guard let client = connection.pointee.peer else { return }
-            if connection.pointee.phase == .tunnel { _ = pump(connection, client) } else { response(connection, client) }
+            if connection.pointee.phase == .tunnel {
+                _ = pump(connection, client)
+            } else {
+                response(connection, client)
+            }
             return
         }
         switch connection.pointee.phase {
@@ -262,7 +269,9 @@ extension Engine {
         }
         if let peer = connection.pointee.peer {
             if peer.pointee.isPaused { queue(peer) }
-            if peer.pointee.phase == .tunnel && peer.pointee.endOfInput && peer.pointee.inputCount == 0 { endWriting(connection) }
+            if peer.pointee.phase == .tunnel && peer.pointee.endOfInput && peer.pointee.inputCount == 0 {
+                endWriting(connection)
+            }
         }
         return connection.pointee.generation == generation
     }

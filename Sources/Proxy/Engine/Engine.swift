@@ -104,7 +104,8 @@ struct Engine: ~Copyable {
     var isStopped = false
 
     init(
-        poller: consuming Poller, mailbox: Mailbox<LoopMessage>, labels: LabelBook, seed: UInt64, inherited: [String: CInt],
+        poller: consuming Poller, mailbox: Mailbox<LoopMessage>, labels: LabelBook, seed: UInt64,
+        inherited: [String: CInt],
         ownPorts: Set<UInt16>
     ) {
         self.poller = poller
@@ -117,7 +118,9 @@ struct Engine: ~Copyable {
         timers = TimerWheel(now: now)
         slab = Self.zeroed(Limits.connections)
         endpoints = Self.zeroed(Limits.endpoints)
-        if let door = open(mailbox.descriptor, .mailbox) { _ = self.poller.addReadable(mailbox.descriptor, key: key(door)) }
+        if let door = open(mailbox.descriptor, .mailbox) {
+            _ = self.poller.addReadable(mailbox.descriptor, key: key(door))
+        }
     }
 
     /// Memory that costs nothing until it is touched.
@@ -216,7 +219,9 @@ struct Engine: ~Copyable {
             connection.pointee.isConnecting || connection.pointee.tls == .handshaking || connection.pointee.hasOutput
             || connection.pointee.peer?.pointee.isPaused == true
         if waits {
-            if !writable(connection) || connection.pointee.generation != UInt32(truncatingIfNeeded: key >> 32) { return }
+            if !writable(connection) || connection.pointee.generation != UInt32(truncatingIfNeeded: key >> 32) {
+                return
+            }
             if !connection.pointee.canWrite { return }
         }
         if !connection.pointee.isDrained && !connection.pointee.isPaused { readable(connection) }
@@ -267,7 +272,8 @@ struct Engine: ~Copyable {
             switch connection.pointee.role {
             case .client: closePair(connection)
             case .upstream where connection.pointee.peer == nil: close(connection)
-            case .listener: if !listeners[Int(connection.pointee.listener)].isShared { Glibc.close(connection.pointee.fd) }
+            case .listener:
+                if !listeners[Int(connection.pointee.listener)].isShared { Glibc.close(connection.pointee.fd) }
             case .upstream, .mailbox, .free: break
             }
         }

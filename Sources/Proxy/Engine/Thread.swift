@@ -42,10 +42,12 @@ enum Thread {
         pthread_attr_setstacksize(&attributes, 1 << 20)
         defer { pthread_attr_destroy(&attributes) }
         var thread = pthread_t()
-        let code = pthread_create(&thread, &attributes, { argument in
-            if let argument { Unmanaged<Runner>.fromOpaque(argument).takeRetainedValue().run() }
-            return nil
-        }, runner.toOpaque())
+        let code = pthread_create(
+            &thread, &attributes,
+            { argument in
+                if let argument { Unmanaged<Runner>.fromOpaque(argument).takeRetainedValue().run() }
+                return nil
+            }, runner.toOpaque())
         if code != 0 { fatalError("pthread_create: \(String(cString: strerror(code)))") }
         return thread
     }

@@ -52,7 +52,11 @@ struct NameServer: ~Copyable, Sendable {
             if poll(&waiting, nfds_t(waiting.count), forwarded.isEmpty ? -1 : 100) < 0 { continue }
             let now = Clock.monotonic
             for place in forwarded.indices.reversed() {
-                if waiting[place + 1].revents != 0 { takeAnswer(place, &space) } else if now >= forwarded[place].deadline { expire(place, now) }
+                if waiting[place + 1].revents != 0 {
+                    takeAnswer(place, &space)
+                } else if now >= forwarded[place].deadline {
+                    expire(place, now)
+                }
             }
             if waiting[0].revents != 0 {
                 for _ in 0..<32 where !takeQuery(&space, now) { break }
@@ -64,7 +68,9 @@ struct NameServer: ~Copyable, Sendable {
     private mutating func takeQuery(_ space: inout [UInt8], _ now: UInt64) -> Bool {
         var address: UInt32 = 0
         var port: UInt16 = 0
-        let count = space.withUnsafeMutableBytes { weft_receive_from(socket, $0.baseAddress, $0.count, &address, &port) }
+        let count = space.withUnsafeMutableBytes {
+            weft_receive_from(socket, $0.baseAddress, $0.count, &address, &port)
+        }
         if count < 0 { return false }
         let bytes = Array(space[..<count])
         guard let query = try? DNSMessage(parsing: bytes), !query.isResponse else { return true }
@@ -81,7 +87,9 @@ struct NameServer: ~Copyable, Sendable {
     }
 
     /// Each query goes from a port of its own under a number of its own, so that answers are hard to forge.
-    private mutating func forward(_ query: DNSMessage, _ bytes: [UInt8], _ address: UInt32, _ port: UInt16, _ now: UInt64) {
+    private mutating func forward(
+        _ query: DNSMessage, _ bytes: [UInt8], _ address: UInt32, _ port: UInt16, _ now: UInt64
+    ) {
         guard let upstream = names.upstream, forwarded.count < Self.mostForwarded else {
             send(query.response(.serverFailure).composed(limit: 512), address, port)
             return
@@ -95,18 +103,25 @@ struct NameServer: ~Copyable, Sendable {
         let number = UInt16.random(in: 0...UInt16.max)
         changed[0] = UInt8(number >> 8)
         changed[1] = UInt8(number & 255)
-        _ = changed.withUnsafeBytes { weft_send_to(descriptor, $0.baseAddress, $0.count, upstream.address.value, upstream.port) }
+        _ = changed.withUnsafeBytes {
+            weft_send_to(descriptor, $0.baseAddress, $0.count, upstream.address.value, upstream.port)
+        }
         forwarded.append(
-            Forwarded(descriptor: descriptor, address: address, port: port, query: query, bytes: changed, deadline: now + Self.patience))
+            Forwarded(
+                descriptor: descriptor, address: address, port: port, query: query, bytes: changed,
+                deadline: now + Self.patience))
     }
 
     private mutating func takeAnswer(_ place: Int, _ space: inout [UInt8]) {
         let one = forwarded[place]
         var address: UInt32 = 0
         var port: UInt16 = 0
-        let count = space.withUnsafeMutableBytes { weft_receive_from(one.descriptor, $0.baseAddress, $0.count, &address, &port) }
+        let count = space.withUnsafeMutableBytes {
+            weft_receive_from(one.descriptor, $0.baseAddress, $0.count, &address, &port)
+        }
         if count >= 12 {
-            guard let upstream = names.upstream, address == upstream.address.value, port == upstream.port, space[0] == one.bytes[0],
+            guard let upstream = names.upstream, address == upstream.address.value, port == upstream.port,
+                space[0] == one.bytes[0],
                 space[1] == one.bytes[1]
             else { return }
             space[0] = UInt8(one.query.id >> 8)
@@ -125,7 +140,9 @@ struct NameServer: ~Copyable, Sendable {
         if !one.isRepeated, let upstream = names.upstream {
             forwarded[place].isRepeated = true
             forwarded[place].deadline = now + Self.patience
-            _ = one.bytes.withUnsafeBytes { weft_send_to(one.descriptor, $0.baseAddress, $0.count, upstream.address.value, upstream.port) }
+            _ = one.bytes.withUnsafeBytes {
+                weft_send_to(one.descriptor, $0.baseAddress, $0.count, upstream.address.value, upstream.port)
+            }
             return
         }
         send(one.query.response(.serverFailure).composed(limit: 512), one.address, one.port)

@@ -16,7 +16,9 @@ struct ServiceNames {
             if found.isEmpty { continue }
             for host in port.hosts {
                 guard let name = DNSName(host)?.folded, name.labels.count > 1, !host.hasPrefix("*") else { continue }
-                for address in found where addresses[name]?.contains(address) != true { addresses[name, default: []].append(address) }
+                for address in found where addresses[name]?.contains(address) != true {
+                    addresses[name, default: []].append(address)
+                }
             }
         }
     }

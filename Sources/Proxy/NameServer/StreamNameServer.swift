@@ -47,7 +47,8 @@ enum StreamNameServer {
     private static func serve(_ descriptor: CInt, _ names: NameSource) {
         while let bytes = read(descriptor) {
             guard let query = try? DNSMessage(parsing: bytes), !query.isResponse else { return }
-            let answer = names.answer(query)?.composed() ?? ask(bytes, names) ?? query.response(.serverFailure).composed()
+            let answer =
+                names.answer(query)?.composed() ?? ask(bytes, names) ?? query.response(.serverFailure).composed()
             if !write(descriptor, answer) { return }
         }
     }
@@ -72,7 +73,9 @@ enum StreamNameServer {
         var bytes = [UInt8](repeating: 0, count: count)
         var done = 0
         while done < count {
-            let taken = bytes.withUnsafeMutableBytes { weft_tcp_receive(descriptor, $0.baseAddress?.advanced(by: done), count - done) }
+            let taken = bytes.withUnsafeMutableBytes {
+                weft_tcp_receive(descriptor, $0.baseAddress?.advanced(by: done), count - done)
+            }
             if taken <= 0 { return nil }
             done += taken
         }
@@ -83,7 +86,9 @@ enum StreamNameServer {
         let bytes = [UInt8(message.count >> 8 & 255), UInt8(message.count & 255)] + message
         var done = 0
         while done < bytes.count {
-            let sent = bytes.withUnsafeBytes { weft_tcp_send(descriptor, $0.baseAddress?.advanced(by: done), bytes.count - done) }
+            let sent = bytes.withUnsafeBytes {
+                weft_tcp_send(descriptor, $0.baseAddress?.advanced(by: done), bytes.count - done)
+            }
             if sent <= 0 { return false }
             done += sent
         }

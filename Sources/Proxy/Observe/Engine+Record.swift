@@ -12,7 +12,8 @@ extension Engine {
         } else {
             let key = SeriesKey(
                 kind: .http, isDestination: client.pointee.side == .inbound, peer: client.pointee.peerLabels,
-                service: client.pointee.service, security: client.pointee.secure, flag: client.pointee.flag, status: client.pointee.status)
+                service: client.pointee.service, security: client.pointee.secure, flag: client.pointee.flag,
+                status: client.pointee.status)
             series.countRequest(
                 key, nanoseconds: now &- client.pointee.startedAt, requestBytes: client.pointee.requestBytes,
                 responseBytes: client.pointee.responseBytes)
@@ -36,14 +37,16 @@ extension Engine {
 
     func tunnelKey(_ client: Conn) -> SeriesKey {
         SeriesKey(
-            kind: .tcp, isDestination: client.pointee.side == .inbound, peer: client.pointee.peerLabels, service: client.pointee.service,
+            kind: .tcp, isDestination: client.pointee.side == .inbound, peer: client.pointee.peerLabels,
+            service: client.pointee.service,
             security: client.pointee.secure, flag: .none, status: 0)
     }
 
     /// An opaque connection a strict port turned away.
     mutating func countTunnelRefused(_ client: Conn) {
         let key = SeriesKey(
-            kind: .tcp, isDestination: true, peer: 0, service: client.pointee.service, security: .none, flag: .refusedPlain, status: 0)
+            kind: .tcp, isDestination: true, peer: 0, service: client.pointee.service, security: .none,
+            flag: .refusedPlain, status: 0)
         series.closed(series.opened(key))
     }
 }

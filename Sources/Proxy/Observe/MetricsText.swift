@@ -7,7 +7,9 @@ struct MetricsText {
     private let services: [String]
     private let own: PeerLabels
 
-    static func render(_ loops: [(series: [Series], counts: LoopCounts)], labels: LabelBook, workload: Workload?) -> [UInt8] {
+    static func render(_ loops: [(series: [Series], counts: LoopCounts)], labels: LabelBook, workload: Workload?)
+        -> [UInt8]
+    {
         var text = MetricsText(labels: labels, workload: workload)
         let merged = merge(loops.map(\.series))
         text.http(merged.filter { $0.key.kind == .http })
@@ -22,7 +24,8 @@ struct MetricsText {
         services = contents.services
         func known(_ text: String?) -> String { text.flatMap { $0.isEmpty ? nil : $0 } ?? "unknown" }
         own = PeerLabels(
-            workload: known(workload?.name), namespace: known(workload?.namespace), principal: known(workload?.principal),
+            workload: known(workload?.name), namespace: known(workload?.namespace),
+            principal: known(workload?.principal),
             app: known(workload?.app), version: known(workload?.version))
     }
 
@@ -77,7 +80,8 @@ struct MetricsText {
         func known(_ text: String) -> String { text.isEmpty ? "unknown" : quoted(text) }
         var text = "reporter=\"\(key.isDestination ? "destination" : "source")\""
         for (side, labels) in [("source", source), ("destination", destination)] {
-            text += ",\(side)_workload=\"\(known(labels.workload))\",\(side)_workload_namespace=\"\(known(labels.namespace))\""
+            text +=
+                ",\(side)_workload=\"\(known(labels.workload))\",\(side)_workload_namespace=\"\(known(labels.namespace))\""
             text += ",\(side)_principal=\"\(known(labels.principal))\",\(side)_app=\"\(known(labels.app))\""
             text += ",\(side)_version=\"\(known(labels.version))\",\(side)_canonical_service=\"\(known(labels.app))\""
             text += ",\(side)_canonical_revision=\"\(known(labels.version))\""

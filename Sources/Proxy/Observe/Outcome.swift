@@ -1,6 +1,7 @@
 /// Why a response was made or cut short here, by Envoy's short names.
 enum ResponseFlag: UInt8, CaseIterable {
-    case none, noRoute, noHealthyEndpoint, connectFailure, upstreamEnded, timeout, overflow, clientGone, upstreamProtocol, clientProtocol
+    case none, noRoute, noHealthyEndpoint, connectFailure, upstreamEnded, timeout, overflow, clientGone,
+        upstreamProtocol, clientProtocol
     case refusedPlain, noBackend, draining
 
     var short: String {

@@ -6,7 +6,10 @@ struct SeriesKey: Hashable, Sendable {
     /// kind << 40 | reporter << 32 | security << 24 | flag << 16 | status
     var what: UInt64
 
-    init(kind: Kind, isDestination: Bool, peer: UInt32, service: UInt32, security: Security, flag: ResponseFlag, status: UInt16) {
+    init(
+        kind: Kind, isDestination: Bool, peer: UInt32, service: UInt32, security: Security, flag: ResponseFlag,
+        status: UInt16
+    ) {
         who = UInt64(service) << 32 | UInt64(peer)
         let outcome = UInt64(security.rawValue) << 24 | UInt64(flag.rawValue) << 16 | UInt64(status)
         what = UInt64(kind.rawValue) << 40 | (isDestination ? 1 << 32 : 0) | outcome
@@ -25,7 +28,8 @@ struct SeriesKey: Hashable, Sendable {
 struct Histogram: Sendable {
     /// Upper bounds: milliseconds of duration, or bytes.
     static let bounds: [Double] = [
-        0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300_000, 600_000, 1_800_000, 3_600_000,
+        0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 30000, 60000, 300_000, 600_000, 1_800_000,
+        3_600_000,
     ]
     var counts: InlineArray<20, UInt64> = .init(repeating: 0)
     /// In the finest unit: nanoseconds or bytes.

@@ -29,7 +29,9 @@ extension Engine {
     }
 
     /// A new connection to the endpoint, over TLS when it has a principal.
-    mutating func dial(_ slot: Int32, _ alpn: ApplicationProtocol, _ table: UnsafeMutablePointer<LiveTable>?) -> Upstream {
+    mutating func dial(_ slot: Int32, _ alpn: ApplicationProtocol, _ table: UnsafeMutablePointer<LiveTable>?)
+        -> Upstream
+    {
         let endpoint = endpoints + Int(slot)
         if endpoint.pointee.connections >= Limits.connectionsPerEndpoint { return .full }
         let fd = weft_connect_ipv4(endpoint.pointee.address, endpoint.pointee.port)
@@ -53,7 +55,8 @@ extension Engine {
             close(upstream)
             return .failed
         }
-        setDeadline(upstream, after: endpoint.pointee.principal == nil ? Limits.connect : Limits.connect + Limits.second)
+        setDeadline(
+            upstream, after: endpoint.pointee.principal == nil ? Limits.connect : Limits.connect + Limits.second)
         return .ready(upstream)
     }
 
@@ -98,7 +101,9 @@ extension Engine {
             return
         }
         let endpoint = endpoints + Int(slot)
-        if endpoint.pointee.references == 0 || endpoint.pointee.idleCount >= Limits.idlePerEndpoint || upstream.pointee.hangup {
+        if endpoint.pointee.references == 0 || endpoint.pointee.idleCount >= Limits.idlePerEndpoint
+            || upstream.pointee.hangup
+        {
             close(upstream)
             return
         }

@@ -3,7 +3,8 @@ import Wire
 
 extension Engine {
     /// Answers in the upstream's place, saying why in `x-weft-reason`.
-    mutating func answer(_ client: Conn, status: Int, _ flag: ResponseFlag, _ reason: StaticString, close closes: Bool) {
+    mutating func answer(_ client: Conn, status: Int, _ flag: ResponseFlag, _ reason: StaticString, close closes: Bool)
+    {
         client.pointee.status = UInt16(truncatingIfNeeded: status)
         client.pointee.flag = flag
         if !client.pointee.inExchange {

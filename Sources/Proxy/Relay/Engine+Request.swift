@@ -8,7 +8,9 @@ extension Engine {
     mutating func request(_ client: Conn) {
         guard let input = client.pointee.input else { return }
         // RFC 9112 §2.2: an empty line before a request is passed over.
-        if client.pointee.inputCount >= 2, input[Int(client.pointee.inputStart)] == 13, input[Int(client.pointee.inputStart) + 1] == 10 {
+        if client.pointee.inputCount >= 2, input[Int(client.pointee.inputStart)] == 13,
+            input[Int(client.pointee.inputStart) + 1] == 10
+        {
             client.pointee.inputStart &+= 2
         }
         let count = client.pointee.inputCount
@@ -66,7 +68,9 @@ extension Engine {
         send(client, bytes, choice)
     }
 
-    private func skipHead(_ client: Conn) { client.pointee.inputStart &+= Int32(truncatingIfNeeded: parser.head.length) }
+    private func skipHead(_ client: Conn) {
+        client.pointee.inputStart &+= Int32(truncatingIfNeeded: parser.head.length)
+    }
 
     /// How the request's body ends.
     @inline(__always)
@@ -123,7 +127,9 @@ extension Engine {
             skipHead(client)
             return
         }
-        if client.pointee.side != .inbound { client.pointee.peerLabels = endpoints[Int(upstream.pointee.endpoint)].labels }
+        if client.pointee.side != .inbound {
+            client.pointee.peerLabels = endpoints[Int(upstream.pointee.endpoint)].labels
+        }
         let rule = choice.rule >= 0 ? client.pointee.table?.pointee.arrays.rules[Int(choice.rule)] : nil
         compose(client, upstream, bytes, rule)
         skipHead(client)
@@ -139,12 +145,15 @@ extension Engine {
         var slot = first
         while true {
             client.pointee.attempts &+= 1
-            let outcome = fresh ? dial(slot, .http, client.pointee.table) : upstream(for: client, slot, client.pointee.table)
+            let outcome =
+                fresh ? dial(slot, .http, client.pointee.table) : upstream(for: client, slot, client.pointee.table)
             switch outcome {
             case .ready(let upstream):
                 client.pointee.peer = upstream
                 client.pointee.endpoint = slot
-                if client.pointee.side != .inbound { client.pointee.secure = upstream.pointee.ssl == nil ? .none : .mutualTLS }
+                if client.pointee.side != .inbound {
+                    client.pointee.secure = upstream.pointee.ssl == nil ? .none : .mutualTLS
+                }
                 upstream.pointee.peer = client
                 endpoints[Int(slot)].active &+= 1
                 return upstream
@@ -153,7 +162,9 @@ extension Engine {
                 return nil
             case .failed:
                 endpoints[Int(slot)].avoidedUntil = now &+ Limits.avoid
-                guard client.pointee.attempts < Limits.attempts, client.pointee.backend >= 0, let table = client.pointee.table else {
+                guard client.pointee.attempts < Limits.attempts, client.pointee.backend >= 0,
+                    let table = client.pointee.table
+                else {
                     answer(client, status: 503, .connectFailure, ResponseFlag.connectFailure.reason, close: false)
                     return nil
                 }
@@ -185,7 +196,9 @@ extension Engine {
             at &+= parser.head.pathLength
             put(parser.head.minorVersion == 1 ? " HTTP/1.1\r\n" : " HTTP/1.0\r\n", out, &at)
         }
-        if let rule, let arrays, rule.setHeaders.count > 0 || rule.removeHeaders.count > 0 { dropEdited(arrays, rule, bytes) }
+        if let rule, let arrays, rule.setHeaders.count > 0 || rule.removeHeaders.count > 0 {
+            dropEdited(arrays, rule, bytes)
+        }
         let upgrades = keepsUpgrade(bytes)
         client.pointee.isUpgrade = upgrades
         let isGateway = client.pointee.side == .gateway
@@ -203,7 +216,9 @@ extension Engine {
         if parser.head.requestIDLine < 0 { putRequestID(out, &at) }
         if isGateway { putForwardedFor(client, bytes, out, &at) }
         if client.pointee.side == .inbound {
-            if let line = client.pointee.certificateLine { put(line, Int(client.pointee.certificateLineLength), out, &at) }
+            if let line = client.pointee.certificateLine {
+                put(line, Int(client.pointee.certificateLineLength), out, &at)
+            }
         } else if let arrays, upstream.pointee.ssl != nil {
             put(arrays.text + Int(arrays.peerLine.offset), Int(arrays.peerLine.count), out, &at)
         }
@@ -225,7 +240,9 @@ extension Engine {
             let name = arrays.edits[edit].name
             for place in 0..<parser.head.lineCount where Int(parser.lines[place].nameLength) == Int(name.count) {
                 let line = bytes + Int(parser.lines[place].offset)
-                if sameName(line, arrays.text + Int(name.offset), Int(name.count)) { parser.lines[place].dropped = true }
+                if sameName(line, arrays.text + Int(name.offset), Int(name.count)) {
+                    parser.lines[place].dropped = true
+                }
             }
         }
     }

@@ -19,8 +19,12 @@ extension Engine {
             case .complete: break
             }
             let isInterim = parser.head.status < 200
-            if parser.head.status == 503 && client.pointee.canReplay && upstream.pointee.isMutual && neverReachedApp(bytes) {
-                if upstream.pointee.endpoint >= 0 { endpoints[Int(upstream.pointee.endpoint)].avoidedUntil = now &+ Limits.avoid }
+            if parser.head.status == 503 && client.pointee.canReplay && upstream.pointee.isMutual
+                && neverReachedApp(bytes)
+            {
+                if upstream.pointee.endpoint >= 0 {
+                    endpoints[Int(upstream.pointee.endpoint)].avoidedUntil = now &+ Limits.avoid
+                }
                 retry(upstream, client, .connectFailure, status: 503)
                 return
             }
@@ -66,7 +70,9 @@ extension Engine {
         for flag in [ResponseFlag.connectFailure, .overflow] {
             let word = flag.reason
             let isSame = Int(line.valueLength) == word.utf8CodeUnitCount
-            if isSame && memcmp(bytes + Int(line.valueOffset), word.utf8Start, word.utf8CodeUnitCount) == 0 { return true }
+            if isSame && memcmp(bytes + Int(line.valueOffset), word.utf8Start, word.utf8CodeUnitCount) == 0 {
+                return true
+            }
         }
         return false
     }
@@ -75,7 +81,9 @@ extension Engine {
     private func frameResponse(_ upstream: Conn, _ client: Conn) -> Bool {
         client.pointee.status = UInt16(truncatingIfNeeded: parser.head.status)
         client.pointee.responseBytes = parser.head.length
-        if parser.head.saysClose || (parser.head.minorVersion == 0 && !parser.head.saysKeepAlive) { upstream.pointee.closesAfter = true }
+        if parser.head.saysClose || (parser.head.minorVersion == 0 && !parser.head.saysKeepAlive) {
+            upstream.pointee.closesAfter = true
+        }
         if client.pointee.isHead || parser.head.status == 204 || parser.head.status == 304 {
             upstream.pointee.phase = .done
         } else if parser.head.isChunked {
@@ -103,7 +111,9 @@ extension Engine {
         // Whatever the upstream speaks, we speak 1.1.
         out[at &+ 7] = 49
         at &+= parser.head.startLineLength
-        if client.pointee.side == .inbound && parser.head.reasonLine >= 0 { parser.lines[parser.head.reasonLine].dropped = true }
+        if client.pointee.side == .inbound && parser.head.reasonLine >= 0 {
+            parser.lines[parser.head.reasonLine].dropped = true
+        }
         copyLines(bytes, out, &at)
         if !isInterim {
             if client.pointee.closesAfter {

@@ -33,13 +33,17 @@ extension Engine {
                     found = dial(target.slot, .opaque, client.pointee.table)
                     client.pointee.endpoint = target.slot
                     client.pointee.peerLabels = endpoints[Int(target.slot)].labels
-                    if case .ready(let upstream) = found { client.pointee.secure = upstream.pointee.ssl == nil ? .none : .mutualTLS }
+                    if case .ready(let upstream) = found {
+                        client.pointee.secure = upstream.pointee.ssl == nil ? .none : .mutualTLS
+                    }
                 } else {
                     client.pointee.flag = .noHealthyEndpoint
                 }
             } else {
                 client.pointee.service = table?.pointee.arrays.passthroughLabel ?? 0
-                if let upstream = dial(address: client.pointee.originalAddress, port: client.pointee.originalPort) { found = .ready(upstream) }
+                if let upstream = dial(address: client.pointee.originalAddress, port: client.pointee.originalPort) {
+                    found = .ready(upstream)
+                }
             }
         }
         if client.pointee.series < 0 { client.pointee.series = series.opened(tunnelKey(client)) }
@@ -76,7 +80,8 @@ extension Engine {
         let entry = arrays.services[Int(service)]
         client.pointee.service = entry.label
         var backend = entry.defaultBackend
-        for place in Int(entry.rules.start)..<Int(entry.rules.start &+ entry.rules.count) where arrays.rules[place].matches.count == 0 {
+        for place in Int(entry.rules.start)..<Int(entry.rules.start &+ entry.rules.count)
+        where arrays.rules[place].matches.count == 0 {
             let picked = pickBackend(arrays, arrays.rules[place])
             if picked.backend >= 0 { backend = picked.backend }
             break
@@ -95,7 +100,8 @@ extension Engine {
         if client.pointee.endpoint >= 0 { endpoints[Int(client.pointee.endpoint)].active &-= 1 }
         client.pointee.endpoint = -1
         close(upstream)
-        if client.pointee.backend >= 0 && client.pointee.attempts < Limits.attempts && client.pointee.side == .outbound {
+        if client.pointee.backend >= 0 && client.pointee.attempts < Limits.attempts && client.pointee.side == .outbound
+        {
             connectTunnel(client, not: slot)
             return
         }
@@ -130,7 +136,11 @@ extension Engine {
         }
         switch connection.pointee.phase {
         case .head where connection.pointee.peer == nil:
-            if connection.pointee.mode == .detecting && connection.pointee.inputCount > 0 { startTunnel(connection) } else { close(connection) }
+            if connection.pointee.mode == .detecting && connection.pointee.inputCount > 0 {
+                startTunnel(connection)
+            } else {
+                close(connection)
+            }
         case .flushing: break
         case .lingering: close(connection)
         default: closePair(connection, .clientGone)
@@ -164,7 +174,9 @@ extension Engine {
             close(upstream)
             return
         }
-        if upstream.pointee.endpoint >= 0 { endpoints[Int(upstream.pointee.endpoint)].avoidedUntil = now &+ Limits.avoid }
+        if upstream.pointee.endpoint >= 0 {
+            endpoints[Int(upstream.pointee.endpoint)].avoidedUntil = now &+ Limits.avoid
+        }
         if client.pointee.phase == .tunnel {
             tunnelFailed(upstream, client)
         } else {
@@ -207,7 +219,8 @@ extension Engine {
             buffers.give(kept, keptClass)
             return
         }
-        client.pointee.peerLabels = client.pointee.side == .inbound ? client.pointee.peerLabels : endpoints[Int(client.pointee.endpoint)].labels
+        client.pointee.peerLabels =
+            client.pointee.side == .inbound ? client.pointee.peerLabels : endpoints[Int(client.pointee.endpoint)].labels
         fresh.pointee.output = kept
         fresh.pointee.outputClass = keptClass
         fresh.pointee.outputStart = 0

@@ -63,7 +63,9 @@ extension Engine {
             return choice
         }
         let picked = pickBackend(arrays, entry)
-        if picked.backend < 0 { return refused(choice, .noBackend, picked.isUnresolved || entry.totalWeight == 0 ? 500 : 503) }
+        if picked.backend < 0 {
+            return refused(choice, .noBackend, picked.isUnresolved || entry.totalWeight == 0 ? 500 : 503)
+        }
         choice.backend = picked.backend
         choice.service = arrays.backends[Int(picked.backend)].label
         return choice
@@ -81,7 +83,9 @@ extension Engine {
     func matchRule(_ arrays: TableArrays, _ rules: Run, _ bytes: UnsafePointer<UInt8>) -> Int32? {
         let path = bytes + parser.head.pathOffset
         var pathLength = parser.head.pathLength
-        if let query = memchr(path, 63, pathLength) { pathLength = UnsafeRawPointer(path).distance(to: UnsafeRawPointer(query)) }
+        if let query = memchr(path, 63, pathLength) {
+            pathLength = UnsafeRawPointer(path).distance(to: UnsafeRawPointer(query))
+        }
         for place in Int(rules.start)..<Int(rules.start &+ rules.count) {
             let run = arrays.rules[place].matches
             if run.count == 0 { return Int32(place) }
@@ -94,7 +98,8 @@ extension Engine {
     }
 
     private func matches(
-        _ arrays: TableArrays, _ match: MatchEntry, _ bytes: UnsafePointer<UInt8>, _ path: UnsafePointer<UInt8>, _ pathLength: Int
+        _ arrays: TableArrays, _ match: MatchEntry, _ bytes: UnsafePointer<UInt8>, _ path: UnsafePointer<UInt8>,
+        _ pathLength: Int
     ) -> Bool {
         let wanted = arrays.text + Int(match.path.offset)
         let length = Int(match.path.count)
@@ -108,7 +113,10 @@ extension Engine {
         }
         if match.method.count > 0 {
             let method = Int(match.method.count)
-            if method != parser.head.methodLength || memcmp(arrays.text + Int(match.method.offset), bytes, method) != 0 { return false }
+            if method != parser.head.methodLength || memcmp(arrays.text + Int(match.method.offset), bytes, method) != 0
+            {
+                return false
+            }
         }
         for place in Int(match.headers.start)..<Int(match.headers.start &+ match.headers.count)
         where !headerMatches(arrays, arrays.headerMatches[place], bytes) {
@@ -117,15 +125,20 @@ extension Engine {
         return true
     }
 
-    private func headerMatches(_ arrays: TableArrays, _ match: HeaderMatchEntry, _ bytes: UnsafePointer<UInt8>) -> Bool {
-        guard let line = findLine(bytes, arrays.text + Int(match.name.offset), Int(match.name.count)) else { return false }
+    private func headerMatches(_ arrays: TableArrays, _ match: HeaderMatchEntry, _ bytes: UnsafePointer<UInt8>) -> Bool
+    {
+        guard let line = findLine(bytes, arrays.text + Int(match.name.offset), Int(match.name.count)) else {
+            return false
+        }
         let found = parser.lines[line]
         let value = bytes + Int(found.valueOffset)
         let length = Int(match.value.count)
         switch match.kind {
         case .present: return true
-        case .exact: return Int(found.valueLength) == length && memcmp(value, arrays.text + Int(match.value.offset), length) == 0
-        case .prefix: return Int(found.valueLength) >= length && memcmp(value, arrays.text + Int(match.value.offset), length) == 0
+        case .exact:
+            return Int(found.valueLength) == length && memcmp(value, arrays.text + Int(match.value.offset), length) == 0
+        case .prefix:
+            return Int(found.valueLength) >= length && memcmp(value, arrays.text + Int(match.value.offset), length) == 0
         }
     }
 
@@ -141,7 +154,9 @@ extension Engine {
     private func virtualHost(_ arrays: TableArrays, _ hosts: Run, _ bytes: UnsafePointer<UInt8>) -> Run? {
         let host = bytes + parser.head.hostOffset
         var length = parser.head.hostLength
-        if let colon = memchr(host, 58, length) { length = UnsafeRawPointer(host).distance(to: UnsafeRawPointer(colon)) }
+        if let colon = memchr(host, 58, length) {
+            length = UnsafeRawPointer(host).distance(to: UnsafeRawPointer(colon))
+        }
         if length > 0 && host[length - 1] == 46 { length -= 1 }
         for place in Int(hosts.start)..<Int(hosts.start &+ hosts.count) {
             let entry = arrays.hosts[place]

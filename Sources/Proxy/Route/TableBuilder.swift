@@ -63,13 +63,15 @@ struct TableBuilder {
     }
 
     private mutating func build(
-        _ configuration: ProxyConfiguration, _ credentials: Credentials?, _ generation: UInt64, _ numbers: inout EndpointNumbers
+        _ configuration: ProxyConfiguration, _ credentials: Credentials?, _ generation: UInt64,
+        _ numbers: inout EndpointNumbers
     ) -> RoutingTable {
         addEndpoints(configuration.backends, &numbers)
         var byAddress: [(address: UInt32, port: UInt16, value: Int32)] = []
         for (_, port) in configuration.servicePorts.sorted(by: { $0.key < $1.key }) {
             let place = Int32(services.count)
-            let host = port.hosts.first ?? "\(port.service).\(port.namespace).svc.\(configuration.workload.clusterDomain)"
+            let host =
+                port.hosts.first ?? "\(port.service).\(port.namespace).svc.\(configuration.workload.clusterDomain)"
             let run = add(rules: port.routes)
             services.append(
                 ServiceEntry(
@@ -82,11 +84,14 @@ struct TableBuilder {
         }
         for listener in configuration.workload.gatewayListeners { add(listener) }
         var byPod: [(address: UInt32, port: UInt16, value: Int32)] = []
-        for (place, endpoint) in endpoints.enumerated() { byPod.append((endpoint.address, endpoint.port, Int32(place))) }
+        for (place, endpoint) in endpoints.enumerated() {
+            byPod.append((endpoint.address, endpoint.port, Int32(place)))
+        }
         let workload = configuration.workload
         let inbound = workload.inboundPorts.compactMap { port -> InboundEntry? in
             guard let number = UInt16(exactly: port.port) else { return nil }
-            return InboundEntry(port: number, appProtocol: port.appProtocol, label: labels.number(ofService: port.service))
+            return InboundEntry(
+                port: number, appProtocol: port.appProtocol, label: labels.number(ofService: port.service))
         }
         let modes = workload.portMutualTLS.compactMap { port, mode -> ModeEntry? in
             UInt16(exactly: port).map { ModeEntry(port: $0, mode: mode) }
@@ -95,10 +100,13 @@ struct TableBuilder {
         let principal = add(text: credentials?.principal ?? workload.principal)
         let arrays = TableArrays(
             text: plain(text), services: plain(services), rules: plain(rules), matches: plain(matches),
-            headerMatches: plain(headerMatches), edits: plain(edits), weights: plain(weights), backends: plain(backends),
+            headerMatches: plain(headerMatches), edits: plain(edits), weights: plain(weights),
+            backends: plain(backends),
             members: plain(members), endpoints: plain(endpoints), endpointCount: endpoints.count, hosts: plain(hosts),
-            gateways: plain(gateways), gatewayCount: gateways.count, inbound: plain(inbound), inboundCount: inbound.count,
-            modes: plain(modes), modeCount: modes.count, defaultMode: workload.mutualTLS, byAddress: AddressIndex(byAddress),
+            gateways: plain(gateways), gatewayCount: gateways.count, inbound: plain(inbound),
+            inboundCount: inbound.count,
+            modes: plain(modes), modeCount: modes.count, defaultMode: workload.mutualTLS,
+            byAddress: AddressIndex(byAddress),
             byPod: AddressIndex(byPod), peerLine: peerLine, principal: principal,
             passthroughLabel: labels.number(ofService: "PassthroughCluster"))
         return RoutingTable(
@@ -133,17 +141,23 @@ struct TableBuilder {
         var places: [EndpointNumbers.Key: Int32] = [:]
         for (key, number) in keyed.sorted(by: { $0.value < $1.value }) {
             if endpoints.count == Limits.tableEndpoints {
-                log("the configuration has more than \(Limits.tableEndpoints) endpoints; the others are left out", level: "error")
+                log(
+                    "the configuration has more than \(Limits.tableEndpoints) endpoints; the others are left out",
+                    level: "error")
                 break
             }
-            guard let address = IPv4(key.endpoint.address), let port = UInt16(exactly: key.endpoint.port) else { continue }
+            guard let address = IPv4(key.endpoint.address), let port = UInt16(exactly: key.endpoint.port) else {
+                continue
+            }
             places[key] = Int32(endpoints.count)
             let peer = PeerLabels(
-                workload: key.endpoint.workload, namespace: key.namespace, principal: key.endpoint.principal ?? "unknown",
+                workload: key.endpoint.workload, namespace: key.namespace,
+                principal: key.endpoint.principal ?? "unknown",
                 app: key.endpoint.app, version: key.endpoint.version)
             endpoints.append(
                 EndpointEntry(
-                    number: number, address: address.value, port: port, principal: add(text: key.endpoint.principal ?? ""),
+                    number: number, address: address.value, port: port,
+                    principal: add(text: key.endpoint.principal ?? ""),
                     labels: labels.number(of: peer), label: labels.number(ofService: key.service)))
         }
         numbers.keep(only: places)
@@ -155,7 +169,8 @@ struct TableBuilder {
             }
             backends.append(
                 BackendEntry(
-                    label: labels.number(ofService: backend.service), members: Run(start: start, count: Int32(members.count) - start)))
+                    label: labels.number(ofService: backend.service),
+                    members: Run(start: start, count: Int32(members.count) - start)))
         }
     }
 
@@ -177,7 +192,8 @@ struct TableBuilder {
             for header in rule.setRequestHeaders {
                 edits.append(
                     HeaderEditEntry(
-                        name: add(text: header.name.lowercased()), line: add(text: "\(header.name.lowercased()): \(header.value)\r\n")))
+                        name: add(text: header.name.lowercased()),
+                        line: add(text: "\(header.name.lowercased()): \(header.value)\r\n")))
             }
             let removeStart = Int32(edits.count)
             for name in rule.removeRequestHeaders {
@@ -185,7 +201,9 @@ struct TableBuilder {
             }
             let addStart = Int32(edits.count)
             for header in rule.addRequestHeaders {
-                edits.append(HeaderEditEntry(name: TextRange(), line: add(text: "\(header.name.lowercased()): \(header.value)\r\n")))
+                edits.append(
+                    HeaderEditEntry(
+                        name: TextRange(), line: add(text: "\(header.name.lowercased()): \(header.value)\r\n")))
             }
             var editBytes: Int32 = 0
             for place in Int(setStart)..<edits.count { editBytes += edits[place].line.count }
@@ -209,7 +227,8 @@ struct TableBuilder {
             let headerStart = Int32(headerMatches.count)
             for header in match.headers {
                 headerMatches.append(
-                    HeaderMatchEntry(kind: header.kind, name: add(text: header.name.lowercased()), value: add(text: header.value)))
+                    HeaderMatchEntry(
+                        kind: header.kind, name: add(text: header.name.lowercased()), value: add(text: header.value)))
             }
             let headerRun = Run(start: headerStart, count: Int32(headerMatches.count) - headerStart)
             var kind = PathKind.any
@@ -250,7 +269,9 @@ struct TableBuilder {
         }
         let sorted = entries.enumerated().sorted { one, other in
             if one.element.kind != other.element.kind { return one.element.kind.rawValue < other.element.kind.rawValue }
-            if one.element.name.count != other.element.name.count { return one.element.name.count > other.element.name.count }
+            if one.element.name.count != other.element.name.count {
+                return one.element.name.count > other.element.name.count
+            }
             return one.offset < other.offset
         }
         let run = Run(start: Int32(hosts.count), count: Int32(sorted.count))
@@ -262,8 +283,11 @@ struct TableBuilder {
 /// The header sidecars tell each other who they speak for, `x-weft-peer: w=catalog;n=demo;a=catalog;v=v1`.
 enum PeerHeader {
     static func line(for workload: Workload) -> String {
-        func clean(_ text: String) -> String { String(text.filter { $0 != ";" && $0 != "\r" && $0 != "\n" && $0 != "\r\n" }) }
-        return "x-weft-peer: w=\(clean(workload.name));n=\(clean(workload.namespace));a=\(clean(workload.app));v=\(clean(workload.version))\r\n"
+        func clean(_ text: String) -> String {
+            String(text.filter { $0 != ";" && $0 != "\r" && $0 != "\n" && $0 != "\r\n" })
+        }
+        return
+            "x-weft-peer: w=\(clean(workload.name));n=\(clean(workload.namespace));a=\(clean(workload.app));v=\(clean(workload.version))\r\n"
     }
 
     /// Reads the header's value. It is believed as far as the certificate agrees: the namespace must be the one in `principal`.
@@ -282,7 +306,9 @@ enum PeerHeader {
             default: break
             }
         }
-        if claimed == labels.namespace { (labels.workload, labels.app, labels.version) = (found.workload, found.app, found.version) }
+        if claimed == labels.namespace {
+            (labels.workload, labels.app, labels.version) = (found.workload, found.app, found.version)
+        }
         return labels
     }
 
@@ -291,7 +317,9 @@ enum PeerHeader {
         var labels = PeerLabels()
         labels.principal = principal
         let parts = principal.split(separator: "/")
-        if let place = parts.firstIndex(of: "ns"), place + 1 < parts.count { labels.namespace = String(parts[place + 1]) }
+        if let place = parts.firstIndex(of: "ns"), place + 1 < parts.count {
+            labels.namespace = String(parts[place + 1])
+        }
         return labels
     }
 }

@@ -16,7 +16,10 @@ extension Engine {
     }
 
     /// Starts the client's part on a new connection to an endpoint.
-    func attachClientTLS(_ upstream: Conn, _ context: OpaquePointer, _ endpoint: UnsafeMutablePointer<LiveEndpoint>, _ alpn: ApplicationProtocol) -> Bool {
+    func attachClientTLS(
+        _ upstream: Conn, _ context: OpaquePointer, _ endpoint: UnsafeMutablePointer<LiveEndpoint>,
+        _ alpn: ApplicationProtocol
+    ) -> Bool {
         guard attachTLS(upstream, context) else { return false }
         SSL_set_connect_state(upstream.pointee.ssl)
         let name = alpn.wire
@@ -52,7 +55,9 @@ extension Engine {
             return established(connection)
         }
         let reason = SSL_get_error(connection.pointee.ssl, outcome)
-        if (reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE) && !connection.pointee.endOfInput { return true }
+        if (reason == SSL_ERROR_WANT_READ || reason == SSL_ERROR_WANT_WRITE) && !connection.pointee.endOfInput {
+            return true
+        }
         ERR_clear_error()
         counts.handshakeFailures += 1
         if connection.pointee.role == .upstream { upstreamFailed(connection) } else { close(connection) }
@@ -104,7 +109,8 @@ extension Engine {
         guard let table else { return }
         let own = table.pointee.arrays.principal
         let by = String(
-            decoding: UnsafeBufferPointer(start: table.pointee.arrays.text + Int(own.offset), count: Int(own.count)), as: UTF8.self)
+            decoding: UnsafeBufferPointer(start: table.pointee.arrays.text + Int(own.offset), count: Int(own.count)),
+            as: UTF8.self)
         let line = Array("x-forwarded-client-cert: By=\(by);URI=\(principal)\r\n".utf8)
         let memory = Bytes.allocate(capacity: line.count)
         for (place, byte) in line.enumerated() { memory[place] = byte }

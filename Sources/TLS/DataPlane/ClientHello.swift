@@ -52,7 +52,8 @@ package enum FirstBytes: Equatable {
             let length = Int(list[place])
             place += 1
             guard place + length <= count else { return false }
-            let isMesh = length > 5 && list[place] == 119 && list[place + 1] == 101 && list[place + 2] == 102
+            let isMesh =
+                length > 5 && list[place] == 119 && list[place + 1] == 101 && list[place + 2] == 102
                 && list[place + 3] == 116 && list[place + 4] == 45  // "weft-"
             if isMesh { return true }
             place += length

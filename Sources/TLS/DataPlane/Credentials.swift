@@ -61,7 +61,9 @@ package final class Credentials: @unchecked Sendable {
         guard SSL_CTX_use_certificate(context, chain[0].pointer) == 1 else { throw .fromQueue("using the certificate") }
         for certificate in chain.dropFirst() {
             X509_up_ref(certificate.pointer)
-            guard weft_ctx_add_chain(context, certificate.pointer) == 1 else { throw .fromQueue("adding an intermediate certificate") }
+            guard weft_ctx_add_chain(context, certificate.pointer) == 1 else {
+                throw .fromQueue("adding an intermediate certificate")
+            }
         }
         guard SSL_CTX_use_PrivateKey(context, key.pointer) == 1, SSL_CTX_check_private_key(context) == 1 else {
             throw .fromQueue("using the private key with the certificate")
@@ -87,7 +89,8 @@ package func spiffeID(of certificate: Certificate) -> String? {
 
 /// The SPIFFE ID of the verified peer of a connection.
 package func peerPrincipal(_ connection: OpaquePointer) -> String? {
-    guard SSL_get_verify_result(connection) == Int(X509_V_OK), let pointer = SSL_get1_peer_certificate(connection) else { return nil }
+    guard SSL_get_verify_result(connection) == Int(X509_V_OK), let pointer = SSL_get1_peer_certificate(connection)
+    else { return nil }
     return spiffeID(of: Certificate(taking: pointer))
 }
 
@@ -124,7 +127,8 @@ private let chooseApplicationProtocol: SSL_CTX_alpn_select_cb_func = { _, chosen
         let name = offered + place + 1
         if place + 1 + length > Int(count) { break }
         let isOurs =
-            (length == 13 && memcmp(name, "weft-http/1.1", 13) == 0) || (length == 8 && memcmp(name, "weft-tcp", 8) == 0)
+            (length == 13 && memcmp(name, "weft-http/1.1", 13) == 0)
+            || (length == 8 && memcmp(name, "weft-tcp", 8) == 0)
         if isOurs {
             chosen.pointee = name
             chosenLength.pointee = UInt8(length)

@@ -41,7 +41,9 @@ package struct ChunkScanner: Equatable {
                 }
                 if digit >= 0 {
                     if state == .sizeStart { remaining = 0 }
-                    if remaining > 1 << 50 { state = .bad } else {
+                    if remaining > 1 << 50 {
+                        state = .bad
+                    } else {
                         remaining = remaining &* 16 &+ digit
                         state = .size
                     }

@@ -21,7 +21,9 @@ package struct HeadParser: ~Copyable {
         lines = .allocate(capacity: Self.mostLines)
         isToken = .allocate(capacity: 256)
         isToken.initialize(repeating: false, count: 256)
-        for byte in "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ!#$%&'*+-.^_`|~".utf8 { isToken[Int(byte)] = true }
+        for byte in "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ!#$%&'*+-.^_`|~".utf8 {
+            isToken[Int(byte)] = true
+        }
     }
 
     deinit {
@@ -46,7 +48,9 @@ package struct HeadParser: ~Copyable {
 
     /// Reads a response's head.
     package mutating func response(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> HeadOutcome {
-        guard let lineLength = lineEnd(bytes, count) else { return count > Self.longestTarget ? .refused(.badStartLine) : .incomplete }
+        guard let lineLength = lineEnd(bytes, count) else {
+            return count > Self.longestTarget ? .refused(.badStartLine) : .incomplete
+        }
         reset(lineLength)
         if lineLength < 2 || bytes[lineLength &- 2] != 13 { return .refused(.bareLineFeed) }
         // "HTTP/1.1 200\r\n" at least; a reason phrase may follow after a space.
@@ -120,7 +124,9 @@ package struct HeadParser: ~Copyable {
     /// RFC 9112 §3.2: `*` for OPTIONS, authority for CONNECT, or absolute.
     private mutating func otherTargetForm(_ bytes: UnsafePointer<UInt8>, _ target: Int, _ length: Int) -> HeadFault? {
         if head.isConnect { return nil }
-        if length == 1 && bytes[target] == 42 { return head.methodLength == 7 && equals(bytes, 7, "options") ? nil : .badTarget }
+        if length == 1 && bytes[target] == 42 {
+            return head.methodLength == 7 && equals(bytes, 7, "options") ? nil : .badTarget
+        }
         guard length > 7, equals(bytes + target, 7, "http://") else { return .badTarget }
         var path = target &+ 7
         let end = target &+ length
@@ -262,7 +268,9 @@ package struct HeadParser: ~Copyable {
         let end = scan &+ head.hostLength
         while scan < end {
             let byte = bytes[scan]
-            if byte <= 32 || byte == 47 || byte == 64 || byte == 63 || byte == 35 || byte == 44 || byte >= 127 { return .badHost }
+            if byte <= 32 || byte == 47 || byte == 64 || byte == 63 || byte == 35 || byte == 44 || byte >= 127 {
+                return .badHost
+            }
             scan &+= 1
         }
         return nil
@@ -295,7 +303,9 @@ package struct HeadParser: ~Copyable {
                 }
                 if equals(token, length, "upgrade") || equals(token, length, "te") { return }
                 for other in 0..<head.lineCount where Int(lines[other].nameLength) == length {
-                    if strncasecmp(text(bytes + Int(lines[other].offset)), text(token), length) == 0 { lines[other].dropped = true }
+                    if strncasecmp(text(bytes + Int(lines[other].offset)), text(token), length) == 0 {
+                        lines[other].dropped = true
+                    }
                 }
             }
         }

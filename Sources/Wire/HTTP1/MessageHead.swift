@@ -50,8 +50,10 @@ package struct MessageHead {
 
 /// Why a head is refused.
 package enum HeadFault: UInt8, Sendable, CaseIterable {
-    case badStartLine, badVersion, bareLineFeed, badTarget, targetTooLong, badHeaderName, badHeaderValue, foldedHeader, tooManyHeaders
-    case badContentLength, repeatedContentLength, lengthAndChunked, badTransferEncoding, unknownTransferEncoding, badHost, badStatus
+    case badStartLine, badVersion, bareLineFeed, badTarget, targetTooLong, badHeaderName, badHeaderValue, foldedHeader,
+        tooManyHeaders
+    case badContentLength, repeatedContentLength, lengthAndChunked, badTransferEncoding, unknownTransferEncoding,
+        badHost, badStatus
     case headTooLong, badConnection
 
     /// As metrics and the reason header name it.

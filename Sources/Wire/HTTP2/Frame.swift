@@ -15,8 +15,7 @@ package struct FrameHeader: Sendable, Hashable {
         self.stream = stream
     }
 
-    /// - Parameter bytes: at least 9 from `place` on.
-    /// - Returns: `nil` while fewer have arrived.
+    /// Reads the header at `place`; `nil` while fewer than its 9 bytes have arrived.
     package init?(_ bytes: [UInt8], at place: Int = 0) {
         guard bytes.count - place >= Self.size else { return nil }
         func byte(_ offset: Int) -> UInt32 { UInt32(bytes[place + offset]) }
@@ -32,12 +31,15 @@ package struct FrameHeader: Sendable, Hashable {
         out.append(UInt8(truncatingIfNeeded: length))
         out.append(kind)
         out.append(flags)
-        for shift in stride(from: UInt32(24), through: 0, by: -8) { out.append(UInt8(truncatingIfNeeded: stream >> shift)) }
+        for shift in stride(from: UInt32(24), through: 0, by: -8) {
+            out.append(UInt8(truncatingIfNeeded: stream >> shift))
+        }
     }
 }
 
 package enum FrameKind: UInt8, Sendable {
-    case data = 0, headers = 1, priority = 2, resetStream = 3, settings = 4, pushPromise = 5, ping = 6, goAway = 7, windowUpdate = 8
+    case data = 0, headers = 1, priority = 2, resetStream = 3, settings = 4, pushPromise = 5, ping = 6, goAway = 7,
+        windowUpdate = 8
     case continuation = 9
 }
 
@@ -62,7 +64,9 @@ package enum Setting {
         for (key, value) in settings {
             out.append(UInt8(truncatingIfNeeded: key >> 8))
             out.append(UInt8(truncatingIfNeeded: key))
-            for shift in stride(from: UInt32(24), through: 0, by: -8) { out.append(UInt8(truncatingIfNeeded: value >> shift)) }
+            for shift in stride(from: UInt32(24), through: 0, by: -8) {
+                out.append(UInt8(truncatingIfNeeded: value >> shift))
+            }
         }
         return out
     }

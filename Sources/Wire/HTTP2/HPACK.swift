@@ -57,7 +57,8 @@ package struct HPACKDecoder: Sendable {
         return table[place]
     }
 
-    private mutating func literal(_ block: [UInt8], _ place: inout Int, _ prefix: Int) throws(HPACKFault) -> HeaderField {
+    private mutating func literal(_ block: [UInt8], _ place: inout Int, _ prefix: Int) throws(HPACKFault) -> HeaderField
+    {
         let index = try integer(block, &place, prefix)
         let name = index == 0 ? try text(block, &place) : try field(index).name
         return HeaderField(name, try text(block, &place))

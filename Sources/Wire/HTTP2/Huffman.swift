@@ -85,7 +85,9 @@ package enum Huffman {
                 out.append(UInt8(truncatingIfNeeded: pending >> UInt64(count)))
             }
         }
-        if count > 0 { out.append(UInt8(truncatingIfNeeded: pending << UInt64(8 - count)) | UInt8(0xFF) >> UInt8(count)) }
+        if count > 0 {
+            out.append(UInt8(truncatingIfNeeded: pending << UInt64(8 - count)) | UInt8(0xFF) >> UInt8(count))
+        }
         return out
     }
 }
