@@ -56,27 +56,30 @@ package enum NetworkNamespace {
     /// Runs `body` inside the namespace on a thread of its own and waits for it.
     ///
     /// Blocks the caller: for short work (a few system calls). /proc/sys/net seen by `body` is the namespace's.
+    /// - Parameter privateDescriptors: `body` has descriptors of its own from 3 on, and none of the process's. For libraries
+    ///   that use `select`, which cannot take numbers from 1024 on: with many pods the process's are higher.
     package static func run<Value>(
-        in path: String, _ body: () throws(SystemCallFailed) -> Value
+        in path: String, privateDescriptors: Bool = false, _ body: () throws(SystemCallFailed) -> Value
     ) throws(SystemCallFailed) -> Value {
         let namespace = try open(path)
         return try onFreshThread(path) { () throws(SystemCallFailed) in
             try check(weft_net_enter(namespace.number), "setns", path)
+            if privateDescriptors { try check(weft_net_private_descriptors(), "close_range", path) }
             return try body()
         }
     }
 
     /// The same for work that takes longer, from a task: the task's thread stays free.
     package static func perform<Value: Sendable>(
-        in path: String, _ body: @escaping @Sendable () throws(SystemCallFailed) -> Value
+        in path: String, privateDescriptors: Bool = false, _ body: @escaping @Sendable () throws(SystemCallFailed) -> Value
     ) async throws(SystemCallFailed) -> Value {
         let result = await withCheckedContinuation {
             (done: CheckedContinuation<Result<Value, SystemCallFailed>, Never>) in
             let started = newThread {
                 let result: Result<Value, SystemCallFailed>
                 do throws(SystemCallFailed) {
-                    let namespace = try open(path)
-                    try check(weft_net_enter(namespace.number), "setns", path)
+                    try enter(path)
+                    if privateDescriptors { try check(weft_net_private_descriptors(), "close_range", path) }
                     result = .success(try body())
                 } catch {
                     result = .failure(error)
@@ -109,6 +112,11 @@ package enum NetworkNamespace {
             throw SystemCallFailed("pthread_create", code: started.code, on: path)
         }
         return NamespaceThread(thread: thread)
+    }
+
+    private static func enter(_ path: String) throws(SystemCallFailed) {
+        let namespace = try open(path)
+        try check(weft_net_enter(namespace.number), "setns", path)
     }
 
     private static func open(_ path: String) throws(SystemCallFailed) -> OwnedDescriptor {

@@ -10,7 +10,7 @@ package struct NftablesFailed: Error, Sendable, CustomStringConvertible {
 }
 
 /// libnftables, in the network namespace the thread was in that made this value. Use it on that thread only: the library
-/// may open its socket again.
+/// may open its socket again. It waits with `select`: the thread must have private descriptors (`NetworkNamespace.run`).
 struct Nftables: ~Copyable {
     private let context: OpaquePointer
 
@@ -49,7 +49,7 @@ extension Nftables {
     static func run(_ commands: String, in path: String) throws(NetworkFailure) {
         var failure: NftablesFailed?
         do throws(SystemCallFailed) {
-            try NetworkNamespace.run(in: path) {
+            try NetworkNamespace.run(in: path, privateDescriptors: true) {
                 do throws(NftablesFailed) { try Nftables().run(commands) } catch { failure = error }
             }
         } catch {

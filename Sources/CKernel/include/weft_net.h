@@ -31,3 +31,6 @@ int weft_net_become_file_user(uint32_t user);
 /// A descriptor one thread waits on and another pokes.
 int weft_net_wake(void);
 void weft_net_poke(int wake);
+
+/// Gives the calling thread a table of descriptors of its own, with 0 to 2 only. 0 or the negative errno.
+int weft_net_private_descriptors(void);
