@@ -73,5 +73,6 @@ fuzz: deps-build
 	WEFT_FUZZ_ITERATIONS=2000000 $(SWIFT) test --filter Fuzz
 
 check: lint test
+	WEFT_SOAK=500 $(SWIFT) test --filter SoakTests
 	ASAN_OPTIONS=detect_leaks=0 WEFT_ONLY=WireTests,KubeTypesTests,MeshModelTests,ProxyTests \
 	  $(SWIFT) test --sanitize=address --scratch-path .build-asan

@@ -269,13 +269,17 @@ final class Visitor {
 
 /// A port nobody uses right now.
 func freePort() -> Int {
-    let door = weft_listen_ipv4(0x7F00_0001, 0, 0, 1)
-    defer { close(door) }
-    var address: UInt32 = 0
-    var port: UInt16 = 0
-    _ = weft_local_address(door, &address, &port)
-    return Int(port)
+    while true {
+        let port = 12_000 + Int((UInt32(getpid()) &* 97 &+ nextPort.wrappingAdd(1, ordering: .relaxed).newValue) % 18_000)
+        let door = weft_listen_ipv4(0x7F00_0001, UInt16(port), 0, 1)
+        if door < 0 { continue }
+        close(door)
+        return port
+    }
 }
+
+/// Below the range from which the kernel takes the ports of outgoing connections: none of those can come in between.
+private let nextPort = Atomic<UInt32>(0)
 
 /// Waits for a condition, 5 s at most.
 func eventually(_ condition: () -> Bool) -> Bool {
