@@ -94,14 +94,15 @@ package final class MeshControl: Sendable {
     package func close(podUID: String) async { await discovery.close(podUID: podUID) }
 
     /// The termination barrier: returns when no proxy sends anything new to a pod that is to stop, that is when no endpoint slice
-    /// offers it and every connected proxy has answered to the model made after that; at `deadline` at the latest.
+    /// offers it and every proxy has answered to the model made after that; at `deadline` at the latest. A ready proxy that is not
+    /// connected, as all are after a restart of this process, still sends by the model before: it is waited for.
     package func waitUntilWithdrawn(_ pod: KubeObject, deadline: Timestamp) async {
         let address = MeshPod(pod).address
         if address.isEmpty { return }
         var generation: Int?
         while Timestamp.now() < deadline, !Task.isCancelled {
             if let generation {
-                if discovery.haveAnswered(generation) { return }
+                if discovery.haveAnswered(generation, with: await keeper.readyProxies) { return }
             } else if await keeper.isWithdrawn(address) {
                 generation = discovery.generation
                 continue

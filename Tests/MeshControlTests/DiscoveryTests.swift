@@ -62,6 +62,12 @@ extension MemoryAPI {
         return try yamlDocuments(String(decoding: bytes, as: UTF8.self)).map { KubeObject($0.json) }
     }
 
+    func setProxyReady(_ pod: String, _ isReady: Bool) async throws {
+        var object = try await get(.pods, ObjectKey(namespace: "demo", name: pod))
+        object.status["initContainerStatuses"] = [["name": "weft-proxy", "ready": .bool(isReady)]]
+        _ = try await updateStatus(.pods, object)
+    }
+
     /// A running pod with a sidecar, an endpoint of the service of its name (and of `catalog`).
     func addPod(_ name: String, _ index: Int) {
         let app = String(name.prefix { $0 != "-" })
@@ -71,7 +77,8 @@ extension MemoryAPI {
         pod.json[path: ["metadata", "uid"]] = .string("uid-\(name)")
         pod.spec = [
             "nodeName": "node-1", "serviceAccountName": .string(app), "containers": [["name": "app"]],
-            "initContainers": [["name": "weft-proxy"]],
+            "initContainers": [["name": "weft-proxy", "volumeMounts": [["name": "weft-mesh"]]]],
+            "volumes": [["name": "weft-mesh", "csi": ["driver": "mesh.weft.dev"]]],
         ]
         pod.status = ["phase": "Running", "podIP": .string("10.244.1.\(10 + index)")]
         seed(.pods, pod)
@@ -277,6 +284,38 @@ extension MemoryAPI {
         let running = try await mesh.api.get(.pods, ObjectKey(namespace: "demo", name: "catalog-v2-x"))
         await mesh.control.waitUntilWithdrawn(running, deadline: late)
         #expect(Timestamp.now() >= late, "a pod still offered is waited for until the deadline")
+        await mesh.end()
+    }
+
+    @Test("a ready proxy that has not come back yet is waited for, and so is its answer; one that said no has answered")
+    func barrierAfterRestart() async throws {
+        let mesh = try await RunningMesh()
+        await mesh.control.waitUntilReady()
+        try await mesh.api.setProxyReady("frontend-x", true)
+        let pod = try await mesh.api.get(.pods, ObjectKey(namespace: "demo", name: "catalog-v1-x"))
+        for service in ["catalog", "catalog-v1"] {
+            try await mesh.api.delete(.endpointSlices, ObjectKey(namespace: "demo", name: "\(service)-0"))
+        }
+        let waiting = Task {
+            await mesh.control.waitUntilWithdrawn(pod, deadline: .now() + .seconds(8))
+            return Timestamp.now()
+        }
+        // Enough for a barrier that looks at connections only to open.
+        try await Task.sleep(for: .milliseconds(200))
+        let client = try await ADSClient.connect(mesh.socket, group: mesh.group)
+        try await client.subscribe(.backend)
+        let answered = Timestamp.now()
+        try await client.acknowledge(try await client.next(.backend), error: "no")
+        let opened = await waiting.value
+        #expect(opened >= answered)
+        #expect(opened - answered < .seconds(4))
+
+        // A refusal that stands holds nobody back; neither does a proxy that is known to be gone.
+        try await mesh.api.setProxyReady("frontend-x", false)
+        await client.close()
+        let begin = Timestamp.now()
+        await mesh.control.waitUntilWithdrawn(pod, deadline: begin + .seconds(8))
+        #expect(Timestamp.now() - begin < .seconds(4))
         await mesh.end()
     }
 

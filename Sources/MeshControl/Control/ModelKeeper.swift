@@ -13,6 +13,8 @@ actor ModelKeeper {
 
     private(set) var state: MeshState
     private(set) var model = MeshModel()
+    /// The UIDs of pods whose proxy is ready, as the API has it: also of those that have not come back to us yet.
+    private(set) var readyProxies: Set<String> = []
     private var isSynced = false
     private var isDirty = true
     private var isGathering = false
@@ -58,6 +60,7 @@ actor ModelKeeper {
         switch event {
         case .change(let type, let change):
             let object = change.object
+            if type == .pods { follow(object, isRemoved: change.isRemoval) }
             let isNews = change.isRemoval ? state.remove(type, object.key) : state.apply(type, object)
             if isNews { isDirty = true }
         case .synced: isSynced = true
@@ -67,6 +70,14 @@ actor ModelKeeper {
         Task {
             try? await Task.sleep(for: gathering)
             makeModel()
+        }
+    }
+
+    private func follow(_ pod: KubeObject, isRemoved: Bool) {
+        if !isRemoved, MeshPod.hasReadyProxy(pod) {
+            readyProxies.insert(pod.uid)
+        } else {
+            readyProxies.remove(pod.uid)
         }
     }
 

@@ -12,6 +12,7 @@ package struct DeltaStream: Sendable {
         package var sentNonce: String
         package var acknowledgedNonce: String
         package var acknowledgedGeneration: Int  // 0 before the first ACK
+        package var answeredGeneration: Int  // to all of which it has said yes or no
         package var lastRejection: Rejection?
     }
     package struct Rejection: Sendable, Hashable {
@@ -46,6 +47,7 @@ package struct DeltaStream: Sendable {
         var sentNonce = ""
         var acknowledgedNonce = ""
         var acknowledgedGeneration = 0
+        var answeredGeneration = 0
         var lastRejection: Rejection?
         var hasAnswered = false
         var isRejected = false
@@ -107,6 +109,7 @@ package struct DeltaStream: Sendable {
                     kind: kind, count: subscription.held.count, sentNonce: subscription.sentNonce,
                     acknowledgedNonce: subscription.acknowledgedNonce,
                     acknowledgedGeneration: subscription.acknowledgedGeneration,
+                    answeredGeneration: subscription.answeredGeneration,
                     lastRejection: subscription.lastRejection)
             }
         }
@@ -154,6 +157,7 @@ package struct DeltaStream: Sendable {
         if difference.isEmpty, subscription.hasAnswered {
             // Nothing of this type differs between the generations. What was refused stays refused until it changes.
             if !subscription.isRejected, removing { subscription.acknowledgedGeneration = snapshot.generation }
+            if removing { subscription.answeredGeneration = snapshot.generation }
             subscriptions[kind] = subscription
             return nil
         }
@@ -225,6 +229,7 @@ extension DeltaStream.Subscription {
 
     mutating func conclude(_ sent: DeltaStream.InFlight, _ error: DeltaError?) {
         inFlight = nil
+        if sent.isWhole { answeredGeneration = sent.generation }
         if let error {
             isRejected = true
             lastRejection = DeltaStream.Rejection(

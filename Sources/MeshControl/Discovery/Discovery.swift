@@ -165,15 +165,15 @@ package final class Discovery: Sendable {
         return snapshot
     }
 
-    /// Whether every proxy that is there has answered to a generation, or to one after it.
-    package func haveAnswered(_ generation: Int) -> Bool {
+    /// Whether every connected proxy has answered to a generation, or to one after it, and those of the given pods are connected.
+    package func haveAnswered(_ generation: Int, with podUIDs: Set<String> = []) -> Bool {
         state.withLock { state in
-            state.sessions.values.allSatisfy { session in
-                session.types.allSatisfy { type in
-                    let answered = max(type.acknowledgedGeneration, type.lastRejection?.generation ?? 0)
-                    return answered >= generation
-                }
+            var missing = podUIDs
+            for session in state.sessions.values {
+                guard session.types.allSatisfy({ $0.answeredGeneration >= generation }) else { return false }
+                if !session.types.isEmpty { missing.remove(session.podUID) }
             }
+            return missing.isEmpty
         }
     }
 

@@ -8,6 +8,8 @@ package enum MeshWords {
     package static let gateway = "weft.dev/gateway"
     package static let machineListeners = "weft.dev/machine-listeners"
     package static let controller = "weft.dev/mesh-controller"
+    /// The driver of the volume that holds a proxy's socket.
+    package static let volumeDriver = "mesh.weft.dev"
 }
 
 /// A pod as the mesh sees it.
@@ -61,6 +63,22 @@ package struct MeshPod: Sendable, Hashable {
         }
         ports = found
         workload = Self.workload(of: object)
+    }
+
+    /// Whether a proxy of ours, sidecar or gateway, is ready in the pod, as its status says: it may be sending requests.
+    package static func hasReadyProxy(_ object: KubeObject) -> Bool {
+        let volumes = object.spec["volumes"]?.array ?? []
+        let meshVolumes = volumes.filter { $0[path: ["csi", "driver"]]?.string == MeshWords.volumeDriver }
+            .compactMap { $0["name"]?.string }
+        if meshVolumes.isEmpty { return false }
+        let containers = (object.spec["initContainers"]?.array ?? []) + (object.spec["containers"]?.array ?? [])
+        let proxies = containers.filter { container in
+            (container["volumeMounts"]?.array ?? []).contains { meshVolumes.contains($0["name"]?.string ?? "") }
+        }
+        let names = proxies.compactMap { $0["name"]?.string }
+        let statuses =
+            (object.status["initContainerStatuses"]?.array ?? []) + (object.status["containerStatuses"]?.array ?? [])
+        return statuses.contains { $0["ready"]?.bool == true && names.contains($0["name"]?.string ?? "") }
     }
 
     /// The Deployment behind a ReplicaSet's pod, whose name ends in the template's hash; else the controller; else the pod itself.

@@ -42,13 +42,14 @@ struct DiscoveryClient: ~Copyable, Sendable {
                 state.note(connected: false)
                 log("configuration stream: \(why)", level: "warning")
                 complained = false
-                if Clock.monotonic - started > 5_000_000_000 { pause = 50 }
+                if Clock.monotonic - started > 1_000_000_000 { pause = 50 }
             } else if !complained {
                 log("configuration: connect \(socket): \(String(cString: strerror(-descriptor)))", level: "warning")
                 complained = true
             }
             usleep((pause + chance.below(pause)) * 1000)
-            pause = min(pause * 2, 3000)
+            // The socket is on this machine: asking often is cheap, and pods that are to stop wait until we know.
+            pause = min(pause * 2, 500)
         }
     }
 
