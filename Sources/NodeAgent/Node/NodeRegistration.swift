@@ -59,7 +59,18 @@ struct NodeRegistration: Sendable {
         await LeaseRenewal(api, lease, holder: configuration.name, owner: owner, now: now).run()
     }
 
+    /// Others write the Node too: controllers taint a new one at once. What they changed meanwhile is read again, and soon,
+    /// since a node without its first status gets no pods.
     private func write() async throws(APIFailure) {
+        for _ in 1...5 {
+            do throws(APIFailure) { return try await writeOnce() } catch {
+                if !error.isConflict { throw error }
+            }
+        }
+        try await writeOnce()
+    }
+
+    private func writeOnce() async throws(APIFailure) {
         var node: KubeObject
         do throws(APIFailure) {
             node = try await api.get(.nodes, key)
@@ -75,10 +86,7 @@ struct NodeRegistration: Sendable {
             node = try await api.create(.nodes, node)
         }
         node.status = NodeStatus.status(configuration, machine, old: node.status, now: now())
-        do throws(APIFailure) { _ = try await api.updateStatus(.nodes, node) } catch {
-            // Somebody labelled it meanwhile: the next heartbeat comes soon.
-            if !error.isConflict { throw error }
-        }
+        _ = try await api.updateStatus(.nodes, node)
     }
 
     private func describe(_ node: inout KubeObject) {
