@@ -18,8 +18,11 @@ package struct ClusterLayout: Sendable, Hashable {
     package var imageDirectory: String { "\(stateDirectory)/images" }
     package var kubeconfig: String { "\(stateDirectory)/kubeconfig" }
     package var daemonLog: String { "\(stateDirectory)/meshd.log" }
-    /// Locked while a daemon of this cluster runs; its text is the daemon's process id.
+    /// Locked while a daemon of this cluster runs, or its teardown; its text is the process id, then `teardownMark` for the latter.
     package var pidFile: String { "\(runDirectory)/meshd.pid" }
+    package static let teardownMark = "teardown"
+    /// Holds the process id of the daemon once all it promises works.
+    package var readyFile: String { "\(runDirectory)/meshd.ready" }
     /// What the cluster was started with, so that a restart finds the same.
     package var settingsFile: String { "\(stateDirectory)/cluster.json" }
 

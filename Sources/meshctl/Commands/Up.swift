@@ -2,6 +2,7 @@ import ArgumentParser
 import ClusterLayout
 import Glibc
 import Kernel
+import Wire
 
 struct ClusterOption: ParsableArguments {
     @Option(name: .long, help: "The cluster's name, so that several can run on one machine.")
@@ -25,23 +26,23 @@ struct Up: AsyncParsableCommand {
             """)
 
     @OptionGroup var cluster: ClusterOption
-    @Option(help: "How many nodes.")
-    var nodes = 1
-    @Option(help: "The port of the API server on 127.0.0.1.")
-    var apiPort = 6443
-    @Option(help: "The port of the ingress gateway on 127.0.0.1.")
-    var gatewayPort = 8080
+    @Option(help: "How many nodes (default: as many as the cluster had, or 1).")
+    var nodes: Int?
+    @Option(help: "The port of the API server on 127.0.0.1 (default: as before, or 6443).")
+    var apiPort: Int?
+    @Option(help: "The port of the ingress gateway on 127.0.0.1 (default: as before, or 8080).")
+    var gatewayPort: Int?
     @Flag(help: "Also build the demo's images, apply its canary and send requests through it.")
     var demo = false
     @Option(help: "Which language the demo's route is written in: gateway-api or istio.")
     var demoRoute = DemoRoute.gatewayAPI
 
     func validate() throws {
-        guard (1...ClusterLayout.mostNodes).contains(nodes) else {
-            throw ValidationError("--nodes must be 1 to \(ClusterLayout.mostNodes), not \(nodes)")
-        }
-        for (name, port) in [("--api-port", apiPort), ("--gateway-port", gatewayPort)] where !(1...65535).contains(port) {
-            throw ValidationError("\(name) must be 1 to 65535, not \(port)")
+        let limits = [
+            ("--nodes", nodes, ClusterLayout.mostNodes), ("--api-port", apiPort, 65535), ("--gateway-port", gatewayPort, 65535),
+        ]
+        for (name, value, most) in limits {
+            if let value, !(1...most).contains(value) { throw ValidationError("\(name) must be 1 to \(most), not \(value)") }
         }
     }
 
@@ -50,14 +51,20 @@ struct Up: AsyncParsableCommand {
         if let failure = MachineCheck.firstFailure() { throw CommandFailure(failure) }
         let report = StepReport()
         let daemon = Daemon(layout: layout)
+        try daemon.waitForTeardown()
         if let process = daemon.runningProcess() {
             print("cluster \(layout.name) is already up (meshd is process \(process))")
+            try daemon.waitUntilReady()
         } else {
-            print(Terminal.bold("Starting cluster \(layout.name) with \(nodes) node\(nodes == 1 ? "" : "s")"))
-            try daemon.start(
-                arguments: ["--nodes", "\(nodes)", "--api-port", "\(apiPort)", "--gateway-port", "\(gatewayPort)"]
-            ) { step, took, remark in report.done(step, took: took, remark) }
+            print(Terminal.bold("Starting cluster \(layout.name)"))
+            do {
+                try daemon.start(arguments: settings) { step, took, remark in report.done(step, took: took, remark) }
+            } catch is Daemon.AlreadyStarting {
+                print("another 'meshctl up' was faster; waiting until its meshd is ready")
+                try daemon.waitUntilReady()
+            }
         }
+        let gatewayPort = daemon.settings()?["gatewayPort"]?.int ?? 8080
         if demo {
             try await Demo(layout: layout, route: demoRoute, gatewayPort: gatewayPort, report: report).run()
         } else {
@@ -69,6 +76,13 @@ struct Up: AsyncParsableCommand {
                   kubectl get nodes
                   meshctl check
                 """)
+        }
+    }
+
+    /// Only what was asked for: the daemon knows the rest from before.
+    private var settings: [String] {
+        [("--nodes", nodes), ("--api-port", apiPort), ("--gateway-port", gatewayPort)].flatMap { name, value in
+            value.map { [name, "\($0)"] } ?? []
         }
     }
 }

@@ -17,9 +17,47 @@ struct Daemon {
         return lock.l_pid
     }
 
+    /// Whether what holds the lock is a `meshctl down` of somebody else.
+    private var isTearingDown: Bool {
+        let text = (try? SmallFile.read(layout.pidFile, limit: 4096)) ?? []
+        return String(decoding: text, as: UTF8.self).contains(ClusterLayout.teardownMark)
+    }
+
+    /// Waits for a teardown that is under way to end.
+    func waitForTeardown(patience: Duration = .seconds(60)) throws {
+        let deadline = ContinuousClock.now + patience
+        while let process = runningProcess(), isTearingDown {
+            if ContinuousClock.now > deadline {
+                throw CommandFailure("another 'meshctl down' of cluster \(layout.name) (process \(process)) has not ended after \(patience)")
+            }
+            usleep(10_000)
+        }
+    }
+
+    /// Waits until the daemon that runs says that it is ready.
+    func waitUntilReady(patience: Duration = .seconds(90)) throws {
+        let deadline = ContinuousClock.now + patience
+        while let process = runningProcess() {
+            if let text = try? SmallFile.read(layout.readyFile, limit: 4096),
+                String(decoding: text, as: UTF8.self).trimmed == "\(process)"
+            {
+                return
+            }
+            if ContinuousClock.now > deadline {
+                throw CommandFailure(
+                    "meshd (process \(process)) runs, but the cluster is not ready after \(patience); the end of \(layout.daemonLog):\n\(logTail())")
+            }
+            usleep(20_000)
+        }
+        throw CommandFailure("meshd ended before the cluster was ready; the end of \(layout.daemonLog):\n\(logTail())")
+    }
+
+    /// Another start of the same cluster was faster.
+    struct AlreadyStarting: Error {}
+
     /// Starts the daemon detached from this terminal and hands on its steps until it is ready.
     ///
-    /// - Throws: `CommandFailure` with the daemon's own words when it gives up, and where its log is.
+    /// - Throws: `AlreadyStarting`; `CommandFailure` with the daemon's own words when it gives up, and where its log is.
     func start(arguments: [String], onStep: (String, Duration, String) -> Void) throws {
         let program = try Self.program(named: "meshd")
         try SmallFile.makeDirectories(layout.stateDirectory)
@@ -64,6 +102,7 @@ struct Daemon {
                 pending.removeSubrange(...end)
                 guard let event = try? JSON(parsing: line) else { continue }
                 if event["ready"]?.bool == true { return }
+                if event["taken"]?.bool == true { throw AlreadyStarting() }
                 if let why = event["failed"]?.string { throw CommandFailure(why) }
                 if let step = event["step"]?.string {
                     onStep(step, .microseconds(event["microseconds"]?.int ?? 0), event["remark"]?.string ?? "")
@@ -81,6 +120,7 @@ struct Daemon {
 
     /// Asks the daemon to end, and waits; after `patience`, kills it. Its containers are not touched by either.
     func stop(patience: Duration = .seconds(10)) throws {
+        try waitForTeardown()
         guard let process = runningProcess() else { return }
         guard kill(process, SIGTERM) == 0 || errno == ESRCH else {
             throw SystemCallFailed("kill", code: errno, on: "meshd (process \(process))")
@@ -91,6 +131,9 @@ struct Daemon {
             usleep(10_000)
         }
     }
+
+    /// The ports and nodes the cluster has, as the daemon keeps them.
+    func settings() -> JSON? { (try? SmallFile.read(layout.settingsFile)).flatMap { try? JSON(parsing: $0) } }
 
     /// Runs `meshd teardown` and waits for it.
     func tearDown(keepingData: Bool) throws {

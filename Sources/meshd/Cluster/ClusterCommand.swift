@@ -38,6 +38,7 @@ struct ClusterCommand: AsyncParsableCommand {
             try SmallFile.makeDirectories(layout.stateDirectory, mode: 0o755)
             try SmallFile.makeDirectories(layout.runDirectory, mode: 0o755)
             let lock = try PidFile(layout.pidFile)
+            _ = unlink(layout.readyFile)
             var settings = try ClusterSettings.load(layout) ?? ClusterSettings()
             if let nodes { settings.nodes = max(nodes, settings.nodes) }
             settings.apiPort = apiPort ?? settings.apiPort
@@ -45,6 +46,9 @@ struct ClusterCommand: AsyncParsableCommand {
             try settings.save(layout)
             try await ClusterProcess(layout: layout, settings: settings, progress: progress).run()
             _ = consume lock
+        } catch let taken as PidFile.Taken {
+            progress.taken("\(taken)")
+            throw taken
         } catch {
             progress.failed("\(error)")
             throw error

@@ -159,8 +159,12 @@ struct ClusterProcess {
         let wait = StartWait(api: api)
         try await progress.step("nodes ready") { try await wait.forNodes(settings.nodes) }
         try await progress.step("ingress gateway", remark: { _ in "http://127.0.0.1:\(settings.gatewayPort)" }) {
-            try await wait.forDeployment(ObjectKey(namespace: "weft-system", name: "weft-ingress"))
+            try await wait.forDeployment(
+                ObjectKey(namespace: "weft-system", name: "weft-ingress"),
+                hopeless: "Address already in use",
+                means: "127.0.0.1:\(settings.gatewayPort) is taken by another program: end it, or choose another port with --gateway-port")
         }
+        try SmallFile.replace(layout.readyFile, with: Array("\(getpid())\n".utf8))
         progress.ready()
         logger.info("cluster \(layout.name) is ready")
     }

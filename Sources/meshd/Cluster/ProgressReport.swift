@@ -18,6 +18,8 @@ struct ProgressReport: Sendable {
 
     func ready() { send(["ready": true]) }
     func failed(_ why: String) { send(["failed": .string(why)]) }
+    /// Another daemon of the cluster was faster.
+    func taken(_ why: String) { send(["failed": .string(why), "taken": true]) }
 
     private func send(_ event: JSON) {
         guard let descriptor else { return }

@@ -15,13 +15,24 @@ struct StartWait {
         }
     }
 
-    func forDeployment(_ key: ObjectKey) async throws {
+    /// - Parameters:
+    ///   - hopeless: what a pod says when waiting longer is in vain. Once may be a listener that is just going away.
+    ///   - means: what that means for whoever starts the cluster.
+    func forDeployment(_ key: ObjectKey, hopeless: String, means: String) async throws {
+        let clock = ContinuousClock()
+        var hopelessSince: ContinuousClock.Instant?
         try await until {
             let deployment = try await api.get(.deployments, key)
             let available = deployment.status["availableReplicas"]?.int ?? 0
             if available >= deployment.spec["replicas"]?.int ?? 1 { return nil }
             let pods = try await api.list(.pods, namespace: key.namespace, Selection(labels: "app=\(key.name)")).items
             let reasons = pods.map { "\($0.name): \($0.whyNotReady)" }
+            if reasons.contains(where: { $0.contains(hopeless) }) {
+                hopelessSince = hopelessSince ?? clock.now
+                if let since = hopelessSince, clock.now - since > .seconds(5) { throw StartFailed(means) }
+            } else {
+                hopelessSince = nil
+            }
             return "Deployment \(key) is not available (\(reasons.joined(separator: "; ")))"
         }
     }

@@ -21,10 +21,10 @@ struct TeardownCommand: AsyncParsableCommand {
         let layout = try ClusterLayout(name: name)
         guard access(layout.runDirectory, F_OK) == 0 || access(layout.stateDirectory, F_OK) == 0 else { return }
         try SmallFile.makeDirectories(layout.runDirectory)
-        let lock = try PidFile(layout.pidFile)  // refuses while the daemon runs
-        let settings = try ClusterSettings.load(layout) ?? ClusterSettings()
-        try await removePods(layout, nodes: settings.nodes)
-        let fabric = try ClusterFabric(cluster: name, runDirectory: layout.runDirectory, nodes: settings.nodes)
+        let lock = try PidFile(layout.pidFile, mark: ClusterLayout.teardownMark)  // refuses while the daemon runs
+        try await removePods(layout)
+        // It removes what it finds, however many nodes the cluster's settings, perhaps damaged, speak of.
+        let fabric = try ClusterFabric(cluster: name, runDirectory: layout.runDirectory, nodes: 1)
         try await onThread { Result { try fabric.remove() } }.get()
         try removeCgroups(layout)
         try removeMounts(layout)
@@ -32,11 +32,10 @@ struct TeardownCommand: AsyncParsableCommand {
         _ = consume lock
     }
 
-    private func removePods(_ layout: ClusterLayout, nodes: Int) async throws {
+    private func removePods(_ layout: ClusterLayout) async throws {
         let supervisor = try program("mesh-init")
         try await withThrowingTaskGroup(of: Void.self) { group in
-            for index in 1...nodes {
-                let node = layout.nodeName(index)
+            for node in (1...ClusterLayout.mostNodes).map(layout.nodeName) {
                 guard access(layout.nodeRunDirectory(node), F_OK) == 0 else { continue }
                 let runtime = try LocalRuntime(
                     runtimeConfiguration(layout, node: node, supervisor: supervisor))
