@@ -23,6 +23,30 @@ import Wire
         }
     }
 
+    @Test("a node that others write to while it registers has its status at once, not with the next heartbeat")
+    func contestedRegistration() async throws {
+        let node = TestNode()
+        let refused = Mutex(0)
+        node.api.refuse { request in
+            guard request.type == .nodes, request.verb == .update, request.subresource == "status" else { return nil }
+            let count = refused.withLock { count in
+                count += 1
+                return count
+            }
+            return count <= 3 ? APIFailure(code: 409, reason: "Conflict", message: "somebody else was faster") : nil
+        }
+        let begin = ContinuousClock.now
+        try await node.withAgent { _ in
+            #expect(
+                await eventually {
+                    let conditions = try? await node.api.get(.nodes, ObjectKey(name: "node-1")).status["conditions"]?.array
+                    return conditions?.contains { $0["type"]?.string == "Ready" } ?? false
+                })
+        }
+        #expect(ContinuousClock.now - begin < node.configuration.heartbeat)
+        #expect(refused.withLock { $0 } == 4)
+    }
+
     @Test("a deleted pod stops behind its barrier, and nothing of it is left")
     func deletion() async throws {
         let node = TestNode()

@@ -81,6 +81,31 @@ import Wire
         #expect(container?["lastState"]?["terminated"]?["exitCode"] == 137)
     }
 
+    @Test("a sidecar counts its restarts on, and keeps its last end, over the loss of its supervisor")
+    func restartsInNextSandbox() {
+        var pod = PodFixture("app", initial: ["proxy"], sidecars: ["proxy"])
+        pod.running("proxy", attempt: 1)
+        pod.running("app")
+        pod.json["status"] = pod.status
+        pod.seen.sandbox = nil
+        for _ in 1...3 {
+            let waiting = pod.status["initContainerStatuses"]?[0]
+            #expect(waiting?["state"]?["waiting"] != nil)
+            #expect(waiting?["restartCount"] == 1)
+            #expect(waiting?["lastState"]?["terminated"]?["exitCode"] == 137)
+            pod.json["status"] = pod.status
+        }
+        pod.makeSandbox()
+        #expect(pod.plan.words == ["+proxy-2"])
+        pod.running("proxy", attempt: 2)
+        for _ in 1...2 {
+            let again = pod.status["initContainerStatuses"]?[0]
+            #expect(again?["restartCount"] == 2)
+            #expect(again?["lastState"]?["terminated"]?["containerID"] == "weft://u-1/proxy-1")
+            pod.json["status"] = pod.status
+        }
+    }
+
     @Test("a start that fails tells its reason and message")
     func startSetback() {
         var pod = PodFixture("app")

@@ -16,6 +16,8 @@ struct ContainerProgress: Sendable {
     let runs: [RunStatus]
     /// The run is known from the API only: the machine or its supervisor went down with it.
     let isLost: Bool
+    /// The last run of a sandbox before this one, of a container that has not run in this one yet.
+    let remembered: RunStatus?
     let nextAttempt: Int
     let verdict: ProbeVerdict
 
@@ -46,8 +48,10 @@ struct ContainerProgress: Sendable {
             runs = [remembered.run]
             state = .ended(remembered.run, code: remembered.code)
         } else {
+            isLost = remembered.map { !$0.hasEnded } ?? false
             state = .idle
         }
+        self.remembered = known.isEmpty ? remembered?.run : nil
         self.runs = runs
         self.isLost = isLost
         nextAttempt = (known.first?.attempt ?? remembered?.run.attempt ?? -1) + 1

@@ -66,16 +66,32 @@ package enum PodStatusPlan {
         let seen = progress.seen
         let shown = state(container, progress, verdict)
         var json: JSON = ["name": .string(container.description.name), "state": shown.state, "lastState": [:]]
-        if let last = shown.last { json["lastState"] = ["terminated": terminated(last, seen, progress)] }
+        if let last = shown.last {
+            json["lastState"] = ["terminated": terminated(last, seen, progress)]
+        } else if let earlier = endBefore(container, progress.pod) {
+            json["lastState"] = ["terminated": earlier]
+        }
         let isDoneInit = container.description.role == .initial && container.exitCode == 0
         json["ready"] = .bool(isDoneInit || container.isReady)
         json["restartCount"] = .int(Int64(container.latest?.attempt ?? max(0, container.nextAttempt - 1)))
         let image = container.latest?.image ?? ""
         json["image"] = .string(image.isEmpty ? container.description.image : image)
         json["imageID"] = .string(container.latest?.imageDigest ?? "")
-        if let run = container.latest { json["containerID"] = .string(containerID(run, progress.pod)) }
+        // An ID tells that there was a run, so that runs are counted on from it in the next sandbox.
+        if let run = container.latest ?? container.remembered { json["containerID"] = .string(containerID(run, progress.pod)) }
         json["started"] = .bool(container.isStarted)
         return json
+    }
+
+    /// How the run before ended, when only the API still knows: it was in a sandbox that is gone.
+    private static func endBefore(_ container: ContainerProgress, _ pod: PodDescription) -> JSON? {
+        guard let run = container.latest ?? container.remembered, run.attempt > 0 else { return nil }
+        let lists = ["containerStatuses", "initContainerStatuses"]
+        let known = lists.flatMap { pod.object.status[$0]?.array ?? [] }
+            .first { $0["name"]?.string == container.description.name }
+        let isSameRun = known?["containerID"]?.string == containerID(run, pod)
+        let ended = isSameRun ? nil : known?[path: ["state", "terminated"]]
+        return ended ?? known?[path: ["lastState", "terminated"]]
     }
 
     private static func state(
@@ -102,13 +118,13 @@ package enum PodStatusPlan {
             return (["terminated": terminated(run, seen, progress)], older)
         case .idle:
             if let setback = seen.setbacks[.start(container: container.description.name)] {
-                return (waiting(setback.reason, setback.message), nil)
+                return (waiting(setback.reason, setback.message), container.remembered)
             }
             let waitsForInit = !progress.isInitialized && container.description.role == .main
             let isLater = container.description.role != .main && !isNext(container, progress)
             let reason =
                 waitsForInit && !progress.initContainers.isEmpty || isLater ? "PodInitializing" : "ContainerCreating"
-            return (waiting(reason, seen.setbacks[.preparation]?.message), nil)
+            return (waiting(reason, seen.setbacks[.preparation]?.message), container.remembered)
         }
     }
 
@@ -131,7 +147,7 @@ package enum PodStatusPlan {
     private static func terminated(_ run: RunStatus, _ seen: PodObservation, _ progress: PodProgress) -> JSON {
         guard case .exited(let code, let signal, let outOfMemory) = run.state else { return [:] }
         let exitCode = signal == 0 ? code : 128 + signal
-        let isLost = progress.all.contains { $0.isLost && $0.latest?.id == run.id }
+        let isLost = progress.all.contains { $0.isLost && ($0.latest ?? $0.remembered)?.id == run.id }
         var json: JSON = ["exitCode": .int(Int64(exitCode))]
         if signal != 0 { json["signal"] = .int(Int64(signal)) }
         json["reason"] = .string(
