@@ -21,6 +21,14 @@ package struct ClusterLayout: Sendable, Hashable {
     /// Locked while a daemon of this cluster runs, or its teardown; its text is the process id, then `teardownMark` for the latter.
     package var pidFile: String { "\(runDirectory)/meshd.pid" }
     package static let teardownMark = "teardown"
+
+    /// Whether the text of a pid file says that the process that holds its lock is a teardown; `nil` while it is another's text.
+    package static func isTeardown(pidFileText text: String, holder: Int32) -> Bool? {
+        let words = text.split { $0 == " " || $0 == "\n" }
+        guard let first = words.first, Int32(first) == holder else { return nil }
+        return words.count > 1 && words[1] == teardownMark
+    }
+
     /// Holds the process id of the daemon once all it promises works.
     package var readyFile: String { "\(runDirectory)/meshd.ready" }
     /// What the cluster was started with, so that a restart finds the same.

@@ -17,16 +17,16 @@ struct Daemon {
         return lock.l_pid
     }
 
-    /// Whether what holds the lock is a `meshctl down` of somebody else.
-    private var isTearingDown: Bool {
+    /// Whether what holds the lock is a `meshctl down` of somebody else; also while it is not known yet.
+    private func mayBeTeardown(_ process: pid_t) -> Bool {
         let text = (try? SmallFile.read(layout.pidFile, limit: 4096)) ?? []
-        return String(decoding: text, as: UTF8.self).contains(ClusterLayout.teardownMark)
+        return ClusterLayout.isTeardown(pidFileText: String(decoding: text, as: UTF8.self), holder: process) != false
     }
 
     /// Waits for a teardown that is under way to end.
     func waitForTeardown(patience: Duration = .seconds(60)) throws {
         let deadline = ContinuousClock.now + patience
-        while let process = runningProcess(), isTearingDown {
+        while let process = runningProcess(), mayBeTeardown(process) {
             if ContinuousClock.now > deadline {
                 throw CommandFailure("another 'meshctl down' of cluster \(layout.name) (process \(process)) has not ended after \(patience)")
             }

@@ -1,3 +1,4 @@
+import ClusterLayout
 import Glibc
 import Kernel
 
@@ -8,6 +9,11 @@ struct PidFile: ~Copyable {
     struct Taken: Error, CustomStringConvertible {
         let path: String
         let process: pid_t
+        /// `nil`: it has not written yet what it is.
+        var isTeardown: Bool? {
+            let text = (try? SmallFile.read(path, limit: 4096)) ?? []
+            return ClusterLayout.isTeardown(pidFileText: String(decoding: text, as: UTF8.self), holder: process)
+        }
         var description: String { "another meshd (process \(process)) already runs this cluster: it holds \(path)" }
     }
 

@@ -19,9 +19,23 @@ struct TeardownCommand: AsyncParsableCommand {
 
     func run() async throws {
         let layout = try ClusterLayout(name: name)
-        guard access(layout.runDirectory, F_OK) == 0 || access(layout.stateDirectory, F_OK) == 0 else { return }
+        let deadline = ContinuousClock.now + .seconds(60)
+        while access(layout.runDirectory, F_OK) == 0 || access(layout.stateDirectory, F_OK) == 0 {
+            do { return try await remove(layout) } catch let taken as PidFile.Taken {
+                // Another teardown may do all of it; a daemon is not to be torn down under.
+                guard taken.isTeardown != false, ContinuousClock.now < deadline else { throw taken }
+                try await Task.sleep(for: .milliseconds(20))
+            } catch let failure as SystemCallFailed where failure.code == ENOENT || failure.code == ENOTEMPTY {
+                // Another teardown took away what we looked at, or looked at what we took away.
+                guard ContinuousClock.now < deadline else { throw failure }
+                try await Task.sleep(for: .milliseconds(20))
+            }
+        }
+    }
+
+    private func remove(_ layout: ClusterLayout) async throws {
         try SmallFile.makeDirectories(layout.runDirectory)
-        let lock = try PidFile(layout.pidFile, mark: ClusterLayout.teardownMark)  // refuses while the daemon runs
+        let lock = try PidFile(layout.pidFile, mark: ClusterLayout.teardownMark)
         try await removePods(layout)
         // It removes what it finds, however many nodes the cluster's settings, perhaps damaged, speak of.
         let fabric = try ClusterFabric(cluster: name, runDirectory: layout.runDirectory, nodes: 1)
