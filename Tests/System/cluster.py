@@ -112,7 +112,7 @@ class Cluster:
                 last = condition()
                 if last:
                     return last
-            except (AssertionError, OSError, subprocess.SubprocessError) as error:
+            except (AssertionError, OSError, ValueError, subprocess.SubprocessError) as error:
                 last = error
             time.sleep(0.1)
         raise AssertionError(f"waited {seconds} s for {what}; last seen: {last}\n{self.log_tail()}")

@@ -1,12 +1,16 @@
 """The journeys, in the order of their names; they share one cluster."""
 
+import glob
 import os
+import random
+import re
 import signal
+import socket
 import subprocess
 import time
 import unittest
 
-from cluster import ROOT, Traffic, traces
+from cluster import ROOT, Cluster, Traffic, traces
 
 CLUSTER = None
 
@@ -138,6 +142,118 @@ class J3_DaemonKilled(Journey):
         self.assertEqual(self.containers(), before)
 
 
+class J3_Rollouts(Journey):
+    """What a user changes while requests come in costs none of them."""
+
+    def rollout(self, name):
+        self.cluster.kubectl("rollout", "status", f"deployment/{name}", "-n", "demo", "--timeout=60s")
+
+    def scale(self, name, count):
+        self.cluster.kubectl("scale", f"deployment/{name}", f"--replicas={count}", "-n", "demo")
+        self.settle()
+
+    def settle(self):
+        """Every deployment as it is wanted, and not a pod more."""
+        def settled():
+            deployments = self.cluster.objects("deployments", "-n", "demo")["items"]
+            for deployment in deployments:
+                status, wanted = deployment["status"], deployment["spec"]["replicas"]
+                if status.get("observedGeneration") != deployment["metadata"]["generation"]:
+                    return False
+                if any(status.get(key, 0) != wanted for key in ("replicas", "updatedReplicas", "readyReplicas")):
+                    return False
+            pods = self.cluster.objects("pods", "-n", "demo")["items"]
+            return len(pods) == sum(deployment["spec"]["replicas"] for deployment in deployments)
+
+        self.cluster.wait("all deployments to settle", settled, 90)
+
+    def restarts(self):
+        return [f"{pod['metadata']['name']}/{status['name']}: {status['restartCount']} {status.get('lastState')}"
+                for pod in self.cluster.objects("pods", "-n", "demo")["items"]
+                for status in pod["status"].get("containerStatuses", []) + pod["status"].get("initContainerStatuses", [])
+                if status["restartCount"]]
+
+    def test_1_no_request_fails_while_pods_come_and_go(self):
+        with Traffic(self.cluster, threads=6, pause=0.002) as traffic:
+            for name in ("catalog-v1", "frontend"):
+                self.cluster.kubectl("rollout", "restart", f"deployment/{name}", "-n", "demo")
+                self.rollout(name)
+            for name, count in (("frontend", 2), ("catalog-v1", 1), ("frontend", 1), ("catalog-v1", 2)):
+                self.scale(name, count)
+        self.assertEqual(traffic.failures, [], f"{len(traffic.failures)} of {traffic.sent} requests failed")
+        self.assertEqual(self.restarts(), [])
+
+    def test_2_nor_when_the_daemon_is_killed_again_and_again_meanwhile(self):
+        chance = random.Random(7)
+        with Traffic(self.cluster, pause=0.004) as traffic:
+            for round in range(8):
+                name = ("catalog-v1", "frontend", "catalog-v2")[round % 3]
+                self.cluster.kubectl("rollout", "restart", f"deployment/{name}", "-n", "demo")
+                self.cluster.kubectl("scale", "deployment/catalog-v1", f"--replicas={1 + round % 3}", "-n", "demo")
+                time.sleep(chance.random() * 1.5)
+                os.kill(self.cluster.daemon_pid(), signal.SIGKILL)
+                time.sleep(chance.random() * 0.5)
+                self.cluster.up()
+            self.scale("catalog-v1", 2)
+        self.assertEqual(traffic.failures, [], f"{len(traffic.failures)} of {traffic.sent} requests failed")
+        self.assertEqual(self.restarts(), [], "restarted though nobody asked")
+        self.assertEqual(self.leftovers(), [], "of pods that are gone")
+
+    def leftovers(self):
+        """Mounts, cgroups, namespaces and folders of pods the API does not have."""
+        known = {pod["metadata"]["uid"] for pod in self.cluster.objects("pods", "-A")["items"]}
+        name = self.cluster.name
+        found = os.listdir(f"{self.cluster.run_directory}/netns")
+        found += glob.glob(f"{self.cluster.run_directory}/nodes/*/pods/*") + glob.glob(f"{self.cluster.state_directory}/nodes/*/pods/*")
+        found += [base for base, _, _ in os.walk("/sys/fs/cgroup") if f"weft/{name}/" in base]
+        with open("/proc/self/mounts") as mounts:
+            found += [line.split()[1] for line in mounts if f"weft/{name}/" in line]
+        return [place for place in found if set(re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", place)) - known]
+
+
+class J3_Crashes(Journey):
+    """Processes of a pod that are killed come back, and status says what happened."""
+
+    def pod(self, version):
+        return self.cluster.objects("pods", "-n", "demo", "-l", f"app=catalog,version={version}")["items"][0]
+
+    def process(self, pod, word):
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cgroup") as groups, open(f"/proc/{pid}/cmdline") as command:
+                    if pod["metadata"]["uid"] in groups.read() and word in command.read().replace("\0", " "):
+                        return int(pid)
+            except OSError:
+                continue
+        raise AssertionError(f"no process '{word}' in {pod['metadata']['name']}")
+
+    def statuses(self, name):
+        status = self.cluster.objects("pod", name, "-n", "demo")["status"]
+        ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status["conditions"])
+        return ready, {c["name"]: c for c in status.get("initContainerStatuses", []) + status["containerStatuses"]}
+
+    def back(self, name, counts):
+        ready, statuses = self.statuses(name)
+        return ready and statuses if {k: v["restartCount"] for k, v in statuses.items()} == counts else None
+
+    def test_killed_processes_come_back_and_are_counted(self):
+        pod = self.pod("v1")
+        name = pod["metadata"]["name"]
+        with Traffic(self.cluster) as traffic:
+            os.kill(self.process(pod, "meshproxy sidecar"), signal.SIGKILL)
+            statuses = self.cluster.wait("the sidecar", lambda: self.back(name, {"weft-proxy": 1, "catalog": 0}))
+            self.assertEqual(statuses["weft-proxy"]["lastState"]["terminated"]["exitCode"], 137)
+            os.kill(self.process(pod, "demo-service"), signal.SIGKILL)
+            statuses = self.cluster.wait("the app", lambda: self.back(name, {"weft-proxy": 1, "catalog": 1}))
+            self.assertEqual(statuses["catalog"]["lastState"]["terminated"]["exitCode"], 137)
+            os.kill(self.process(pod, "mesh-init"), signal.SIGKILL)
+            statuses = self.cluster.wait("the pod", lambda: self.back(name, {"weft-proxy": 2, "catalog": 2}))
+            self.assertEqual(statuses["weft-proxy"]["lastState"]["terminated"]["exitCode"], 137)
+        # Three requests at most were with a process when it was killed, each thread's one.
+        self.assertLessEqual(len(traffic.failures), 12, traffic.failures[:3])
+        self.assertIn("SandboxChanged", self.cluster.kubectl("describe", "pod", name, "-n", "demo").stdout)
+
+
 class J4_Wire(Journey):
     def test_tls_and_no_http_between_pods(self):
         capture = f"{self.cluster.state_directory}/between-pods.pcap"
@@ -202,6 +318,62 @@ class J5_BadInput(Journey):
     def test_kubectl_shows_the_field_too(self):
         result = self.cluster.kubectl("apply", "-f", "-", input=DEPLOYMENT.replace("replicas: 2", "replicaz: 2"), check=False)
         self.assertIn('unknown field "spec.replicaz"', result.stderr)
+
+
+class J8_Starts(Journey):
+    """Starting and ending, twice at once, in the middle of each other, with damage: on a cluster of its own."""
+
+    def setUp(self):
+        self.second = Cluster(self.cluster.programs, nodes=1)
+
+    def tearDown(self):
+        self.second.down()
+        self.assertEqual([t for t in traces(self.second.name) if self.second.name in t], [])
+
+    def at_once(self, *commands):
+        running = [subprocess.Popen([os.path.join(self.second.programs, "meshctl"), words[0], "--cluster", self.second.name, *words[1:]],
+                                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT) for words in commands]
+        for process in running:
+            output, _ = process.communicate(timeout=90)
+            self.assertEqual(process.returncode, 0, output)
+
+    def test_1_twice_at_once(self):
+        up = ("up", "--api-port", str(self.second.api_port), "--gateway-port", str(self.second.gateway_port))
+        self.at_once(up, up, up)
+        self.assertIn("weft-ingress", self.second.kubectl("get", "pods", "-n", "weft-system").stdout)
+        self.at_once(("down",), ("down",), ("down",))
+
+    def test_2_killed_while_it_starts_and_started_with_the_ports_of_before(self):
+        for pause in (0.05, 0.2):
+            start = subprocess.Popen([os.path.join(self.second.programs, "meshctl"), "up", "--cluster", self.second.name,
+                                      "--api-port", str(self.second.api_port), "--gateway-port", str(self.second.gateway_port)],
+                                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+            self.second.wait("the daemon", self.second.daemon_pid, 20)
+            time.sleep(pause)
+            os.kill(self.second.daemon_pid(), signal.SIGKILL)
+            start.wait(30)
+            self.second.meshctl("up")
+            self.assertIn(f"127.0.0.1:{self.second.api_port}", self.second.kubectl("cluster-info").stdout)
+            self.assertEqual(len(self.second.objects("pods", "-n", "weft-system")["items"]), 1)
+            self.second.meshctl("down")
+
+    def test_3_a_taken_port_and_a_damaged_file_are_named(self):
+        for port, option in ((self.second.api_port, "--api-port"), (self.second.gateway_port, "--gateway-port")):
+            with socket.socket() as taken:
+                taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                taken.bind(("127.0.0.1", port))
+                taken.listen()
+                result = self.second.meshctl("up", "--api-port", str(self.second.api_port), "--gateway-port",
+                                             str(self.second.gateway_port), check=False)
+                self.assertNotEqual(result.returncode, 0)
+                self.assertIn(f"127.0.0.1:{port} is taken", result.stderr)
+                self.assertIn(option, result.stderr)
+        with open(f"{self.second.state_directory}/cluster.json", "w") as file:
+            file.write('{"nodes": ')
+        result = self.second.meshctl("up", check=False)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("cluster.json", result.stderr)
+        self.second.meshctl("down")
 
 
 class J9_Down(Journey):
