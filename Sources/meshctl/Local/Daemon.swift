@@ -39,7 +39,7 @@ struct Daemon {
         let deadline = ContinuousClock.now + patience
         while let process = runningProcess() {
             if let text = try? SmallFile.read(layout.readyFile, limit: 4096),
-                String(decoding: text, as: UTF8.self).trimmed == "\(process)"
+                String(decoding: text, as: UTF8.self) == "\(process)\n"
             {
                 return
             }
