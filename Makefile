@@ -70,7 +70,7 @@ bench: deps-bench build
 	python3 Benchmarks/run.py --programs $(RELEASE) $(if $(ONLY),--only $(ONLY))
 
 fuzz: deps-build
-	WEFT_FUZZ_ITERATIONS=2000000 $(SWIFT) test --filter Fuzz
+	WEFT_FUZZ_ITERATIONS=300000 $(SWIFT) test --filter Fuzz
 
 check: lint test
 	WEFT_SOAK=500 $(SWIFT) test --filter SoakTests

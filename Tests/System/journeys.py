@@ -274,6 +274,20 @@ class J4_Wire(Journey):
             self.assertNotIn(word, packets, "plain HTTP on the wire between pods")
 
 
+    def test_plain_text_is_accepted_until_a_policy_is_strict(self):
+        kubectl = self.cluster.kubectl
+        kubectl("run", "outsider", "--image=weft.dev/demo:v1", "--", "echo")
+        kubectl("wait", "--for=condition=Ready", "pod/outsider", "--timeout=60s")
+        ask = ("exec", "outsider", "--", "wget", "-q", "-T", "5", "-O", "-", "http://catalog.demo:8080/items")
+        self.assertIn("catalog", kubectl(*ask).stdout)
+        self.cluster.meshctl("apply", "-f", "policies/examples/strict-mtls")
+        self.cluster.wait("plain text to be refused", lambda: kubectl(*ask, check=False).returncode != 0, 20)
+        self.split_within(0.80, 0.99, self.cluster.split(100))
+        kubectl("delete", "-f", "policies/examples/strict-mtls")
+        self.cluster.wait("plain text to be accepted again", lambda: "catalog" in kubectl(*ask, check=False).stdout, 20)
+        kubectl("delete", "pod", "outsider")
+
+
 class J5_BadInput(Journey):
     def refused(self, manifest, *words):
         path = f"{self.cluster.state_directory}/bad.yaml"
