@@ -13,6 +13,7 @@ struct Options: Sendable {
 
     static let usage = """
         usage: demo-service catalog|frontend|echo
+               demo-service get URL      asks once, prints the answer; exits 1 unless it is a 200
           PORT         where to listen (8080)
           VERSION      what the service calls itself (v1)
           POD_NAME     who answers (the host's name)

@@ -6,6 +6,7 @@ signal(SIGPIPE, SIG_IGN)
 // Before any thread starts, so that all inherit it: only the one that waits for it sees SIGTERM.
 Shutdown.block()
 
+if CommandLine.arguments.count == 3, CommandLine.arguments[1] == "get" { exit(Visit.run(CommandLine.arguments[2])) }
 switch Options.read(CommandLine.arguments) {
 case .failure(let problem):
     say("demo-service: \(problem.message)\n\n\(Options.usage)", to: 2)

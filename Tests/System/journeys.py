@@ -278,7 +278,7 @@ class J4_Wire(Journey):
         kubectl = self.cluster.kubectl
         kubectl("run", "outsider", "--image=weft.dev/demo:v1", "--", "echo")
         kubectl("wait", "--for=condition=Ready", "pod/outsider", "--timeout=60s")
-        ask = ("exec", "outsider", "--", "wget", "-q", "-T", "5", "-O", "-", "http://catalog.demo:8080/items")
+        ask = ("exec", "outsider", "--", "demo-service", "get", "http://catalog.demo:8080/items")
         self.assertIn("catalog", kubectl(*ask).stdout)
         self.cluster.meshctl("apply", "-f", "policies/examples/strict-mtls")
         self.cluster.wait("plain text to be refused", lambda: kubectl(*ask, check=False).returncode != 0, 20)

@@ -18,7 +18,7 @@ struct Demo {
     private static let shell = "/bin/busybox"
     private static let shellCommands = [
         "sh", "cat", "echo", "env", "false", "grep", "head", "hostname", "id", "ip", "ls", "netstat", "nslookup", "ps", "sleep", "tar",
-        "test", "true", "wget",
+        "test", "true",
     ]
 
     let layout: ClusterLayout
