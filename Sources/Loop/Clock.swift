@@ -25,3 +25,18 @@ package struct Chance: Sendable {
         UInt32(truncatingIfNeeded: ((next() >> 32) &* UInt64(bound)) >> 32)
     }
 }
+
+/// Numbers that fill a range evenly at every length, where chance would do so only in the long run: of a hundred requests ten
+/// go to a backend with a tenth of the weight, give or take one.
+///
+/// Multiples of the golden ratio, modulo one (Weyl's sequence): any regular part of it, such as every second number, is even too.
+package struct Shares: Sendable {
+    private var place: UInt32
+    package init(start: UInt32) { place = start }
+
+    /// A number below `bound`, which is above 0.
+    package mutating func below(_ bound: UInt32) -> UInt32 {
+        place &+= 0x9E37_79B9
+        return UInt32(truncatingIfNeeded: (UInt64(place) &* UInt64(bound)) >> 32)
+    }
+}

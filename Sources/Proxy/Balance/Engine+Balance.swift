@@ -12,7 +12,7 @@ extension Engine {
             let only = arrays.weights[start]
             return (only.backend, only.isUnresolved)
         }
-        var drawn = chance.below(rule.totalWeight)
+        var drawn = shares.below(rule.totalWeight)
         for place in start..<start + Int(rule.backends.count) {
             let entry = arrays.weights[place]
             if drawn < entry.weight { return (entry.backend, entry.isUnresolved) }

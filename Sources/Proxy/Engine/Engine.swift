@@ -89,6 +89,8 @@ struct Engine: ~Copyable {
     /// What callers said of themselves, by the bytes they said it with.
     var knownPeers: [[UInt8]: UInt32] = [:]
     var chance: Chance
+    /// Where in the sequence of shares this loop is; see `Shares`.
+    var shares: Shares
     var now: UInt64
     var counts = LoopCounts()
 
@@ -114,6 +116,7 @@ struct Engine: ~Copyable {
         self.inherited = inherited
         self.ownPorts = ownPorts
         chance = Chance(seed: seed)
+        shares = Shares(start: UInt32(truncatingIfNeeded: chance.next() >> 32))
         now = Clock.monotonic
         timers = TimerWheel(now: now)
         slab = Self.zeroed(Limits.connections)
