@@ -4,6 +4,8 @@ struct History {
     struct Limit: Sendable {
         var events = 16384
         var bytes = 64 << 20
+        /// How many keep what readers made of them: several times their bytes, and seldom asked for again.
+        var decoded = 512
     }
 
     private let limit: Limit
@@ -21,6 +23,7 @@ struct History {
         precondition(event.revision == horizon + Int64(events.count) + 1, "events come one a revision")
         events.append(event)
         bytes += event.record.value.count + 200
+        if events.count > limit.decoded { events[events.count - limit.decoded - 1].forgetPast() }
         if events.count > limit.events + limit.events / 4 || bytes > limit.bytes + limit.bytes / 4 { trim() }
     }
 

@@ -37,6 +37,12 @@ package struct StoreEvent: Sendable {
     /// What the key held before.
     package let previous: Record?
     package var revision: Int64 { record.revision }
+
+    /// Forgets what readers made of what is no more; what a key still holds is left for its next reader.
+    func forgetPast() {
+        previous?.forgetDecoded()
+        if kind == .deleted { record.forgetDecoded() }
+    }
 }
 
 /// Why the store did not do what was asked.

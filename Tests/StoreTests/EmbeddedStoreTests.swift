@@ -1,6 +1,7 @@
 import Glibc
 import Store
 import Testing
+import Wire
 
 /// A directory that goes away with the value.
 final class TemporaryDirectory {
@@ -46,6 +47,28 @@ struct EmbeddedStoreTests {
         #expect(gone.revision == second.revision + 1 && text(gone) == "2")
         #expect(store.get(first.key) == nil)
         await #expect(throws: StoreFailure.missing(key: first.key)) { try await store.update(first.key, [], .present) }
+    }
+
+    @Test("what readers made of past values is forgotten once it is no longer recent; present values keep it")
+    func forgetsPastDecoded() async throws {
+        let store = try EmbeddedStore(directory: directory.path)
+        let past = try await store.create("/registry/pods/a/x", Array("1".utf8))
+        let present = try await store.update(past.key, Array("2".utf8), .present)
+        var decodings = 0
+        func read(_ record: Record) {
+            _ = record.decoded(keeping: true) { _ in
+                decodings += 1
+                return .string("made")
+            }
+        }
+        for record in [past, present, past, present] { read(record) }
+        #expect(decodings == 2)
+        let other = try await store.create("/registry/pods/a/y", [])
+        for _ in 0..<600 { _ = try await store.update(other.key, [], .present) }
+        read(present)
+        #expect(decodings == 2)
+        read(past)
+        #expect(decodings == 3)
     }
 
     @Test("a snapshot does not see later writes, and a prefix visits its keys in order")
