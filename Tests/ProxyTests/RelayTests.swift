@@ -115,6 +115,22 @@ import Testing
         origin.stop()
     }
 
+    @Test("a request that may have been worked on is not sent again when sending it twice would do it twice")
+    func leavesUnsafeRequests() throws {
+        let origin = Origin()
+        let gateway = try TestGateway.plain(origin)
+        let visitor = Visitor(port: gateway.port)
+        #expect(visitor.post("/name", [1])?.status == 200)
+        let lost = visitor.post("/drop-second", [1])
+        #expect(lost?.status == 502)
+        #expect(origin.requests == 2)
+        // One that is known to have gone away before is not used for it in the first place.
+        for _ in 0..<5 { #expect(visitor.post("/name", [1])?.status == 200) }
+        visitor.end()
+        gateway.plane.stop()
+        origin.stop()
+    }
+
     @Test("an endpoint that refuses connections is left for another; when none is left the answer says so")
     func connectFailure() throws {
         let origin = Origin()

@@ -102,6 +102,7 @@ struct Connection {
     var flag = ResponseFlag.none
     var isHead = false
     var isUpgrade = false
+    var isIdempotent = false
     var oldClient = false
     var canReplay = false
     /// An exchange or tunnel is counted as in flight.

@@ -16,8 +16,15 @@ extension Engine {
     /// An idle connection to the endpoint, or a new one that is being made.
     mutating func upstream(for client: Conn, _ slot: Int32, _ table: UnsafeMutablePointer<LiveTable>?) -> Upstream {
         let endpoint = endpoints + Int(slot)
-        if endpoint.pointee.idleHead >= 0 {
-            let found = slab + Int(endpoint.pointee.idleHead)
+        while endpoint.pointee.idleHead >= 0 {
+            let place = endpoint.pointee.idleHead
+            let found = slab + Int(place)
+            // What cannot be sent twice is not sent to a peer that has already left.
+            if !client.pointee.isIdempotent {
+                found.pointee.isDrained = false
+                idleSpoke(found)
+                if endpoint.pointee.idleHead != place { continue }
+            }
             unlinkIdle(found, endpoint)
             found.pointee.isReused = true
             found.pointee.phase = .head

@@ -46,6 +46,7 @@ extension Engine {
         client.pointee.inExchange = true
         counts.exchanges += 1
         client.pointee.isHead = parser.head.isHead
+        client.pointee.isIdempotent = parser.head.isIdempotent
         client.pointee.oldClient = parser.head.minorVersion == 0
         client.pointee.closesAfter =
             parser.head.saysClose || (client.pointee.oldClient && !parser.head.saysKeepAlive) || isDraining

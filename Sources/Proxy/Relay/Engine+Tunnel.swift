@@ -159,13 +159,18 @@ extension Engine {
         case .head where client.pointee.status == 0:
             if upstream.pointee.sawResponse {
                 failExchange(upstream, client, .upstreamProtocol, status: 502)
-            } else if upstream.pointee.isReused {
+            } else if upstream.pointee.isReused && (client.pointee.isIdempotent || isUnsent(upstream)) {
                 retry(upstream, client, .upstreamEnded, status: 502)
             } else {
                 failExchange(upstream, client, .upstreamEnded, status: 502)
             }
         default: closePair(client, .upstreamEnded)
         }
+    }
+
+    /// Nothing of the request has left: it is safe to send it elsewhere, whatever it does.
+    private func isUnsent(_ upstream: Conn) -> Bool {
+        upstream.pointee.output != nil && upstream.pointee.outputStart == 0
     }
 
     /// No connection could be made, so nothing was sent.

@@ -91,6 +91,15 @@ package struct HeadParser: ~Copyable {
         head.methodLength = place
         head.isHead = place == 4 && bytes[0] == 72 && bytes[1] == 69 && bytes[2] == 65 && bytes[3] == 68
         head.isConnect = place == 7 && equals(bytes, 7, "connect") && bytes[0] == 67
+        head.isIdempotent =
+            switch place {
+            case 3: memcmp(bytes, "GET", 3) == 0 || memcmp(bytes, "PUT", 3) == 0
+            case 4: head.isHead
+            case 5: memcmp(bytes, "TRACE", 5) == 0
+            case 6: memcmp(bytes, "DELETE", 6) == 0
+            case 7: memcmp(bytes, "OPTIONS", 7) == 0
+            default: false
+            }
         let target = place &+ 1
         // The line ends in " HTTP/1.x\r\n", 11 bytes.
         let version = lineLength &- 10

@@ -35,6 +35,8 @@ package struct MessageHead {
     package var expectsContinue = false
     package var isHead = false
     package var isConnect = false
+    /// Sending it twice does no more than sending it once (RFC 9110 §9.2.2).
+    package var isIdempotent = false
     package var lineCount = 0
     /// Indexes of lines the proxy reads or replaces; -1 when absent.
     package var peerLine = -1
