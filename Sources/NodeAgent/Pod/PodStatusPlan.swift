@@ -78,7 +78,9 @@ package enum PodStatusPlan {
         json["image"] = .string(image.isEmpty ? container.description.image : image)
         json["imageID"] = .string(container.latest?.imageDigest ?? "")
         // An ID tells that there was a run, so that runs are counted on from it in the next sandbox.
-        if let run = container.latest ?? container.remembered { json["containerID"] = .string(containerID(run, progress.pod)) }
+        if let run = container.latest ?? container.remembered {
+            json["containerID"] = .string(containerID(run, progress.pod))
+        }
         json["started"] = .bool(container.isStarted)
         return json
     }

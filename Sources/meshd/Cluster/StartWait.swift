@@ -1,6 +1,6 @@
-import Wire
 import KubeClient
 import KubeTypes
+import Wire
 
 /// Waits for what a start promises, and says what is missing when it does not come.
 struct StartWait {
@@ -51,7 +51,8 @@ struct StartWait {
 
 extension KubeObject {
     var isReady: Bool {
-        status["conditions"]?.array?.contains { $0["type"]?.string == "Ready" && $0["status"]?.string == "True" } ?? false
+        status["conditions"]?.array?.contains { $0["type"]?.string == "Ready" && $0["status"]?.string == "True" }
+            ?? false
     }
 
     /// The first reason a pod gives for not being ready.

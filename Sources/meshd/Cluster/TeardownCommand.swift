@@ -64,8 +64,11 @@ struct TeardownCommand: AsyncParsableCommand {
     /// Whatever is still mounted below the cluster's directories, such as volumes in memory; the innermost first.
     private func removeMounts(_ layout: ClusterLayout) throws {
         let table = String(decoding: try SmallFile.read("/proc/self/mounts"), as: UTF8.self)
-        let places = table.split(separator: "\n").compactMap { $0.split(separator: " ").dropFirst().first.map(String.init) }
-        for place in places.reversed() where place.hasPrefix(layout.runDirectory + "/") || place.hasPrefix(layout.stateDirectory + "/") {
+        let places = table.split(separator: "\n").compactMap {
+            $0.split(separator: " ").dropFirst().first.map(String.init)
+        }
+        for place in places.reversed()
+        where place.hasPrefix(layout.runDirectory + "/") || place.hasPrefix(layout.stateDirectory + "/") {
             if umount2(place, CInt(MNT_DETACH)) != 0, errno != EINVAL, errno != ENOENT {
                 throw SystemCallFailed("umount2", code: errno, on: place)
             }
