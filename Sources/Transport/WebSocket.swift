@@ -1,5 +1,7 @@
+import COpenSSL
 import NIOCore
 import NIOWebSocket
+import Wire
 
 /// A WebSocket, either end of it. One task reads; any may write.
 package final class WebSocket: Sendable {
@@ -90,8 +92,15 @@ enum WebSocketHandshake {
 
     /// The accept value that answers a key.
     static func accept(_ key: String) -> String {
-        base64(sha1(Array((key + mark).utf8)))
+        Base64.encode(sha1(Array((key + mark).utf8)))
     }
 
-    static func newKey() -> String { base64((0..<16).map { _ in UInt8.random(in: 0...255) }) }
+    static func newKey() -> String { Base64.encode((0..<16).map { _ in UInt8.random(in: 0...255) }) }
+}
+
+private func sha1(_ message: [UInt8]) -> [UInt8] {
+    var digest = [UInt8](repeating: 0, count: 20)
+    var count: CUnsignedInt = 20
+    _ = EVP_Digest(message, message.count, &digest, &count, EVP_sha1(), nil)
+    return digest
 }

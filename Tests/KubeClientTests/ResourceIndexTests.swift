@@ -52,18 +52,3 @@ struct ResourceIndexTests {
         #expect(index.hint(forKind: "gateway").contains("networking.istio.io/v1"))
     }
 }
-
-@Suite("Base64")
-struct Base64Tests {
-    @Test("the vectors of RFC 4648 §10", arguments: [
-        ("", ""), ("Zg==", "f"), ("Zm8=", "fo"), ("Zm9v", "foo"), ("Zm9vYg==", "foob"), ("Zm9vYmE=", "fooba"), ("Zm9v\nYmFy", "foobar"),
-    ])
-    func vectors(text: String, expected: String) {
-        #expect(base64Decoded(text) == Array(expected.utf8))
-    }
-
-    @Test("what is not base64 is refused")
-    func refused() {
-        #expect(base64Decoded("Zm9v!") == nil)
-    }
-}

@@ -54,15 +54,4 @@ struct WebSocketTests {
         #expect(await client.readBytes { _ in false } == [0x88, 2, 0x03, 0xE8])
         await server.stop()
     }
-
-    @Test("base64 in both alphabets is read and written", arguments: 0..<20)
-    func encodings(count: Int) {
-        let bytes = (0..<count).map { UInt8(truncatingIfNeeded: 250 &+ $0 &* 7) }
-        #expect(base64Decoded(base64(bytes)) == bytes)
-        #expect(base64URLDecoded(base64URL(bytes)) == bytes)
-        #expect(!base64URL(bytes).contains { "+/=".contains($0) })
-    }
-
-    @Test("what is not base64 is not read", arguments: ["a", "a=bc", "\u{0}\u{0}\u{0}\u{0}", "ab!?"])
-    func badBase64(text: String) { #expect(base64Decoded(text) == nil) }
 }

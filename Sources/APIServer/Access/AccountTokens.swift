@@ -1,6 +1,5 @@
 import KubeTypes
 import TLS
-import Transport
 import Wire
 
 /// Service-account tokens: JSON Web Tokens signed with the cluster's key (ES256).
@@ -28,10 +27,10 @@ struct AccountTokens: Sendable {
             "jti": .string(ObjectIdentity.newUID()), "kubernetes.io": inner,
         ]
         let header: JSON = ["alg": "ES256", "typ": "JWT"]
-        let signed = base64URL(header.bytes) + "." + base64URL(claims.bytes)
+        let signed = Base64.encodeForURL(header.bytes) + "." + Base64.encodeForURL(claims.bytes)
         do throws(TLSFailure) {
             let signature = try key.signES256(Array(signed.utf8))
-            return (signed + "." + base64URL(signature), Timestamp(seconds: now.seconds + lifetime))
+            return (signed + "." + Base64.encodeForURL(signature), Timestamp(seconds: now.seconds + lifetime))
         } catch {
             throw .internalError("the token cannot be signed: \(error)")
         }
@@ -42,7 +41,7 @@ struct AccountTokens: Sendable {
     /// The account a token speaks for; `nil` when it is not ours, not for us, not in time, or its account is gone.
     func user(_ token: String) -> User? {
         let parts = token.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        guard parts.count == 3, let signature = base64URLDecoded(parts[2]), let body = base64URLDecoded(parts[1]) else {
+        guard parts.count == 3, let signature = Base64.decodeFromURL(parts[2]), let body = Base64.decodeFromURL(parts[1]) else {
             return nil
         }
         guard let publicKey = try? key.publicKey() else { return nil }

@@ -1,13 +1,13 @@
 import Kernel
 import TLS
-import Transport
+import Wire
 
 /// The file that lets kubectl in as the administrator.
 enum Kubeconfig {
     static func text(cluster: String, server: String, _ pki: ClusterPKI) throws(TLSFailure) -> String {
-        let authority = base64(try pki.authority.certificate.pem())
-        let certificate = base64(try pki.adminCertificate.pem())
-        let key = base64(try pki.adminKey.pem())
+        let authority = Base64.encode(try pki.authority.certificate.pem())
+        let certificate = Base64.encode(try pki.adminCertificate.pem())
+        let key = Base64.encode(try pki.adminKey.pem())
         return """
             apiVersion: v1
             kind: Config

@@ -1,6 +1,6 @@
 import Store
 import Synchronization
-import Transport
+import Wire
 
 /// Where a list goes on: the revision it shows, and the last key of the page before.
 struct Continuation: Hashable {
@@ -12,10 +12,10 @@ struct Continuation: Hashable {
         self.after = after
     }
 
-    var token: String { base64URL(Array("\(revision) \(after)".utf8)) }
+    var token: String { Base64.encodeForURL(Array("\(revision) \(after)".utf8)) }
 
     init?(token: String) {
-        guard let bytes = base64URLDecoded(token) else { return nil }
+        guard let bytes = Base64.decodeFromURL(token) else { return nil }
         let parts = String(decoding: bytes, as: UTF8.self).split(separator: " ", maxSplits: 1)
         guard parts.count == 2, let revision = Int64(parts[0]), parts[1].hasPrefix("/registry/") else { return nil }
         self.revision = revision

@@ -37,7 +37,7 @@ package struct KubeconfigFile: Sendable {
         let user = try named("users", context["user"]?.string ?? "", "user")
         func bytes(_ object: JSON, _ field: String) throws -> [UInt8] {
             if let text = object["\(field)-data"]?.string {
-                guard let decoded = base64Decoded(text) else { throw Fault(description: "\(field)-data is not base64") }
+                guard let decoded = Base64.decode(text) else { throw Fault(description: "\(field)-data is not base64") }
                 return decoded
             }
             guard let file = object[field]?.string else { return [] }
@@ -62,30 +62,4 @@ package struct KubeconfigFile: Sendable {
     private static func folder(of path: String) -> String {
         path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
     }
-}
-
-/// Decodes standard base64 (RFC 4648 §4); `nil` when a character does not belong. White space is passed over.
-package func base64Decoded(_ text: String) -> [UInt8]? {
-    var out: [UInt8] = []
-    var bits: UInt32 = 0
-    var count = 0
-    for byte in text.utf8 {
-        let value: UInt8
-        switch byte {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"): value = byte - UInt8(ascii: "A")
-        case UInt8(ascii: "a")...UInt8(ascii: "z"): value = byte - UInt8(ascii: "a") + 26
-        case UInt8(ascii: "0")...UInt8(ascii: "9"): value = byte - UInt8(ascii: "0") + 52
-        case UInt8(ascii: "+"): value = 62
-        case UInt8(ascii: "/"): value = 63
-        case UInt8(ascii: "="), 0x0A, 0x0D, 0x20: continue
-        default: return nil
-        }
-        bits = bits << 6 | UInt32(value)
-        count += 6
-        if count >= 8 {
-            count -= 8
-            out.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
-        }
-    }
-    return out
 }

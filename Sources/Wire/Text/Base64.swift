@@ -67,6 +67,34 @@ package enum Base64 {
         return out
     }
 
+    /// The other alphabet, without padding, as tokens carry bytes (RFC 4648 §5, RFC 7515 §2).
+    package static func encodeForURL(_ bytes: some Collection<UInt8>) -> String {
+        var out: [UInt8] = []
+        for letter in encode(bytes).utf8 {
+            switch letter {
+            case UInt8(ascii: "+"): out.append(UInt8(ascii: "-"))
+            case UInt8(ascii: "/"): out.append(UInt8(ascii: "_"))
+            case UInt8(ascii: "="): break
+            default: out.append(letter)
+            }
+        }
+        return String(decoding: out, as: UTF8.self)
+    }
+
+    /// Padding may be missing.
+    package static func decodeFromURL(_ text: String) -> [UInt8]? {
+        var standard: [UInt8] = []
+        for letter in text.utf8 {
+            switch letter {
+            case UInt8(ascii: "-"): standard.append(UInt8(ascii: "+"))
+            case UInt8(ascii: "_"): standard.append(UInt8(ascii: "/"))
+            default: standard.append(letter)
+            }
+        }
+        while standard.count % 4 != 0 { standard.append(UInt8(ascii: "=")) }
+        return decode(String(decoding: standard, as: UTF8.self))
+    }
+
     private static func value(of letter: UInt8) -> UInt32? {
         switch letter {
         case UInt8(ascii: "A")...UInt8(ascii: "Z"): UInt32(letter - UInt8(ascii: "A"))
