@@ -66,8 +66,8 @@ import Wire
             #expect(order.withLock { $0 } == ["barrier"])
             #expect(node.runtime.journal == ["sandbox", "start app-0", "stop app-0", "remove sandbox"])
             #expect(node.network.attachedCount == 0)
-            #expect(FileTree.names("\(node.configuration.stateDirectory)/pods") == [])
-            #expect(FileTree.names("\(node.configuration.stateDirectory)/logs") == [])
+            #expect(FileTree.names(in: "\(node.configuration.stateDirectory)/pods") == [])
+            #expect(FileTree.names(in: "\(node.configuration.stateDirectory)/logs") == [])
         }
     }
 
@@ -131,7 +131,7 @@ import Wire
             .pods, ObjectKey(namespace: "shop", name: "web"), DeleteOptions(gracePeriodSeconds: 0))
         try await node.withAgent { _ in
             #expect(await eventually { node.runtime.sandboxCount == 0 && node.network.attachedCount == 0 })
-            #expect(await eventually { FileTree.names("\(node.configuration.stateDirectory)/pods").isEmpty })
+            #expect(await eventually { FileTree.names(in: "\(node.configuration.stateDirectory)/pods").isEmpty })
         }
     }
 

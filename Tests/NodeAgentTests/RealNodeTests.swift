@@ -104,8 +104,8 @@ struct RealNode {
             }
         }
         try? fabric.remove()
-        for name in FileTree.names(directory + "/state/pods") {
-            for volume in FileTree.names("\(directory)/state/pods/\(name)/volumes") {
+        for name in FileTree.names(in: directory + "/state/pods") {
+            for volume in FileTree.names(in: "\(directory)/state/pods/\(name)/volumes") {
                 umount2("\(directory)/state/pods/\(name)/volumes/\(volume)", CInt(MNT_DETACH))
             }
         }
@@ -184,9 +184,9 @@ struct RealNodeTests {
                 try await node.api.delete(.pods, pod.key)
                 try await node.wait { await node.pod("web") == nil }
                 #expect(try await runtime.sandboxes().isEmpty)
-                #expect(FileTree.names(node.configuration.stateDirectory + "/pods") == [])
-                #expect(FileTree.names(node.configuration.runDirectory + "/pods") == [])
-                #expect(FileTree.names(node.fabric.namespaceDirectory).filter { $0.hasPrefix("pod-") } == [])
+                #expect(FileTree.names(in: node.configuration.stateDirectory + "/pods") == [])
+                #expect(FileTree.names(in: node.configuration.runDirectory + "/pods") == [])
+                #expect(FileTree.names(in: node.fabric.namespaceDirectory).filter { $0.hasPrefix("pod-") } == [])
             }
         }
     }
@@ -277,12 +277,12 @@ struct RealNodeTests {
                 }
                 let mounts = String(decoding: try SmallFile.read("/proc/self/mounts"), as: UTF8.self)
                 #expect(!mounts.contains(node.directory + "/state"))
-                #expect(FileTree.names(node.configuration.stateDirectory + "/pods") == [])
-                #expect(FileTree.names(node.configuration.stateDirectory + "/logs") == [])
-                #expect(FileTree.names(node.configuration.runDirectory + "/pods") == [])
-                #expect(FileTree.names(node.fabric.namespaceDirectory).filter { $0.hasPrefix("pod-") } == [])
+                #expect(FileTree.names(in: node.configuration.stateDirectory + "/pods") == [])
+                #expect(FileTree.names(in: node.configuration.stateDirectory + "/logs") == [])
+                #expect(FileTree.names(in: node.configuration.runDirectory + "/pods") == [])
+                #expect(FileTree.names(in: node.fabric.namespaceDirectory).filter { $0.hasPrefix("pod-") } == [])
                 let group = "/sys/fs/cgroup/memory/weft/\(node.name)/node-1"
-                #expect(FileTree.names(group).filter { $0.hasPrefix("pod") } == [])
+                #expect(FileTree.names(in: group).filter { $0.hasPrefix("pod") } == [])
             }
         }
     }

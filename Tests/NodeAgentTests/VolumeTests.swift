@@ -50,10 +50,10 @@ import Wire
         map.json["data"] = ["b.txt": "three", "c.txt": "four"]
         _ = try await node.api.update(.configMaps, map)
         try await volumes.refresh()
-        #expect(FileTree.names(place).filter { !$0.hasPrefix("..") }.sorted() == ["b.txt", "c.txt"])
+        #expect(FileTree.names(in: place).filter { !$0.hasPrefix("..") }.sorted() == ["b.txt", "c.txt"])
         #expect(text("\(place)/b.txt") == "three")
         // One version on disk, and its link.
-        #expect(FileTree.names(place).filter { $0.hasPrefix("..") }.count == 2)
+        #expect(FileTree.names(in: place).filter { $0.hasPrefix("..") }.count == 2)
     }
 
     @Test("items choose keys, paths and modes; a missing key is named")

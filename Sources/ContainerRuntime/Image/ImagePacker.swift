@@ -165,7 +165,7 @@ package struct ImagePacker: Sendable {
         digest: String, size: Int
     ) {
         let partial = "\(store.directory)/blobs/.packing-\(getpid())-\(UInt64.random(in: .min ... .max))"
-        defer { FileTree.remove(partial) }
+        defer { try? FileTree.remove(partial) }
         let output = try attempting("pack image \(image.name)") { () throws(SystemCallFailed) in
             try OwnedDescriptor.open(partial, flags: O_WRONLY | O_CREAT | O_EXCL)
         }

@@ -35,7 +35,7 @@ package final class ImageStore: Sendable {
                     let pid = Int32(parts[1]),
                     kill(pid, 0) != 0, errno == ESRCH
                 else { continue }
-                FileTree.remove("\(directory)/\(folder)/\(name)")
+                try? FileTree.remove("\(directory)/\(folder)/\(name)")
             }
         }
     }
@@ -161,7 +161,7 @@ package final class ImageStore: Sendable {
     private func unpack(_ digest: String, into folder: String, of name: String) throws(RuntimeFailure) {
         if FileTree.exists(folder) { return }
         let partial = "\(folder).partial-\(getpid())"
-        FileTree.remove(partial)
+        try? FileTree.remove(partial)
         try attempting("unpack layer \(digest) of image \(name)") { () throws(SystemCallFailed) in
             try SmallFile.makeDirectories(partial)
         }
@@ -181,10 +181,10 @@ package final class ImageStore: Sendable {
                     throw RuntimeFailure(
                         SystemCallFailed("rename", code: code, on: folder), doing: "unpack image \(name)")
                 }
-                FileTree.remove(partial)
+                try? FileTree.remove(partial)
             }
         } catch {
-            FileTree.remove(partial)
+            try? FileTree.remove(partial)
             throw error
         }
     }
@@ -256,12 +256,12 @@ package final class ImageStore: Sendable {
         }
         for entry in try entries() { needed.insert(entry["digest"]?.string ?? "") }
         for hex in FileTree.names(in: directory + "/blobs/sha256") where !needed.contains("sha256:" + hex) {
-            FileTree.remove(directory + "/blobs/sha256/" + hex)
+            try? FileTree.remove(directory + "/blobs/sha256/" + hex)
         }
         let folders = Set(used.map { $0.split(separator: "/").last.map(String.init) ?? "" })
         for hex in FileTree.names(in: directory + "/layers")
         where !needed.contains("sha256:" + hex) && !folders.contains(hex) {
-            FileTree.remove(directory + "/layers/" + hex)
+            try? FileTree.remove(directory + "/layers/" + hex)
         }
     }
 
@@ -288,7 +288,7 @@ package final class ImageStore: Sendable {
             let partial = "\(target).partial-\(getpid())"
             let found = try FileCopy.copy(origin, to: partial, name: name)
             guard found == digest, rename(partial, target) == 0 else {
-                FileTree.remove(partial)
+                try? FileTree.remove(partial)
                 throw RuntimeFailure(.badImage, "image \(name): blob \(digest) in \(source) has the digest \(found)")
             }
         }

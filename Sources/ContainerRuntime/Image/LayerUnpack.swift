@@ -107,7 +107,10 @@ struct LayerUnpack: ~Copyable {
         if unlinkat(parent, name, 0) == 0 { return }
         let code = errno
         if code == ENOENT { return }
-        guard code == EISDIR, FileTree.remove(name, in: parent) else { throw failed("replace", entry, code) }
+        guard code == EISDIR else { throw failed("replace", entry, code) }
+        do throws(SystemCallFailed) { try FileTree.remove(name, in: parent) } catch {
+            throw failed("replace", entry, error.code)
+        }
         parentPath = ""
         self.parent = fcntl(parent, F_DUPFD_CLOEXEC, 3)
         close(parent)

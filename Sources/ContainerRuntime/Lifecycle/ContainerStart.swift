@@ -45,8 +45,8 @@ struct ContainerStart {
             return try start(supervisor)
         } catch {
             try? cgroups.remove(cgroup)
-            FileTree.remove(directory.layer(spec.id))
-            FileTree.remove(directory.recordFile(spec.id))
+            try? FileTree.remove(directory.layer(spec.id))
+            try? FileTree.remove(directory.recordFile(spec.id))
             throw error
         }
     }

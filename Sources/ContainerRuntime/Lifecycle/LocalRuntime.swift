@@ -167,9 +167,9 @@ package final class LocalRuntime: PodRuntime {
                     try self.cgroups.remove(ContainerStart.cgroup(id, of: sandbox))
                 }
             }
-            FileTree.remove(directory.layer(id))
-            FileTree.remove(directory.stateFile(id))
-            FileTree.remove(directory.recordFile(id))
+            try? FileTree.remove(directory.layer(id))
+            try? FileTree.remove(directory.stateFile(id))
+            try? FileTree.remove(directory.recordFile(id))
         }
         announce(podUID)
     }

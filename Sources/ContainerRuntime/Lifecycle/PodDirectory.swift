@@ -40,15 +40,12 @@ struct PodDirectory: Sendable {
     /// Removes what is ours; what others keep beside it stays theirs.
     func remove() throws(RuntimeFailure) {
         for path in [state + "/layers", etc] {
-            guard FileTree.remove(path) else {
-                let code = errno
-                throw RuntimeFailure(SystemCallFailed("remove", code: code, on: path), doing: "remove pod \(uid)")
-            }
+            try attempting("remove pod \(uid)") { () throws(SystemCallFailed) in try FileTree.remove(path) }
         }
         rmdir(state)
-        for name in ["init.sock", "init.log", "state"] { FileTree.remove(run + "/" + name) }
+        for name in ["init.sock", "init.log", "state"] { try? FileTree.remove(run + "/" + name) }
         // Last: as long as it is there, a restarted runtime knows there is something to remove.
-        FileTree.remove(sandboxFile)
+        try? FileTree.remove(sandboxFile)
         rmdir(run)
     }
 

@@ -49,7 +49,7 @@ struct SandboxStart: Sendable {
         var descriptors = Descriptors()
         try attempting(what) { () throws(SystemCallFailed) in
             let run = try OwnedDescriptor.open(directory.run, flags: O_RDONLY | O_DIRECTORY)
-            FileTree.remove(directory.run + "/init.sock")
+            try? FileTree.remove(directory.run + "/init.sock")
             descriptors.add(try OwnedDescriptor.open("/dev/null", flags: O_RDWR))
             descriptors.add(try OwnedDescriptor.open(logFile, flags: O_WRONLY | O_CREAT | O_TRUNC))
             descriptors.add(try OwnedDescriptor.open(logFile, flags: O_WRONLY | O_APPEND))

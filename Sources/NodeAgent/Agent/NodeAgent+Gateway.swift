@@ -1,4 +1,5 @@
 import ContainerRuntime
+import Kernel
 package import KubeClient
 package import KubeTypes
 import Wire
@@ -9,7 +10,7 @@ extension NodeAgent: NodeGateway {
     ) async throws(APIFailure) -> AsyncThrowingStream<[UInt8], any Error> {
         let description = try describe(pod, container)
         let directory = configuration.logDirectory(namespace: pod.namespace, name: pod.name, uid: pod.uid)
-        let attempts = FileTree.names("\(directory)/\(container)").compactMap { name in
+        let attempts = FileTree.names(in: "\(directory)/\(container)").compactMap { name in
             name.hasSuffix(".log") ? Int(name.dropLast(4)) : nil
         }
         let runs = try await sandbox(of: pod)?.containers.filter { $0.name == container } ?? []

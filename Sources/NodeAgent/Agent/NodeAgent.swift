@@ -127,7 +127,7 @@ package actor NodeAgent {
         let sandboxes = try await asked { try await self.runtime.sandboxes() }
         let known = Set(pods.cache.all.map(\.uid))
         // The directories of several nodes may be one: only pods recorded as ours are ours to clear.
-        for uid in FileTree.names("\(configuration.stateDirectory)/pods") where !known.contains(uid) {
+        for uid in FileTree.names(in: "\(configuration.stateDirectory)/pods") where !known.contains(uid) {
             guard let pod = recordedPod(uid) else { continue }
             node.logger.info("pod \(pod.key) (\(uid)) is no longer in the API: clearing it")
             await worker(for: pod).forget()

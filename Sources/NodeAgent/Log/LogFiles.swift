@@ -10,7 +10,7 @@ struct LogFiles {
         guard let slash = path.lastIndex(of: "/") else { return [path] }
         let directory = String(path[..<slash])
         let name = String(path[path.index(after: slash)...])
-        let suffixes = FileTree.names(directory).filter { $0.hasPrefix(name + ".") && !$0.hasSuffix(".gz") }.map {
+        let suffixes = FileTree.names(in: directory).filter { $0.hasPrefix(name + ".") && !$0.hasSuffix(".gz") }.map {
             $0.dropFirst(name.count + 1)
         }
         let numbered = suffixes.filter { $0.count <= 3 && Int($0) != nil }.sorted { (Int($0) ?? 0) > (Int($1) ?? 0) }

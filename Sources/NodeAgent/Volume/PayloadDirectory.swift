@@ -91,7 +91,7 @@ package struct PayloadDirectory: Sendable {
                 throw SystemCallFailed("symlink", code: errno, on: place)
             }
         }
-        for name in FileTree.names(path) where !name.hasPrefix("..") && !names.contains(name) {
+        for name in FileTree.names(in: path) where !name.hasPrefix("..") && !names.contains(name) {
             unlink("\(path)/\(name)")
         }
     }

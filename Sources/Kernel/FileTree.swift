@@ -1,12 +1,15 @@
 import Glibc
-package import Kernel
 
 /// Directories with contents nobody vouches for: links are never followed, mounts never crossed.
 package enum FileTree {
     /// Removes a file or a directory with all in it. Not there is fine.
-    package static func remove(_ path: String) throws(SystemCallFailed) {
-        if unlink(path) == 0 || errno == ENOENT { return }
-        let root = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+    /// - Parameter parent: what a relative path starts from.
+    package static func remove(_ path: String, in parent: CInt = AT_FDCWD) throws(SystemCallFailed) {
+        if unlinkat(parent, path, 0) == 0 { return }
+        let code = errno
+        if code == ENOENT { return }
+        guard code == EISDIR || code == EPERM else { throw SystemCallFailed("unlink", code: code, on: path) }
+        let root = openat(parent, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
         if root < 0 {
             if errno == ENOENT { return }
             throw SystemCallFailed("open", code: errno, on: path)
@@ -16,19 +19,23 @@ package enum FileTree {
         if fstat(root, &status) != 0 { throw SystemCallFailed("fstat", code: errno, on: path) }
         var removal = Removal(root: root, device: status.st_dev, path: path)
         try removal.run()
-        if rmdir(path) != 0, errno != ENOENT { throw SystemCallFailed("rmdir", code: errno, on: path) }
+        if unlinkat(parent, path, AT_REMOVEDIR) != 0, errno != ENOENT {
+            throw SystemCallFailed("rmdir", code: errno, on: path)
+        }
     }
 
-    /// The names in a directory; none when it cannot be read.
-    package static func names(_ path: String) -> [String] {
+    /// The names in a directory, sorted; none when it cannot be read.
+    package static func names(in path: String) -> [String] {
         let number = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        return number < 0 ? [] : names(of: number)
+        return number < 0 ? [] : rawNames(of: number).map { shown($0) }.sorted()
     }
 
-    /// Regular files in a directory and below.
-    static func fileCount(_ path: String) -> Int {
+    package static func exists(_ path: String) -> Bool { access(path, F_OK) == 0 }
+
+    /// Files of any kind but directories, in a directory and below.
+    package static func fileCount(_ path: String) -> Int {
         var count = 0
-        for name in names(path) {
+        for name in names(in: path) {
             var status = stat()
             guard lstat("\(path)/\(name)", &status) == 0 else { continue }
             if status.st_mode & S_IFMT == S_IFDIR { count += fileCount("\(path)/\(name)") } else { count += 1 }
@@ -44,21 +51,26 @@ package enum FileTree {
         return own.st_dev != above.st_dev
     }
 
+    /// Names as the kernel has them, ending in a zero: not each is UTF-8, and only the very bytes find the file.
     /// - Parameter number: closed by this.
-    fileprivate static func names(of number: CInt) -> [String] {
+    private static func rawNames(of number: CInt) -> [[CChar]] {
         guard let directory = fdopendir(number) else {
             close(number)
             return []
         }
         defer { closedir(directory) }
-        var names: [String] = []
+        var names: [[CChar]] = []
         while let entry = readdir(directory) {
-            let name = withUnsafePointer(to: &entry.pointee.d_name) { pointer in
-                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            let name = withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+                bytes.prefix { $0 != 0 }.map { CChar(bitPattern: $0) } + [0]
             }
-            if name != ".", name != ".." { names.append(name) }
+            if name != [46, 0], name != [46, 46, 0] { names.append(name) }
         }
         return names
+    }
+
+    private static func shown(_ name: [CChar]) -> String {
+        String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     private struct Removal {
@@ -80,34 +92,41 @@ package enum FileTree {
         private mutating func empty(_ directory: CInt, depth: Int) throws(SystemCallFailed) {
             let copy = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
             if copy < 0 { throw SystemCallFailed("open", code: errno, on: path) }
-            for name in FileTree.names(of: copy) { try remove(name, in: directory, depth: depth) }
+            for name in FileTree.rawNames(of: copy) { try remove(name, in: directory, depth: depth) }
         }
 
-        private mutating func remove(_ name: String, in directory: CInt, depth: Int) throws(SystemCallFailed) {
+        private mutating func remove(_ name: [CChar], in directory: CInt, depth: Int) throws(SystemCallFailed) {
             if unlinkat(directory, name, 0) == 0 { return }
             var code = errno
             if code == ENOENT { return }
-            guard code == EISDIR || code == EPERM else {
-                throw SystemCallFailed("unlink", code: code, on: "\(name) in \(path)")
-            }
+            guard code == EISDIR || code == EPERM else { throw failed("unlink", code, name) }
             if unlinkat(directory, name, AT_REMOVEDIR) == 0 { return }
             if depth >= Removal.deepest {
                 moved += 1
                 let place = ".deep-\(moved)-\(getpid())"
                 if renameat(directory, name, root, place) == 0 { return }
-                throw SystemCallFailed("rename", code: errno, on: "\(name) in \(path)")
+                code = errno
+                throw failed("rename", code, name)
             }
             let inner = openat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-            if inner < 0 { throw SystemCallFailed("open", code: errno, on: "\(name) in \(path)") }
+            if inner < 0 {
+                code = errno
+                throw failed("open", code, name)
+            }
             defer { close(inner) }
             var status = stat()
             guard fstat(inner, &status) == 0, status.st_dev == device else {
-                throw SystemCallFailed("remove", code: EBUSY, on: "\(name) in \(path), on which something is mounted")
+                throw SystemCallFailed(
+                    "remove", code: EBUSY, on: "\(FileTree.shown(name)) in \(path), on which something is mounted")
             }
             try empty(inner, depth: depth + 1)
             if unlinkat(directory, name, AT_REMOVEDIR) == 0 { return }
             code = errno
-            if code != ENOENT { throw SystemCallFailed("rmdir", code: code, on: "\(name) in \(path)") }
+            if code != ENOENT { throw failed("rmdir", code, name) }
+        }
+
+        private func failed(_ call: String, _ code: CInt, _ name: [CChar]) -> SystemCallFailed {
+            SystemCallFailed(call, code: code, on: "\(FileTree.shown(name)) in \(path)")
         }
     }
 }
