@@ -98,8 +98,9 @@ struct GatewayRoutes {
         switch admission {
         case .same: namespace == own
         case .all: true
+        case .nobody: false
         case .labelled(let selector):
-            state.namespaces[ObjectKey(name: namespace)].map { selector.admits($0.labels) } ?? false
+            state.namespaces[ObjectKey(name: namespace)].map { selector.matches($0.labels) } ?? false
         }
     }
 

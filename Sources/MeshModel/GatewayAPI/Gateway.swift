@@ -18,7 +18,7 @@ package struct GatewayClass: Sendable, Hashable {
 /// A `gateway.networking.k8s.io` Gateway.
 package struct Gateway: Sendable, Hashable, AgedPolicy {
     package enum Admission: Sendable, Hashable {
-        case same, all
+        case same, all, nobody
         case labelled(LabelSelector)
     }
 
@@ -79,49 +79,20 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
         let admission: Admission
         switch allowed?["namespaces"]?["from"]?.string ?? "Same" {
         case "All": admission = .all
-        case "Selector": admission = .labelled(LabelSelector(allowed?["namespaces"]?["selector"]))
+        case "Selector":
+            do throws(SelectorFault) {
+                admission = .labelled(try LabelSelector(allowed?["namespaces"]?["selector"] ?? .object(JSONObject())))
+            } catch {
+                admission = .nobody
+                findings.append(
+                    fields.finding("allowedRoutes", .invalid, "\(error.message); routes of no namespace are admitted"))
+            }
         default: admission = .same
         }
         return Listener(
             index: index, name: fields.string("name") ?? "", port: port, protocolName: name,
             hostname: fields.string("hostname")?.lowercased(), admission: admission,
             admitsHTTPRoutes: kinds.isEmpty || kinds.contains { $0["kind"]?.string == "HTTPRoute" })
-    }
-}
-
-/// A Kubernetes label selector: `matchLabels` and `matchExpressions`, all of which must hold.
-package struct LabelSelector: Sendable, Hashable {
-    struct Requirement: Sendable, Hashable {
-        var key: String
-        var word: String
-        var values: [String]
-    }
-    var requirements: [Requirement] = []
-
-    init(_ json: JSON?) {
-        for label in json?["matchLabels"]?.stringMap ?? [:] {
-            requirements.append(Requirement(key: label.key, word: "In", values: [label.value]))
-        }
-        for expression in json?["matchExpressions"]?.array ?? [] {
-            requirements.append(
-                Requirement(
-                    key: expression["key"]?.string ?? "", word: expression["operator"]?.string ?? "",
-                    values: expression["values"]?.array?.compactMap(\.string) ?? []))
-        }
-        requirements.sort { $0.key < $1.key }
-    }
-
-    func admits(_ labels: [String: String]) -> Bool {
-        requirements.allSatisfy { requirement in
-            let value = labels[requirement.key]
-            switch requirement.word {
-            case "In": return value.map(requirement.values.contains) ?? false
-            case "NotIn": return value.map { !requirement.values.contains($0) } ?? true
-            case "Exists": return value != nil
-            case "DoesNotExist": return value == nil
-            default: return false
-            }
-        }
     }
 }
 
