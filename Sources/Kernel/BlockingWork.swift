@@ -1,25 +1,41 @@
-internal import Glibc
+import Glibc
 
 /// Runs work that blocks on a thread of its own, so that it never holds up the tasks.
+///
+/// When the system has no thread left it runs on the caller's: late is better than never.
 package func onThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
     await withCheckedContinuation { done in
-        startThread { done.resume(returning: body()) }
+        let work: @Sendable () -> Void = { done.resume(returning: body()) }
+        if let thread = newThread(work).thread { pthread_detach(thread) } else { work() }
     }
 }
 
-/// Starts a detached thread.
+/// Starts a detached thread for work without end: it traps when the system has none left.
 package func startThread(_ body: @escaping @Sendable () -> Void) {
-    var thread = pthread_t()
-    let work = Unmanaged.passRetained(ThreadWork(body))
-    let code = pthread_create(&thread, nil, { argument in
-        if let argument { Unmanaged<ThreadWork>.fromOpaque(argument).takeRetainedValue().body() }
-        return nil
-    }, work.toOpaque())
-    precondition(code == 0, "the system has no thread left (pthread_create: \(code))")
+    let started = newThread(body)
+    guard let thread = started.thread else {
+        preconditionFailure("the system has no thread left (pthread_create: \(started.code))")
+    }
     pthread_detach(thread)
 }
 
-private final class ThreadWork: Sendable {
-    let body: @Sendable () -> Void
-    init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+/// Starts a thread, to be joined or detached.
+/// - Returns: no thread and the reason when the system refuses one; `body` is not run then.
+func newThread(_ body: @escaping () -> Void) -> (thread: pthread_t?, code: CInt) {
+    var thread = pthread_t()
+    let work = Unmanaged.passRetained(ThreadWork(body))
+    let code = pthread_create(
+        &thread, nil,
+        { raw in
+            if let raw { Unmanaged<ThreadWork>.fromOpaque(raw).takeRetainedValue().body() }
+            return nil
+        }, work.toOpaque())
+    if code == 0 { return (thread, 0) }
+    work.release()
+    return (nil, code)
+}
+
+private final class ThreadWork {
+    let body: () -> Void
+    init(_ body: @escaping () -> Void) { self.body = body }
 }

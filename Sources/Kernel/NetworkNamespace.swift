@@ -136,27 +136,6 @@ package struct NamespaceThread: @unchecked Sendable {  // A pthread_t is only a 
     package func join() { pthread_join(thread, nil) }
 }
 
-private final class ThreadWork {
-    let body: () -> Void
-    init(_ body: @escaping () -> Void) { self.body = body }
-}
-
-private func newThread(_ body: @escaping () -> Void) -> (thread: pthread_t?, code: CInt) {
-    var thread = pthread_t()
-    let work = Unmanaged.passRetained(ThreadWork(body))
-    let code = pthread_create(
-        &thread, nil,
-        { raw in
-            if let raw { Unmanaged<ThreadWork>.fromOpaque(raw).takeRetainedValue().body() }
-            return nil
-        }, work.toOpaque())
-    guard code == 0 else {
-        work.release()
-        return (nil, code)
-    }
-    return (thread, 0)
-}
-
 /// Runs `body` on a thread that ends with it, so that whatever it did to itself is gone, and waits.
 private func onFreshThread<Value>(
     _ subject: String, _ body: () throws(SystemCallFailed) -> Value

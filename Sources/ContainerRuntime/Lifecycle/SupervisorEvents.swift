@@ -25,18 +25,8 @@ final class SupervisorEvents: Sendable {
         wake = eventfd(0, CInt(EFD_CLOEXEC))
         var event = epoll_event(events: EPOLLIN.rawValue, data: epoll_data_t(fd: wake))
         epoll_ctl(poll, EPOLL_CTL_ADD, wake, &event)
-        var thread = pthread_t()
         // The thread keeps this object; `end` lets both go.
-        let box = Unmanaged.passRetained(self)
-        let failed = pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument else { return nil }
-                Unmanaged<SupervisorEvents>.fromOpaque(argument).takeRetainedValue().run()
-                return nil
-            }, box.toOpaque())
-        precondition(failed == 0, "no thread for supervisor events")
-        pthread_detach(thread)
+        startThread { self.run() }
     }
 
     deinit {

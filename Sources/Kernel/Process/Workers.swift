@@ -53,20 +53,10 @@ package final class Workers: @unchecked Sendable {
         pthread_cond_signal(wake)
         pthread_mutex_unlock(lock)
         guard startsThread else { return }
-        var thread = pthread_t()
-        let box = Unmanaged.passRetained(self)
-        let failed = pthread_create(
-            &thread, nil,
-            { argument in
-                guard let argument else { return nil }
-                Unmanaged<Workers>.fromOpaque(argument).takeRetainedValue().drain(staying: true)
-                return nil
-            }, box.toOpaque())
-        if failed == 0 {
+        if let thread = newThread({ self.drain(staying: true) }).thread {
             pthread_detach(thread)
         } else {
             // No thread to be had: the caller does the work rather than nobody.
-            box.release()
             drain(staying: false)
         }
     }

@@ -313,7 +313,7 @@ actor PodWorker {
     private func removeFiles() async -> SystemCallFailed? {
         let places = places
         let logs = node.configuration.logDirectory(namespace: pod.namespace, name: pod.name, uid: pod.uid)
-        return await onOwnThread {
+        return await onThread {
             do throws(SystemCallFailed) {
                 for name in FileTree.names(in: "\(places.state)/volumes") { try MemoryVolume.unmount(places.volume(name)) }
                 try FileTree.remove(places.run)

@@ -1,4 +1,5 @@
 import Glibc
+import Kernel
 import Synchronization
 
 /// Tells tasks when descriptors become readable or writable, so that none of them blocks a thread. One thread for all.
@@ -31,15 +32,7 @@ final class DescriptorWatch: Sendable {
             _ = fcntl(end, F_SETFD, FD_CLOEXEC)
             _ = fcntl(end, F_SETFL, O_NONBLOCK)
         }
-        var thread = pthread_t()
-        let started = pthread_create(
-            &thread, nil,
-            { raw in
-                if let raw { Unmanaged<DescriptorWatch>.fromOpaque(raw).takeUnretainedValue().run() }
-                return nil
-            }, Unmanaged.passRetained(self).toOpaque())
-        precondition(started == 0, "the kernel refused a thread")
-        pthread_detach(thread)
+        startThread { self.run() }
     }
 
     /// Waits until one of the descriptors is ready.

@@ -96,7 +96,7 @@ final class ProbeConnection: Sendable {
         else {
             throw ProbeFailed("\"\(host)\" is not an IPv4 address; probes do not look up names")
         }
-        let opened = await onOwnThread { () -> Result<CInt, SystemCallFailed> in
+        let opened = await onThread { () -> Result<CInt, SystemCallFailed> in
             do throws(SystemCallFailed) {
                 let socket = try NamespaceSocket.connect(
                     to: address, port: port, inNamespace: namespace, mark: Interception.probeMark)

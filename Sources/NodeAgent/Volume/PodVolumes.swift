@@ -157,7 +157,7 @@ package struct PodVolumes: Sendable {
     private func perform(
         _ volume: String, _ body: @escaping @Sendable () throws(SystemCallFailed) -> Void
     ) async throws(ContainerConfigFault) {
-        let failure = await onOwnThread { () -> SystemCallFailed? in
+        let failure = await onThread { () -> SystemCallFailed? in
             do throws(SystemCallFailed) { try body() } catch { return error }
             return nil
         }
