@@ -151,15 +151,11 @@ struct Daemon {
 
     /// A program of ours, which stands beside this one.
     static func program(named name: String) throws -> String {
-        var path = [CChar](repeating: 0, count: 4096)
-        let length = readlink("/proc/self/exe", &path, path.count)
-        guard length > 0 else { throw SystemCallFailed("readlink", code: errno, on: "/proc/self/exe") }
-        let own = String(decoding: path[..<length].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        guard let slash = own.lastIndex(of: "/") else { throw CommandFailure("cannot tell where meshctl itself is") }
-        let beside = own[...slash] + name
-        guard access(String(beside), X_OK) == 0 else {
-            throw CommandFailure("\(name) is not beside meshctl (looked for \(beside)); build it with 'make build'")
+        do throws(SystemCallFailed) {
+            return try ProgramFile.beside(name)
+        } catch {
+            if error.call != "access" { throw error }
+            throw CommandFailure("\(name) is not beside meshctl (looked for \(error.subject)); build it with 'make build'")
         }
-        return String(beside)
     }
 }

@@ -106,7 +106,7 @@ struct ClusterProcess {
     }
 
     private func nodeAgents(_ fabric: ClusterFabric, _ server: APIServer, _ mesh: MeshControl) throws -> [NodeAgent] {
-        let supervisor = try program("mesh-init")
+        let supervisor = try ProgramFile.beside("mesh-init")
         return try fabric.nodes.map { node in
             let addresses = fabric.addresses
             var configuration = NodeConfiguration(

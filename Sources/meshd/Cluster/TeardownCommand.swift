@@ -47,7 +47,7 @@ struct TeardownCommand: AsyncParsableCommand {
     }
 
     private func removePods(_ layout: ClusterLayout) async throws {
-        let supervisor = try program("mesh-init")
+        let supervisor = try ProgramFile.beside("mesh-init")
         try await withThrowingTaskGroup(of: Void.self) { group in
             for node in (1...ClusterLayout.mostNodes).map(layout.nodeName) {
                 guard access(layout.nodeRunDirectory(node), F_OK) == 0 else { continue }
