@@ -124,6 +124,7 @@ let package = Package(
         program("demo-service", ["Kernel", "CKernel", "Wire"]),
 
         // Tests.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: house),
         tests("WireTests", ["Wire"]),
         tests("KubeTypesTests", ["KubeTypes", "Wire", yams]),
         tests("MeshModelTests", ["MeshModel", "ProxyResources", "KubeTypes", "Wire", yams]),
@@ -131,12 +132,12 @@ let package = Package(
         tests("TLSTests", ["TLS", "COpenSSL"]),
         tests("ProxyTests", ["Proxy", "Loop", "Wire", "TLS", "COpenSSL", "ProxyResources", "Kernel", "CKernel"]),
         tests("StoreTests", ["Store", "Wire"]),
-        tests("TransportTests", ["Transport", "TLS", nioCore, nioPosix, nioHTTP1]),
-        tests("KubeClientTests", ["KubeClient", "KubeTypes", "Wire"]),
-        tests("APIServerTests", ["APIServer", "KubeClient", "KubeTypes", "Store", "Transport", "TLS", "Wire", nioCore, nioPosix]),
-        tests("ControllersTests", ["Controllers", "KubeClient", "KubeTypes", "Wire"]),
-        tests("ControlPlaneTests", ["APIServer", "Controllers", "Scheduler", "KubeClient", "KubeTypes", "Wire"]),
-        tests("SchedulerTests", ["Scheduler", "KubeClient", "KubeTypes", "Wire"]),
+        tests("TransportTests", ["Transport", "TLS", "Kernel", nioCore, nioPosix, nioHTTP1]),
+        tests("KubeClientTests", ["KubeClient", "KubeTypes", "Wire", "TestSupport"]),
+        tests("APIServerTests", ["APIServer", "KubeClient", "KubeTypes", "Store", "Transport", "TLS", "Kernel", "Wire", nioCore, nioPosix]),
+        tests("ControllersTests", ["Controllers", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
+        tests("ControlPlaneTests", ["APIServer", "Controllers", "Scheduler", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
+        tests("SchedulerTests", ["Scheduler", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
         tests(
             "MeshControlTests",
             [
@@ -147,7 +148,7 @@ let package = Package(
         tests("ServiceNetworkTests", ["ServiceNetwork", "Kernel", "CKernel", "KubeClient", "KubeTypes", "Wire"]),
         tests(
             "NodeAgentTests",
-            ["NodeAgent", "ContainerRuntime", "ServiceNetwork", "KubeClient", "KubeTypes", "Wire", "Kernel"]),
+            ["NodeAgent", "ContainerRuntime", "ServiceNetwork", "KubeClient", "KubeTypes", "Wire", "Kernel", "TestSupport"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,5 +1,6 @@
 import APIServer
 import Glibc
+import Kernel
 import KubeClient
 import KubeTypes
 import Testing
@@ -50,9 +51,7 @@ struct Kubectl: Sendable {
     }
 
     private func run(_ arguments: [String], input: String) async throws -> Outcome {
-        let outcome = await withUnsafeContinuation { (continuation: UnsafeContinuation<Outcome?, Never>) in
-            startThread { continuation.resume(returning: spawn(arguments, input: input)) }
-        }
+        let outcome = await onThread { spawn(arguments, input: input) }
         return try #require(outcome, "kubectl does not start")
     }
 
@@ -94,22 +93,6 @@ struct Kubectl: Sendable {
         }
         return String(decoding: bytes, as: UTF8.self)
     }
-}
-
-/// A thread of its own for a call that blocks.
-func startThread(_ body: @escaping @Sendable () -> Void) {
-    final class Box {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
-    var thread = pthread_t()
-    pthread_create(
-        &thread, nil,
-        { argument in
-            if let argument { Unmanaged<Box>.fromOpaque(argument).takeRetainedValue().body() }
-            return nil
-        }, Unmanaged.passRetained(Box(body)).toOpaque())
-    pthread_detach(thread)
 }
 
 /// A TCP socket that listens on a free port of the loopback interface.

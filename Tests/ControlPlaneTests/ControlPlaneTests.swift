@@ -2,6 +2,7 @@ import APIServer
 import KubeClient
 import KubeTypes
 import Testing
+import TestSupport
 import Wire
 
 private let web = ObjectKey(namespace: "demo", name: "web")

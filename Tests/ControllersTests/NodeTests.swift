@@ -2,6 +2,7 @@ import KubeClient
 import KubeTypes
 import Synchronization
 import Testing
+import TestSupport
 import Wire
 
 @testable import Controllers

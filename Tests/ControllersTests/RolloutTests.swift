@@ -1,6 +1,7 @@
 import KubeClient
 import KubeTypes
 import Testing
+import TestSupport
 import Wire
 
 @testable import Controllers

@@ -1,6 +1,7 @@
 import KubeClient
 import KubeTypes
 import Testing
+import TestSupport
 import Wire
 
 private func configMap(_ name: String, value: Int) -> KubeObject {

@@ -1,6 +1,7 @@
 import KubeClient
 import KubeTypes
 import Testing
+import TestSupport
 
 private struct Tally {
     var wanted: [Int: Int] = [:]

@@ -7,6 +7,7 @@ import NodeAgent
 import ServiceNetwork
 import Synchronization
 import Testing
+import TestSupport
 import Wire
 
 @Suite struct NodeAgentTests {

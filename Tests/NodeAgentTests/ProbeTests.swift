@@ -3,6 +3,7 @@ import Kernel
 import KubeTypes
 import NodeAgent
 import Testing
+import TestSupport
 import Wire
 
 @Suite struct ProbeTests {

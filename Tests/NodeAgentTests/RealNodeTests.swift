@@ -6,6 +6,7 @@ import KubeTypes
 import NodeAgent
 import ServiceNetwork
 import Testing
+import TestSupport
 import Wire
 
 /// A node of real namespaces and containers, with the API in memory; all of it is removed at the end.

@@ -75,13 +75,3 @@ final class TestNode: Sendable {
         return all.filter { $0.json["reason"]?.string == reason }.compactMap { $0.json["message"]?.string }
     }
 }
-
-/// Waits until the condition holds, looking every few milliseconds for at most half a minute; `false` when it never did.
-func eventually(_ condition: () async throws -> Bool) async rethrows -> Bool {
-    let deadline = ContinuousClock.now + .seconds(120)
-    while ContinuousClock.now < deadline {
-        if try await condition() { return true }
-        try? await Task.sleep(for: .milliseconds(5))
-    }
-    return false
-}

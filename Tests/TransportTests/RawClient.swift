@@ -1,4 +1,5 @@
 import Glibc
+import Kernel
 import Testing
 
 /// A TCP connection to a loopback port, written and read as it is.
@@ -68,24 +69,4 @@ final class RawClient: @unchecked Sendable {
         }
         return bytes
     }
-}
-
-/// Runs what blocks on a thread of its own.
-func onThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
-    await withUnsafeContinuation { continuation in
-        let box = ThreadBody { continuation.resume(returning: body()) }
-        var thread = pthread_t()
-        pthread_create(
-            &thread, nil,
-            { argument in
-                if let argument { Unmanaged<ThreadBody>.fromOpaque(argument).takeRetainedValue().body() }
-                return nil
-            }, Unmanaged.passRetained(box).toOpaque())
-        pthread_detach(thread)
-    }
-}
-
-private final class ThreadBody {
-    let body: () -> Void
-    init(_ body: @escaping () -> Void) { self.body = body }
 }
