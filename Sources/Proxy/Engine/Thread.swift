@@ -3,8 +3,8 @@ import Glibc
 
 /// Starts threads of our own: the data plane has no tasks.
 enum Thread {
+    // `@unchecked Sendable`: the new thread alone takes the cargo.
     private final class Start<Cargo: ~Copyable & Sendable>: @unchecked Sendable {
-        // Taken by the new thread only, before anyone else could.
         var cargo: Cargo?
         let body: @Sendable (inout Cargo) -> Void
         init(_ cargo: consuming Cargo, _ body: @escaping @Sendable (inout Cargo) -> Void) {
@@ -17,7 +17,7 @@ enum Thread {
         }
     }
 
-    private class Runner: @unchecked Sendable {
+    private final class Runner: Sendable {
         let run: @Sendable () -> Void
         init(_ run: @escaping @Sendable () -> Void) { self.run = run }
     }
