@@ -40,7 +40,6 @@ package struct ClusterLayout: Sendable, Hashable {
 
     package static let clusterDomain = "cluster.local"
     package static let apiAddress = "127.0.0.1"
-    package static let fabricAddress = "10.245.0.1"
     package static let serviceRange = "10.96.0.0/16"
     package static let podRange = "10.244.0.0/16"
     package static let dnsAddress = "10.96.0.10"

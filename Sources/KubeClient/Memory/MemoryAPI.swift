@@ -73,8 +73,6 @@ package final class MemoryAPI: KubeAPI {
         }
     }
 
-    package var watchCount: Int { state.withLock { $0.watchers.count } }
-
     private func takeWatchers() -> [Watcher] {
         state.withLock { state in
             defer { state.watchers.removeAll() }

@@ -39,12 +39,9 @@ package enum ContainerStatusFields {
     package static let state = Field<JSON>("state")
     package static let lastState = Field<JSON>("lastState")
     package static let waitingReason = Field<String>("state", "waiting", "reason")
-    package static let waitingMessage = Field<String>("state", "waiting", "message")
     package static let running = Field<JSON>("state", "running")
-    package static let runningSince = Field<Timestamp>("state", "running", "startedAt")
     package static let terminated = Field<JSON>("state", "terminated")
     package static let exitCode = Field<Int>("state", "terminated", "exitCode")
-    package static let terminatedReason = Field<String>("state", "terminated", "reason")
     package static let finishedAt = Field<Timestamp>("state", "terminated", "finishedAt")
 }
 

@@ -16,8 +16,6 @@ package enum SliceEndpoint {
     package static let nodeName = Field<String>("nodeName")
     package static let zone = Field<String>("zone")
     package static let hostname = Field<String>("hostname")
-    package static let targetName = Field<String>("targetRef", "name")
-    package static let targetNamespace = Field<String>("targetRef", "namespace")
     package static let targetUID = Field<String>("targetRef", "uid")
 }
 

@@ -9,8 +9,6 @@ package enum Event {
     package static let count = Field<Int>("count")
     package static let firstTimestamp = Field<Timestamp>("firstTimestamp")
     package static let lastTimestamp = Field<Timestamp>("lastTimestamp")
-    package static let sourceComponent = Field<String>("source", "component")
-    package static let sourceHost = Field<String>("source", "host")
     package static let eventTime = Field<String>("eventTime")
     package static let reportingController = Field<String>("reportingComponent")
     package static let reportingInstance = Field<String>("reportingInstance")

@@ -12,13 +12,10 @@ package enum Service {
     package static let selector = Field<[String: String]>("spec", "selector")
     package static let ports = Field<[JSON]>("spec", "ports")
     package static let sessionAffinity = Field<String>("spec", "sessionAffinity")
-    package static let sessionAffinitySeconds = Field<Int>(
-        "spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds")
     package static let publishNotReadyAddresses = Field<Bool>("spec", "publishNotReadyAddresses")
     package static let internalTrafficPolicy = Field<String>("spec", "internalTrafficPolicy")
     package static let externalTrafficPolicy = Field<String>("spec", "externalTrafficPolicy")
     package static let trafficDistribution = Field<String>("spec", "trafficDistribution")
-    package static let loadBalancerIngress = Field<[JSON]>("status", "loadBalancer", "ingress")
 }
 
 /// Fields of one entry of a service's `spec.ports`.

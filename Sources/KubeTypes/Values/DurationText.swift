@@ -50,9 +50,6 @@ extension Duration {
         }
     }
 
-    /// Whole seconds, towards zero.
-    package var wholeSeconds: Int64 { components.seconds }
-
     package var wholeNanoseconds: Int64 {
         let (seconds, attoseconds) = components
         let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)

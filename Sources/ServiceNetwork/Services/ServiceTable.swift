@@ -39,6 +39,4 @@ package struct ServiceTable: Sendable {
     package func slices(of service: ObjectKey) -> [SliceModel] {
         (slicesOfService[service] ?? []).sorted().compactMap { slices[$0] }
     }
-
-    package var sliceKeys: Dictionary<ObjectKey, SliceModel>.Keys { slices.keys }
 }
