@@ -14,10 +14,12 @@ package struct TrackedFlow: Sendable, Hashable {
 /// Flows of UDP, for a socket of `NETLINK_NETFILTER`. Numbers from linux/netfilter/nfnetlink_conntrack.h.
 extension NetlinkSocket {
     private static let subsystem: UInt16 = 1 << 8  // NFNL_SUBSYS_CTNETLINK
+    private static let getFlow: UInt16 = 1  // IPCTNL_MSG_CT_GET
+    private static let deleteFlow: UInt16 = 2  // IPCTNL_MSG_CT_DELETE
     private static let udp: UInt8 = 17
 
     package mutating func udpFlows() throws(SystemCallFailed) -> [TrackedFlow] {
-        var message = NetlinkMessage(type: Self.subsystem | 1 /* get */, flags: NLM_F_REQUEST | NLM_F_DUMP)
+        var message = NetlinkMessage(type: Self.subsystem | Self.getFlow, flags: NLM_F_REQUEST | NLM_F_DUMP)
         message.append(NetfilterHeader(family: UInt8(AF_INET)))
         return try ask(message, "list flows").compactMap { reply in
             let attributes = reply.attributes(after: MemoryLayout<NetfilterHeader>.size)
@@ -33,7 +35,7 @@ extension NetlinkSocket {
 
     /// Forgets a UDP flow: its next packet meets the rules again. Gone already is fine.
     package mutating func deleteUDPFlow(_ flow: TrackedFlow) throws(SystemCallFailed) {
-        var message = NetlinkMessage(type: Self.subsystem | 2 /* delete */, flags: NLM_F_REQUEST | NLM_F_ACK)
+        var message = NetlinkMessage(type: Self.subsystem | Self.deleteFlow, flags: NLM_F_REQUEST | NLM_F_ACK)
         message.append(NetfilterHeader(family: UInt8(AF_INET)))
         message.nest(1 | Int(NLA_F_NESTED)) { tuple in
             tuple.nest(1 | Int(NLA_F_NESTED)) { addresses in

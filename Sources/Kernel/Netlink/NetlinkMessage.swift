@@ -78,7 +78,8 @@ package struct NetlinkAttributes {
         var place = bytes.startIndex
         while place + 4 <= bytes.endIndex {
             let length = Int(bytes[place]) | Int(bytes[place + 1]) << 8
-            let type = (Int(bytes[place + 2]) | Int(bytes[place + 3]) << 8) & 0x3fff  // without the nested and byte-order bits
+            // Without the bits for "nested" and "network byte order".
+            let type = (Int(bytes[place + 2]) | Int(bytes[place + 3]) << 8) & 0x3fff
             guard length >= 4, place + length <= bytes.endIndex else { break }
             values[type] = bytes[(place + 4)..<(place + length)]
             place += (length + 3) & ~3

@@ -34,7 +34,8 @@ enum DNSResponder {
         if let extensions = query.extensions, extensions.version != 0 { return query.response(.badVersion) }
         guard query.questions.count == 1 else { return query.response(.formatError) }
         let question = query.questions[0]
-        let isTransfer = (250...252).contains(question.type.rawValue)  // TSIG, IXFR, AXFR: whole zones are not given away
+        // TSIG, IXFR, AXFR: whole zones are not given away.
+        let isTransfer = (250...252).contains(question.type.rawValue)
         guard question.questionClass == 1 || question.questionClass == 255, !isTransfer else {
             return query.response(.refused)
         }

@@ -1,7 +1,9 @@
 import COpenSSL
 
 /// Whom a client trusts and who it says it is. Shared by its connections.
-package final class ClientContext: @unchecked Sendable {  // SSL_CTX counts its references atomically and is not changed after init.
+///
+/// `@unchecked Sendable`: SSL_CTX counts its references atomically and is not changed after `init`.
+package final class ClientContext: @unchecked Sendable {
     let pointer: OpaquePointer
 
     /// - Parameter identity: the client's certificate with what leads to its authority, and its key.
