@@ -23,7 +23,8 @@ func tests(_ name: String, exclude: [String] = [], _ needs: [Target.Dependency])
 let supervisor = Target.executableTarget(
     name: "mesh-init", dependencies: ["CKernel", "CLinux"],
     swiftSettings: [
-        .enableExperimentalFeature("Embedded"), .enableUpcomingFeature("ExistentialAny"), .unsafeFlags(["-wmo", "-warnings-as-errors"]),
+        .enableExperimentalFeature("Embedded"), .enableUpcomingFeature("ExistentialAny"),
+        .unsafeFlags(["-wmo", "-warnings-as-errors"]),
     ],
     linkerSettings: [.linkedLibrary("m")])
 
@@ -79,7 +80,8 @@ let package = Package(
         // The control plane.
         module("Store", ["Wire", "CSQLite", logging]),
         module("Transport", ["TLS", "COpenSSL", "Wire", nioCore, nioPosix, nioHTTP1, nioWebSocket, logging]),
-        module("KubeClient", ["KubeTypes", "Wire", "Kernel", "TLS", nioCore, nioPosix, nioHTTP1, yams, logging, deque]),
+        module(
+            "KubeClient", ["KubeTypes", "Wire", "Kernel", "TLS", nioCore, nioPosix, nioHTTP1, yams, logging, deque]),
         module(
             "APIServer",
             [
@@ -91,7 +93,8 @@ let package = Package(
         module(
             "MeshControl",
             [
-                "MeshModel", "ProxyResources", "CProxyTemplates", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore, nioPosix, nioHTTP1, nioHTTP2,
+                "MeshModel", "ProxyResources", "CProxyTemplates", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore,
+                nioPosix, nioHTTP1, nioHTTP2,
                 nioHPACK, yams, logging,
             ]),
 
@@ -106,19 +109,23 @@ let package = Package(
         supervisor,
         // One file, without the Swift runtime's libraries: less memory, and any image will do.
         .executableTarget(
-            name: "meshproxy", dependencies: ["Proxy", "Loop", "ProxyResources", "Wire", "Kernel", "CKernel"], swiftSettings: house,
+            name: "meshproxy", dependencies: ["Proxy", "Loop", "ProxyResources", "Wire", "Kernel", "CKernel"],
+            swiftSettings: house,
             linkerSettings: [.unsafeFlags(["-static-stdlib"])]),
         program(
             "meshd",
             [
-                "ClusterLayout", "APIServer", "Controllers", "Scheduler", "MeshControl", "NodeAgent", "ContainerRuntime", "ServiceNetwork",
-                "KubeClient", "KubeTypes", "Kernel", "CKernel", "Store", "Transport", "TLS", "Wire", "MeshModel", arguments,
+                "ClusterLayout", "APIServer", "Controllers", "Scheduler", "MeshControl", "NodeAgent",
+                "ContainerRuntime", "ServiceNetwork",
+                "KubeClient", "KubeTypes", "Kernel", "CKernel", "Store", "Transport", "TLS", "Wire", "MeshModel",
+                arguments,
                 logging, yams, nioCore, nioPosix,
             ]),
         program(
             "meshctl",
             [
-                "ClusterLayout", "KubeClient", "KubeTypes", "MeshModel", "Wire", "Kernel", "CKernel", "ContainerRuntime", arguments,
+                "ClusterLayout", "KubeClient", "KubeTypes", "MeshModel", "Wire", "Kernel", "CKernel",
+                "ContainerRuntime", arguments,
                 yams, logging, nioCore, nioPosix,
             ]),
         program("demo-service", ["Kernel", "CKernel", "Wire"]),
@@ -134,21 +141,29 @@ let package = Package(
         tests("StoreTests", ["Store", "Wire"]),
         tests("TransportTests", ["Transport", "TLS", "Kernel", nioCore, nioPosix, nioHTTP1]),
         tests("KubeClientTests", ["KubeClient", "KubeTypes", "Wire", "TestSupport"]),
-        tests("APIServerTests", ["APIServer", "KubeClient", "KubeTypes", "Store", "Transport", "TLS", "Kernel", "Wire", nioCore, nioPosix]),
+        tests(
+            "APIServerTests",
+            ["APIServer", "KubeClient", "KubeTypes", "Store", "Transport", "TLS", "Kernel", "Wire", nioCore, nioPosix]),
         tests("ControllersTests", ["Controllers", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
-        tests("ControlPlaneTests", ["APIServer", "Controllers", "Scheduler", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
+        tests(
+            "ControlPlaneTests",
+            ["APIServer", "Controllers", "Scheduler", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
         tests("SchedulerTests", ["Scheduler", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
         tests(
             "MeshControlTests", exclude: ["ads_client.py"],
             [
-                "MeshControl", "MeshModel", "Proxy", "ProxyResources", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore, nioPosix, nioHTTP2,
+                "MeshControl", "MeshModel", "Proxy", "ProxyResources", "KubeClient", "KubeTypes", "Wire", "TLS",
+                nioCore, nioPosix, nioHTTP2,
                 nioHPACK, logging,
             ]),
         tests("ContainerRuntimeTests", ["ContainerRuntime", "Kernel", "CKernel", "Wire"]),
         tests("ServiceNetworkTests", ["ServiceNetwork", "Kernel", "CKernel", "KubeClient", "KubeTypes", "Wire"]),
         tests(
             "NodeAgentTests",
-            ["NodeAgent", "ContainerRuntime", "ServiceNetwork", "KubeClient", "KubeTypes", "Wire", "Kernel", "TestSupport"]),
+            [
+                "NodeAgent", "ContainerRuntime", "ServiceNetwork", "KubeClient", "KubeTypes", "Wire", "Kernel",
+                "TestSupport",
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

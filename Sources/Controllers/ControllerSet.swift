@@ -25,7 +25,8 @@ package struct ControllerSet: Sendable {
         /// Each stored resource once, in the version it is stored in.
         private static func types(of catalog: SchemaCatalog) -> [ResourceType] {
             catalog.definitions.filter { definition in
-                definition.type == definition.storageType && ["list", "watch", "delete"].allSatisfy(definition.verbs.contains)
+                definition.type == definition.storageType
+                    && ["list", "watch", "delete"].allSatisfy(definition.verbs.contains)
             }.map(\.type)
         }
     }

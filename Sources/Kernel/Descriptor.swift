@@ -35,7 +35,9 @@ package struct OwnedDescriptor: ~Copyable, Sendable {
 
 extension OwnedDescriptor {
     /// Opens a file, close-on-exec.
-    package static func open(_ path: String, flags: CInt, mode: mode_t = 0o644) throws(SystemCallFailed) -> OwnedDescriptor {
+    package static func open(_ path: String, flags: CInt, mode: mode_t = 0o644) throws(SystemCallFailed)
+        -> OwnedDescriptor
+    {
         let number = Glibc.open(path, flags | O_CLOEXEC, mode)
         let code = errno
         guard number >= 0 else { throw SystemCallFailed("open", code: code, on: path) }
@@ -66,7 +68,9 @@ package enum SmallFile {
         while bytes.count < limit {
             var chunk = [UInt8](repeating: 0, count: 65536)
             let outcome = chunk.withUnsafeMutableBytes { space -> Result<ReadOutcome, SystemCallFailed> in
-                do throws(SystemCallFailed) { return .success(try file.read(into: space)) } catch { return .failure(error) }
+                do throws(SystemCallFailed) { return .success(try file.read(into: space)) } catch {
+                    return .failure(error)
+                }
             }
             guard case .bytes(let count) = try outcome.get() else { break }
             bytes += chunk[..<count]
@@ -91,10 +95,14 @@ package enum SmallFile {
         if rename(fresh, path) != 0 { throw SystemCallFailed("rename", code: errno, on: path) }
     }
 
-    private static func write(_ bytes: [UInt8], to file: borrowing OwnedDescriptor, _ path: String) throws(SystemCallFailed) {
+    private static func write(_ bytes: [UInt8], to file: borrowing OwnedDescriptor, _ path: String)
+        throws(SystemCallFailed)
+    {
         var done = 0
         while done < bytes.count {
-            let count = bytes.withUnsafeBytes { Glibc.write(file.number, $0.baseAddress.map { $0 + done }, bytes.count - done) }
+            let count = bytes.withUnsafeBytes {
+                Glibc.write(file.number, $0.baseAddress.map { $0 + done }, bytes.count - done)
+            }
             let code = errno
             if count < 0 {
                 if code == EINTR { continue }

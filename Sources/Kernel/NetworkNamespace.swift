@@ -71,7 +71,8 @@ package enum NetworkNamespace {
 
     /// The same for work that takes longer, from a task: the task's thread stays free.
     package static func perform<Value: Sendable>(
-        in path: String, privateDescriptors: Bool = false, _ body: @escaping @Sendable () throws(SystemCallFailed) -> Value
+        in path: String, privateDescriptors: Bool = false,
+        _ body: @escaping @Sendable () throws(SystemCallFailed) -> Value
     ) async throws(SystemCallFailed) -> Value {
         let result = await withCheckedContinuation {
             (done: CheckedContinuation<Result<Value, SystemCallFailed>, Never>) in

@@ -44,7 +44,9 @@ package struct KubeList: Sendable {
 }
 
 package struct WatchEvent: Sendable {
-    package enum Kind: String, Sendable { case added = "ADDED", modified = "MODIFIED", deleted = "DELETED", bookmark = "BOOKMARK" }
+    package enum Kind: String, Sendable {
+        case added = "ADDED", modified = "MODIFIED", deleted = "DELETED", bookmark = "BOOKMARK"
+    }
     package var kind: Kind
     package var object: KubeObject
     package init(_ kind: Kind, _ object: KubeObject) {
@@ -61,13 +63,16 @@ package enum PatchKind: String, Sendable {
 }
 
 package struct DeleteOptions: Sendable {
-    package enum Propagation: String, Sendable { case background = "Background", foreground = "Foreground", orphan = "Orphan" }
+    package enum Propagation: String, Sendable {
+        case background = "Background", foreground = "Foreground", orphan = "Orphan"
+    }
     package var gracePeriodSeconds: Int?
     package var propagation: Propagation?
     package var uid: String?
     package var resourceVersion: String?
     package init(
-        gracePeriodSeconds: Int? = nil, propagation: Propagation? = nil, uid: String? = nil, resourceVersion: String? = nil
+        gracePeriodSeconds: Int? = nil, propagation: Propagation? = nil, uid: String? = nil,
+        resourceVersion: String? = nil
     ) {
         self.gracePeriodSeconds = gracePeriodSeconds
         self.propagation = propagation

@@ -37,7 +37,8 @@ package final class Scheduler: Sendable {
     private static let writers = 32
 
     package init(
-        api: any KubeAPI, informers: InformerSet, name: String = "default-scheduler", seed: UInt64 = .random(in: 0 ... .max),
+        api: any KubeAPI, informers: InformerSet, name: String = "default-scheduler",
+        seed: UInt64 = .random(in: 0 ... .max),
         clock: some Clock<Duration> = ContinuousClock(), now: @escaping @Sendable () -> Timestamp = { .now() },
         logger: Logger = Logger(label: "scheduler", factory: { _ in SwiftLogNoOpLogHandler() })
     ) {
@@ -187,7 +188,8 @@ package final class Scheduler: Sendable {
                 return .bind(pod, node: name)
             case .none(let count, let refusals):
                 state.pending.noNodeFits(key, now: elapsed())
-                return .explain(pod, reason: "Unschedulable", message: unschedulableMessage(nodes: count, refusals: refusals))
+                return .explain(
+                    pod, reason: "Unschedulable", message: unschedulableMessage(nodes: count, refusals: refusals))
             }
         }
     }

@@ -48,9 +48,10 @@ struct FakeNode: Sendable {
         var running = pod
         running[Pod.phase] = "Running"
         running[Pod.podIP] = "10.244.1.\(Int(pod.resourceVersion).map { $0 % 250 + 2 } ?? 2)"
-        running[Pod.conditions] = (pod[Pod.conditions] ?? []) + [
-            ["type": "Ready", "status": "True", "lastTransitionTime": Timestamp.now().json]
-        ]
+        running[Pod.conditions] =
+            (pod[Pod.conditions] ?? []) + [
+                ["type": "Ready", "status": "True", "lastTransitionTime": Timestamp.now().json]
+            ]
         _ = try? await api.updateStatus(.pods, running)
     }
 }

@@ -1,8 +1,8 @@
 import APIServer
 import KubeClient
 import KubeTypes
-import Testing
 import TestSupport
+import Testing
 import Wire
 
 private let web = ObjectKey(namespace: "demo", name: "web")
@@ -49,7 +49,8 @@ private func change(
 private func isRolledOut(_ deployment: KubeObject) -> Bool {
     let wanted = deployment[Deployment.replicas] ?? 1
     return (deployment[Deployment.observedGeneration] ?? 0) >= deployment.generation
-        && (deployment[Deployment.updatedReplicas] ?? 0) == wanted && (deployment[Deployment.currentReplicas] ?? 0) == wanted
+        && (deployment[Deployment.updatedReplicas] ?? 0) == wanted
+        && (deployment[Deployment.currentReplicas] ?? 0) == wanted
         && (deployment[Deployment.availableReplicas] ?? 0) == wanted
 }
 
@@ -66,8 +67,10 @@ func wholeLife() async throws {
             try await eventually { isRolledOut(try await api.get(.deployments, web)) }
         }
         func ready() async throws -> Int {
-            try await api.list(.endpointSlices, namespace: "demo", .all).items.flatMap { $0[EndpointSlice.endpoints] ?? [] }
-                .count { $0[SliceEndpoint.ready] == true }
+            try await api.list(.endpointSlices, namespace: "demo", .all).items.flatMap {
+                $0[EndpointSlice.endpoints] ?? []
+            }
+            .count { $0[SliceEndpoint.ready] == true }
         }
         #expect(try await rolledOut())
         #expect(try await eventually { try await ready() == 4 })
@@ -100,7 +103,9 @@ func wholeLife() async throws {
             try await eventually {
                 try await !api.list(.namespaces).items.contains { $0.name == "demo" }
             })
-        for type in [ResourceType.pods, .replicaSets, .deployments, .services, .endpointSlices, .endpoints, .configMaps] {
+        for type in [
+            ResourceType.pods, .replicaSets, .deployments, .services, .endpointSlices, .endpoints, .configMaps,
+        ] {
             #expect(try await api.list(type, namespace: "demo", .all).items.isEmpty, "\(type) are left")
         }
     }
@@ -110,7 +115,9 @@ func wholeLife() async throws {
 func collection() async throws {
     try await withControlPlane { api in
         _ = try await api.create(.namespaces, namespace("demo"))
-        for (propagation, survives) in [(DeleteOptions.Propagation.background, false), (.foreground, false), (.orphan, true)] {
+        for (propagation, survives) in [
+            (DeleteOptions.Propagation.background, false), (.foreground, false), (.orphan, true),
+        ] {
             _ = try await api.create(.deployments, deployment(replicas: 2, image: "example.test/app:1"))
             #expect(try await eventually { isRolledOut(try await api.get(.deployments, web)) })
             try await api.delete(.deployments, web, DeleteOptions(propagation: propagation))
@@ -124,7 +131,8 @@ func collection() async throws {
                 #expect(try await api.list(.pods, namespace: "demo", .all).items.count == 2)
             } else {
                 #expect(try await eventually { try await api.list(.pods, namespace: "demo", .all).items.isEmpty })
-                #expect(try await eventually { try await api.list(.replicaSets, namespace: "demo", .all).items.isEmpty })
+                #expect(
+                    try await eventually { try await api.list(.replicaSets, namespace: "demo", .all).items.isEmpty })
             }
         }
     }
@@ -148,7 +156,9 @@ func restarted() async throws {
                 #expect(
                     try await eventually {
                         let sets = try await api.list(.replicaSets, namespace: "demo", .all).items
-                        return sets.contains { $0[ReplicaSet.template]?["spec"]?["containers"]?[0]?["image"]?.string == image }
+                        return sets.contains {
+                            $0[ReplicaSet.template]?["spec"]?["containers"]?[0]?["image"]?.string == image
+                        }
                     })
             }
         }

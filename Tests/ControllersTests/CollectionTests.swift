@@ -1,12 +1,14 @@
 import KubeClient
 import KubeTypes
-import Testing
 import TestSupport
+import Testing
 import Wire
 
 @testable import Controllers
 
-private func owned(_ name: String, by owner: KubeObject, blocks: Bool = true, type: ResourceType = .configMaps) -> KubeObject {
+private func owned(_ name: String, by owner: KubeObject, blocks: Bool = true, type: ResourceType = .configMaps)
+    -> KubeObject
+{
     var object = KubeObject(apiVersion: type.apiVersion, kind: type.kind, namespace: "demo", name: name)
     var reference = OwnerReference(controlledBy: owner)
     reference.blocksDeletion = blocks
@@ -25,14 +27,17 @@ private func names(_ api: MemoryAPI, _ type: ResourceType = .configMaps) async t
 @Test(
     "an object goes when all its owners are gone, and only then",
     arguments: [
-        ([], CollectionVerdict.keep), ([.there], .keep), ([.there, .absent], .forget(["u1"])), ([.absent], .delete(.background)),
+        ([], CollectionVerdict.keep), ([.there], .keep), ([.there, .absent], .forget(["u1"])),
+        ([.absent], .delete(.background)),
         ([.absent, .absent], .delete(.background)), ([.awaitsDependents], .delete(.background)),
         ([.there, .awaitsDependents], .forget(["u1"])),
     ] as [([OwnerState], CollectionVerdict)])
 func verdicts(states: [OwnerState], verdict: CollectionVerdict) {
     let owners = states.enumerated().map { index, state in
         (
-            reference: OwnerReference(["apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": .string("u\(index)")]), state: state
+            reference: OwnerReference([
+                "apiVersion": "v1", "kind": "ConfigMap", "name": "o", "uid": .string("u\(index)"),
+            ]), state: state
         )
     }
     #expect(CollectionVerdict(for: configMap("x"), owners: owners, hasDependents: false) == verdict)
@@ -127,13 +132,16 @@ func namespaceLife() async throws {
         try await api.delete(.namespaces, ObjectKey(name: "demo"))
         #expect(
             try await eventually {
-                try await api.get(.namespaces, ObjectKey(name: "demo")).condition("NamespaceFinalizersRemaining")?["status"] == "True"
+                try await api.get(.namespaces, ObjectKey(name: "demo")).condition("NamespaceFinalizersRemaining")?[
+                    "status"] == "True"
             })
         #expect(try await eventually { try await names(api, .pods).isEmpty })
         var ending = try await api.get(.configMaps, held.key)
         ending.finalizers = []
         _ = try await api.update(.configMaps, ending)
         #expect(try await eventually { try await api.list(.namespaces).items.isEmpty })
-        for type in namespacedTypes where type != .events { #expect(try await names(api, type).isEmpty, "\(type) are left") }
+        for type in namespacedTypes where type != .events {
+            #expect(try await names(api, type).isEmpty, "\(type) are left")
+        }
     }
 }

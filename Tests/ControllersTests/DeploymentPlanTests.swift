@@ -12,7 +12,9 @@ private func set(
     _ image: String, size: Int, available: Int, revision: Int, of parent: KubeObject, max: Int? = nil
 ) -> RevisionSet {
     var template = parent[Deployment.template] ?? [:]
-    template["spec"] = ["containers": [["name": "app", "image": .string(image), "ports": [["name": "http", "containerPort": 8080]]]]]
+    template["spec"] = [
+        "containers": [["name": "app", "image": .string(image), "ports": [["name": "http", "containerPort": 8080]]]]
+    ]
     let hash = TemplateHash.hash(of: template, collisions: 0)
     var object = KubeObject(apiVersion: "apps/v1", kind: "ReplicaSet", namespace: "demo", name: "web-" + hash)
     object.json[path: ["metadata", "creationTimestamp"]] = Timestamp(seconds: 1_700_000_000 + Int64(revision)).json
@@ -43,7 +45,8 @@ private func plan(
 @Test(
     "surge and unavailable are counts or percentages, rounded up and down",
     arguments: [
-        (10, "25%" as JSON, "25%" as JSON, 3, 2), (4, "25%", "25%", 1, 1), (1, "25%", "25%", 1, 0), (10, 2, 0, 2, 0), (3, 0, "10%", 0, 1),
+        (10, "25%" as JSON, "25%" as JSON, 3, 2), (4, "25%", "25%", 1, 1), (1, "25%", "25%", 1, 0), (10, 2, 0, 2, 0),
+        (3, 0, "10%", 0, 1),
         (2, "100%", "100%", 2, 2), (2, 0, 5, 0, 2),
     ] as [(Int, JSON, JSON, Int, Int)])
 func surgeAndMissing(replicas: Int, surge: JSON, missing: JSON, maxSurge: Int, maxUnavailable: Int) throws {

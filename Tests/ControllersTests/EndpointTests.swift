@@ -1,14 +1,16 @@
 import KubeClient
 import KubeTypes
-import Testing
 import TestSupport
+import Testing
 import Wire
 
 @testable import Controllers
 
 private func service(_ ports: [JSON] = [["name": "http", "port": 80, "targetPort": "http"]]) -> KubeObject {
     var service = KubeObject(apiVersion: "v1", kind: "Service", namespace: "demo", name: "web")
-    service.spec = ["selector": ["app": "web"], "ports": .array(ports), "clusterIP": "10.96.0.20", "ipFamilies": ["IPv4"]]
+    service.spec = [
+        "selector": ["app": "web"], "ports": .array(ports), "clusterIP": "10.96.0.20", "ipFamilies": ["IPv4"],
+    ]
     service.json[path: ["metadata", "uid"]] = "service-1"
     return service
 }
@@ -18,7 +20,8 @@ private func pod(_ number: Int, ready: Bool = true, ending: Bool = false, port: 
     pod.labels = ["app": "web"]
     pod.json[path: ["metadata", "uid"]] = .string("pod-\(number)")
     pod.spec = [
-        "nodeName": "node-1", "containers": [["name": "app", "ports": [["name": "http", "containerPort": .int(Int64(port))]]]],
+        "nodeName": "node-1",
+        "containers": [["name": "app", "ports": [["name": "http", "containerPort": .int(Int64(port))]]]],
     ]
     pod[Pod.phase] = "Running"
     pod[Pod.podIP] = "10.244.\(number / 200).\(number % 200 + 2)"
@@ -58,7 +61,8 @@ func endpointConditions() throws {
     let conditions = (slice[EndpointSlice.endpoints] ?? []).map { $0["conditions"] }
     #expect(
         conditions == [
-            ["ready": true, "serving": true, "terminating": false], ["ready": false, "serving": false, "terminating": false],
+            ["ready": true, "serving": true, "terminating": false],
+            ["ready": false, "serving": false, "terminating": false],
             ["ready": false, "serving": true, "terminating": true],
         ])
     #expect(slice[EndpointSlice.endpoints]?.first?[SliceEndpoint.targetUID] == "pod-1")
@@ -101,7 +105,9 @@ func namedPorts() {
     sidecar.json[path: ["spec", "initContainers"]] = [
         ["name": "proxy", "restartPolicy": "Always", "ports": [["name": "metrics", "containerPort": 15090]]]
     ]
-    let both: [JSON] = [["name": "http", "port": 80, "targetPort": "http"], ["name": "m", "port": 1, "targetPort": "metrics"]]
+    let both: [JSON] = [
+        ["name": "http", "port": 80, "targetPort": "http"], ["name": "m", "port": 1, "targetPort": "metrics"],
+    ]
     #expect(ResolvedPort.all(of: service(both), on: sidecar).map(\.number) == [8080, 15090])
     #expect(ResolvedPort.all(of: service(both), on: pod(2)).map(\.number) == [8080])
     #expect(ResolvedPort.all(of: service([["port": 81]]), on: pod(2)).map(\.number) == [81])

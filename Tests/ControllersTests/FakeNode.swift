@@ -44,7 +44,8 @@ struct FakeNode: Sendable {
 }
 
 let namespacedTypes: [ResourceType] = [
-    .pods, .services, .endpoints, .serviceAccounts, .configMaps, .secrets, .events, .deployments, .replicaSets, .endpointSlices, .leases,
+    .pods, .services, .endpoints, .serviceAccounts, .configMaps, .secrets, .events, .deployments, .replicaSets,
+    .endpointSlices, .leases,
 ]
 
 /// Runs all controllers and a node over an API in memory while `body` runs.
@@ -79,7 +80,11 @@ func deployment(_ name: String, replicas: Int, image: String = "app:1") -> KubeO
         "replicas": .int(Int64(replicas)), "selector": ["matchLabels": ["app": .string(name)]],
         "template": [
             "metadata": ["labels": ["app": .string(name)]],
-            "spec": ["containers": [["name": "app", "image": .string(image), "ports": [["name": "http", "containerPort": 8080]]]]],
+            "spec": [
+                "containers": [
+                    ["name": "app", "image": .string(image), "ports": [["name": "http", "containerPort": 8080]]]
+                ]
+            ],
         ],
     ]
     return object

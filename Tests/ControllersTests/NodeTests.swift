@@ -1,8 +1,8 @@
 import KubeClient
 import KubeTypes
 import Synchronization
-import Testing
 import TestSupport
+import Testing
 import Wire
 
 @testable import Controllers
@@ -38,14 +38,23 @@ func notReady() {
     let own: JSON = ["key": "dedicated", "value": "db", "effect": "NoSchedule"]
     let plan = NodeHealthPlan(node: node("False", taints: [own]), quiet: .zero, now: now)
     #expect(plan.taints?.first == own)
-    #expect(plan.taints?.dropFirst().map { $0["key"] } == ["node.kubernetes.io/not-ready", "node.kubernetes.io/not-ready"])
+    #expect(
+        plan.taints?.dropFirst().map { $0["key"] } == ["node.kubernetes.io/not-ready", "node.kubernetes.io/not-ready"])
     #expect(NodeHealthPlan(node: node(taints: [own]), quiet: .zero, now: now).taints == nil)
 }
 
 @Test(
     "a pod stays on a lost node as long as it tolerates it",
     arguments: [
-        (nil, 300), ([["key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 30]], 30),
+        (nil, 300),
+        (
+            [
+                [
+                    "key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute",
+                    "tolerationSeconds": 30,
+                ]
+            ], 30
+        ),
         ([["operator": "Exists"]], nil), ([["key": "other", "operator": "Exists"]], 300),
     ] as [(JSON?, Int?)])
 func toleration(tolerations: JSON?, seconds: Int?) {
@@ -61,7 +70,8 @@ func lostNode() async throws {
     let api = MemoryAPI()
     api.seed(.nodes, node())
     let key = ObjectKey(name: "node-1")
-    let lease = LeaseRenewal(api, ObjectKey(namespace: "kube-node-lease", name: "node-1"), holder: "node-1", now: { time.withLock { $0 } })
+    let lease = LeaseRenewal(
+        api, ObjectKey(namespace: "kube-node-lease", name: "node-1"), holder: "node-1", now: { time.withLock { $0 } })
     _ = try await lease.renew()
     var pod = KubeObject(apiVersion: "v1", kind: "Pod", namespace: "demo", name: "p")
     pod[Pod.nodeName] = "node-1"
@@ -69,7 +79,8 @@ func lostNode() async throws {
     pod[Pod.conditions] = [["type": "Ready", "status": "True"]]
     api.seed(.pods, pod)
     let informers = InformerSet(api)
-    let controller = NodeLifecycleController(ControlPlane(api: api, informers: informers, now: { time.withLock { $0 } }))
+    let controller = NodeLifecycleController(
+        ControlPlane(api: api, informers: informers, now: { time.withLock { $0 } }))
     func pass(_ seconds: Int) async {
         // A minute at most between looks, as when the controller runs: a longer gap would mean that it stood still.
         for _ in 0..<seconds {
@@ -117,7 +128,8 @@ func ownPause() async throws {
     let api = MemoryAPI()
     api.seed(.nodes, node())
     let informers = InformerSet(api)
-    let controller = NodeLifecycleController(ControlPlane(api: api, informers: informers, now: { time.withLock { $0 } }))
+    let controller = NodeLifecycleController(
+        ControlPlane(api: api, informers: informers, now: { time.withLock { $0 } }))
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { await informers.run() }
         try await informers.waitUntilSynced()
@@ -166,7 +178,10 @@ func eventsExpire() async throws {
         event[Event.lastTimestamp] = now + .seconds(-secondsAgo)
         return event
     }
-    let events = [event("new", secondsAgo: 10), event("old", secondsAgo: 3600), event("older", secondsAgo: 7200), event("mid", secondsAgo: 600)]
+    let events = [
+        event("new", secondsAgo: 10), event("old", secondsAgo: 3600), event("older", secondsAgo: 7200),
+        event("mid", secondsAgo: 600),
+    ]
     #expect(expiredEvents(events, now: now).map(\.name) == ["older", "old"])
     #expect(expiredEvents(events, now: now, most: 1).map(\.name) == ["older", "old", "mid"])
     let api = MemoryAPI()

@@ -7,7 +7,8 @@ import Wire
 private let now = Timestamp(seconds: 1_800_000_000)
 
 private func pod(
-    _ name: String, phase: String = "Running", ready: Bool = true, node: String = "node-1", readyFor: Int = 100, cost: String? = nil
+    _ name: String, phase: String = "Running", ready: Bool = true, node: String = "node-1", readyFor: Int = 100,
+    cost: String? = nil
 ) -> KubeObject {
     var pod = KubeObject(apiVersion: "v1", kind: "Pod", namespace: "demo", name: name)
     pod[Pod.phase] = phase
@@ -29,7 +30,8 @@ func ranking() {
     var ended = pod("ended", phase: "Failed")
     ended[Pod.phase] = "Failed"
     let pods = [
-        pod("steady", readyFor: 1000), pod("recent", readyFor: 10), pod("cheap", cost: "-5"), pod("unready", ready: false),
+        pod("steady", readyFor: 1000), pod("recent", readyFor: 10), pod("cheap", cost: "-5"),
+        pod("unready", ready: false),
         pod("pending", phase: "Pending", ready: false), pod("loose", phase: "Pending", ready: false, node: ""), ended,
     ]
     let plan = ReplicaSetPlan(set: set(0), pods: pods, now: now)

@@ -1,7 +1,7 @@
 import KubeClient
 import KubeTypes
-import Testing
 import TestSupport
+import Testing
 import Wire
 
 @testable import Controllers
@@ -9,14 +9,26 @@ import Wire
 private let web = ObjectKey(namespace: "demo", name: "web")
 
 private func image(_ name: String) -> JSON {
-    ["spec": ["template": ["spec": ["containers": [["name": "app", "image": .string(name), "ports": [["name": "http", "containerPort": 8080]]]]]]]]
+    [
+        "spec": [
+            "template": [
+                "spec": [
+                    "containers": [
+                        ["name": "app", "image": .string(name), "ports": [["name": "http", "containerPort": 8080]]]
+                    ]
+                ]
+            ]
+        ]
+    ]
 }
 
 private func rolledOut(_ api: MemoryAPI) async throws -> Bool {
     try await eventually { isRolledOut(try await api.get(.deployments, web)) }
 }
 
-@Test("a rollout is created, updated, scaled and rolled back, each time to the end and never below what must be available")
+@Test(
+    "a rollout is created, updated, scaled and rolled back, each time to the end and never below what must be available"
+)
 func rollout() async throws {
     try await withCluster { api in
         _ = try await api.create(.namespaces, KubeObject(apiVersion: "v1", kind: "Namespace", name: "demo"))
@@ -65,7 +77,8 @@ func rollout() async throws {
         var template = try #require(old[ReplicaSet.template])
         template[path: ["metadata", "labels", "pod-template-hash"]] = nil
         _ = try await api.patch(
-            .deployments, web, .json, [["op": "replace", "path": "/spec/template", "value": template]], subresource: nil)
+            .deployments, web, .json, [["op": "replace", "path": "/spec/template", "value": template]], subresource: nil
+        )
         #expect(try await rolledOut(api))
         let back = try await api.get(.replicaSets, old.key)
         #expect(back.annotations["deployment.kubernetes.io/revision"] == "3")
@@ -149,7 +162,9 @@ func adoption() async throws {
         var set = KubeObject(apiVersion: "apps/v1", kind: "ReplicaSet", namespace: "demo", name: "solo")
         set.spec = [
             "replicas": 2, "selector": ["matchLabels": ["app": "solo"]],
-            "template": ["metadata": ["labels": ["app": "solo"]], "spec": ["containers": [["name": "app", "image": "app:1"]]]],
+            "template": [
+                "metadata": ["labels": ["app": "solo"]], "spec": ["containers": [["name": "app", "image": "app:1"]]],
+            ],
         ]
         let stored = try await api.create(.replicaSets, set)
         #expect(

@@ -1,7 +1,7 @@
 import KubeClient
 import KubeTypes
-import Testing
 import TestSupport
+import Testing
 import Wire
 
 private func configMap(_ name: String, value: Int) -> KubeObject {
@@ -51,8 +51,12 @@ func informerFollows() async throws {
     }
     // Each object that is there was told last as added; each that went away last as removed, if it was ever told.
     let told = log.withLock { $0 }
-    for round in 0..<40 where round % 3 != 0 { #expect(told.last { $0.dropFirst() == "map-\(round)" } == "+map-\(round)") }
-    for round in 0..<40 where round % 3 == 0 { #expect(told.last { $0.dropFirst() == "map-\(round)" } != "+map-\(round)") }
+    for round in 0..<40 where round % 3 != 0 {
+        #expect(told.last { $0.dropFirst() == "map-\(round)" } == "+map-\(round)")
+    }
+    for round in 0..<40 where round % 3 == 0 {
+        #expect(told.last { $0.dropFirst() == "map-\(round)" } != "+map-\(round)")
+    }
 }
 
 @Test("a cache finds objects by namespace, label, owner and index, and forgets what left")
@@ -67,7 +71,8 @@ func cacheIndexes() async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { await informers.run() }
         for number in 0..<6 {
-            var pod = KubeObject(apiVersion: "v1", kind: "Pod", namespace: number < 4 ? "demo" : "other", name: "p\(number)")
+            var pod = KubeObject(
+                apiVersion: "v1", kind: "Pod", namespace: number < 4 ? "demo" : "other", name: "p\(number)")
             pod.labels = ["app": number % 2 == 0 ? "web" : "api"]
             pod.spec = ["nodeName": .string("node-\(number % 3)")]
             if number < 2 { pod.ownerReferences = [OwnerReference(controlledBy: owner)] }

@@ -126,7 +126,8 @@ func patches() async throws {
     let api = MemoryAPI()
     let key = try await api.create(.pods, pod("one")).key
     let merged = try await api.patch(
-        .pods, key, .strategicMerge, ["spec": ["containers": [["name": "side"], ["name": "app", "image": "app:2"]]]], subresource: nil)
+        .pods, key, .strategicMerge, ["spec": ["containers": [["name": "side"], ["name": "app", "image": "app:2"]]]],
+        subresource: nil)
     #expect(merged.spec["containers"] == [["name": "app", "image": "app:2"], ["name": "side"]])
     let stepped = try await api.patch(
         .pods, key, .json, [["op": "replace", "path": "/spec/containers/0/image", "value": "app:3"]], subresource: nil)

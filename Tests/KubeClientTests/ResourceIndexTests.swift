@@ -11,16 +11,37 @@ struct ResourceIndexTests {
             "items": [
                 [
                     "metadata": [:],
-                    "versions": [["version": "v1", "resources": [
-                        ["resource": "pods", "responseKind": ["kind": "Pod"], "scope": "Namespaced", "singularResource": "pod", "shortNames": ["po"]],
-                        ["resource": "nodes", "responseKind": ["kind": "Node"], "scope": "Cluster", "singularResource": "node"],
-                    ]]],
+                    "versions": [
+                        [
+                            "version": "v1",
+                            "resources": [
+                                [
+                                    "resource": "pods", "responseKind": ["kind": "Pod"], "scope": "Namespaced",
+                                    "singularResource": "pod", "shortNames": ["po"],
+                                ],
+                                [
+                                    "resource": "nodes", "responseKind": ["kind": "Node"], "scope": "Cluster",
+                                    "singularResource": "node",
+                                ],
+                            ],
+                        ]
+                    ],
                 ],
                 [
                     "metadata": ["name": "networking.istio.io"],
                     "versions": [
-                        ["version": "v1", "resources": [["resource": "gateways", "responseKind": ["kind": "Gateway"], "scope": "Namespaced"]]],
-                        ["version": "v1beta1", "resources": [["resource": "gateways", "responseKind": ["kind": "Gateway"], "scope": "Namespaced"]]],
+                        [
+                            "version": "v1",
+                            "resources": [
+                                ["resource": "gateways", "responseKind": ["kind": "Gateway"], "scope": "Namespaced"]
+                            ],
+                        ],
+                        [
+                            "version": "v1beta1",
+                            "resources": [
+                                ["resource": "gateways", "responseKind": ["kind": "Gateway"], "scope": "Namespaced"]
+                            ],
+                        ],
                     ],
                 ],
             ]

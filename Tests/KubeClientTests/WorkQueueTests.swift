@@ -1,7 +1,7 @@
 import KubeClient
 import KubeTypes
-import Testing
 import TestSupport
+import Testing
 
 private struct Tally {
     var wanted: [Int: Int] = [:]

@@ -16,18 +16,21 @@ struct YAMLDocumentsTests {
             kind: Pod
             metadata: {name: web}
             """)
-        #expect(documents.map(\.json) == [
-            ["a": 1, "b": ["x", 2.5, true, .null, "5"]],
-            ["kind": "Pod", "metadata": ["name": "web"]],
-        ])
+        #expect(
+            documents.map(\.json) == [
+                ["a": 1, "b": ["x", 2.5, true, .null, "5"]],
+                ["kind": "Pod", "metadata": ["name": "web"]],
+            ])
         #expect(documents.map(\.line) == [1, 6])
     }
 
-    @Test("plain scalars follow YAML 1.1, quoted ones are strings", arguments: [
-        ("yes", JSON.bool(true)), ("\"yes\"", .string("yes")), ("0x10", .int(16)), ("1e3", .double(1000)),
-        ("1.2.3", .string("1.2.3")), ("~", .null), ("2026-01-02", .string("2026-01-02")), ("-5", .int(-5)),
-        ("8080", .int(8080)), ("'8080'", .string("8080")),
-    ])
+    @Test(
+        "plain scalars follow YAML 1.1, quoted ones are strings",
+        arguments: [
+            ("yes", JSON.bool(true)), ("\"yes\"", .string("yes")), ("0x10", .int(16)), ("1e3", .double(1000)),
+            ("1.2.3", .string("1.2.3")), ("~", .null), ("2026-01-02", .string("2026-01-02")), ("-5", .int(-5)),
+            ("8080", .int(8080)), ("'8080'", .string("8080")),
+        ])
     func scalars(text: String, expected: JSON) throws {
         #expect(try yamlDocuments("v: \(text)").first?.json["v"] ?? .null == expected)
     }

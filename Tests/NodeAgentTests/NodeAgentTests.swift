@@ -6,8 +6,8 @@ import KubeTypes
 import NodeAgent
 import ServiceNetwork
 import Synchronization
-import Testing
 import TestSupport
+import Testing
 import Wire
 
 @Suite struct NodeAgentTests {
@@ -40,7 +40,8 @@ import Wire
         try await node.withAgent { _ in
             #expect(
                 await eventually {
-                    let conditions = try? await node.api.get(.nodes, ObjectKey(name: "node-1")).status["conditions"]?.array
+                    let conditions = try? await node.api.get(.nodes, ObjectKey(name: "node-1")).status["conditions"]?
+                        .array
                     return conditions?.contains { $0["type"]?.string == "Ready" } ?? false
                 })
         }

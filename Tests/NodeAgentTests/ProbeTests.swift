@@ -2,8 +2,8 @@ import Glibc
 import Kernel
 import KubeTypes
 import NodeAgent
-import Testing
 import TestSupport
+import Testing
 import Wire
 
 @Suite struct ProbeTests {

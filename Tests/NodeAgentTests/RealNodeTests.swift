@@ -5,8 +5,8 @@ import KubeClient
 import KubeTypes
 import NodeAgent
 import ServiceNetwork
-import Testing
 import TestSupport
+import Testing
 import Wire
 
 /// A node of real namespaces and containers, with the API in memory; all of it is removed at the end.

@@ -270,7 +270,8 @@ final class Visitor {
 /// A port nobody uses right now.
 func freePort() -> Int {
     while true {
-        let port = 12_000 + Int((UInt32(getpid()) &* 97 &+ nextPort.wrappingAdd(1, ordering: .relaxed).newValue) % 18_000)
+        let port =
+            12_000 + Int((UInt32(getpid()) &* 97 &+ nextPort.wrappingAdd(1, ordering: .relaxed).newValue) % 18_000)
         let door = weft_listen_ipv4(0x7F00_0001, UInt16(port), 0, 1)
         if door < 0 { continue }
         close(door)

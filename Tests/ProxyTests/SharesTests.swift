@@ -3,7 +3,9 @@ import Testing
 
 @Suite("Shares of weights")
 struct SharesTests {
-    @Test("every hundred draws, and every second of two hundred, hold a tenth as ten, give or take two", arguments: [1, 2, 3, 7])
+    @Test(
+        "every hundred draws, and every second of two hundred, hold a tenth as ten, give or take two",
+        arguments: [1, 2, 3, 7])
     func even(step: Int) {
         for start in stride(from: UInt32(0), to: 4_000_000_000, by: 97_000_001) {
             var shares = Shares(start: start)

@@ -4,7 +4,9 @@ import Wire
 
 @testable import Scheduler
 
-func node(_ name: String, cpu: String = "4", memory: String = "8Gi", labels: [String: String] = [:], taints: [JSON] = []) -> KubeObject {
+func node(
+    _ name: String, cpu: String = "4", memory: String = "8Gi", labels: [String: String] = [:], taints: [JSON] = []
+) -> KubeObject {
     var node = KubeObject(apiVersion: "v1", kind: "Node", name: name)
     node.labels = labels.merging(["kubernetes.io/hostname": name]) { old, _ in old }
     node.status = ["allocatable": ["cpu": .string(cpu), "memory": .string(memory), "pods": "10"]]
@@ -12,7 +14,9 @@ func node(_ name: String, cpu: String = "4", memory: String = "8Gi", labels: [St
     return node
 }
 
-func pod(_ name: String, cpu: String = "", memory: String = "", spec: JSON = [:], labels: [String: String] = [:]) -> KubeObject {
+func pod(_ name: String, cpu: String = "", memory: String = "", spec: JSON = [:], labels: [String: String] = [:])
+    -> KubeObject
+{
     var pod = KubeObject(apiVersion: "v1", kind: "Pod", namespace: "demo", name: name)
     pod.json[path: ["metadata", "uid"]] = .string("uid-" + name)
     pod.labels = labels
@@ -59,7 +63,9 @@ func podRequests() throws {
         "p",
         spec: [
             "containers": [container("500m"), container("250m")],
-            "initContainers": [container("100m", always: true), container("900m"), container("100m", always: true), container("700m")],
+            "initContainers": [
+                container("100m", always: true), container("900m"), container("100m", always: true), container("700m"),
+            ],
             "overhead": ["cpu": "10m"],
         ])
     // Running: 750 + 200. Starting: 900 + 100, and 700 + 200. The most is 1000, and the overhead.
@@ -84,7 +90,9 @@ private let terms = "requiredDuringSchedulingIgnoredDuringExecution"
                     "affinity": [
                         "nodeAffinity": [
                             "requiredDuringSchedulingIgnoredDuringExecution": [
-                                "nodeSelectorTerms": [["matchExpressions": [["key": "cores", "operator": "Gt", "values": ["8"]]]]]
+                                "nodeSelectorTerms": [
+                                    ["matchExpressions": [["key": "cores", "operator": "Gt", "values": ["8"]]]]
+                                ]
                             ]
                         ]
                     ]
@@ -94,7 +102,10 @@ private let terms = "requiredDuringSchedulingIgnoredDuringExecution"
             pod("p", spec: ["containers": [["name": "c", "ports": [["hostPort": 80, "containerPort": 8080]]]]]),
             "node(s) didn't have free ports for the requested pod ports"
         ),
-        (pod("p", spec: ["containers": [["name": "c", "resources": ["requests": ["example.org/gpu": 1]]]]]), "Insufficient example.org/gpu"),
+        (
+            pod("p", spec: ["containers": [["name": "c", "resources": ["requests": ["example.org/gpu": 1]]]]]),
+            "Insufficient example.org/gpu"
+        ),
     ])
 func refusalReasons(pod object: KubeObject, reason: String) throws {
     let busy = pod("busy", spec: ["containers": [["name": "c", "ports": [["hostPort": 80, "containerPort": 80]]]]])
@@ -109,14 +120,18 @@ func taints() throws {
     cordoned[Node.unschedulable] = true
     let view = try view([node("n1", taints: [taint]), cordoned])
     #expect(
-        try refusals(pod("p"), view) == ["node(s) had untolerated taint {dedicated: db}": 1, "node(s) were unschedulable": 1])
+        try refusals(pod("p"), view) == [
+            "node(s) had untolerated taint {dedicated: db}": 1, "node(s) were unschedulable": 1,
+        ])
     let tolerant = pod("q", spec: ["tolerations": [["key": "dedicated", "operator": "Equal", "value": "db"]]])
     #expect(try choice(tolerant, view) == .node("n1"))
 }
 
 @Test("what does not fit is told with counts, in Kubernetes' words")
 func message() throws {
-    let view = try view([node("n1", cpu: "1"), node("n2", cpu: "1"), node("n3", taints: [["key": "a", "effect": "NoExecute"]])])
+    let view = try view([
+        node("n1", cpu: "1"), node("n2", cpu: "1"), node("n3", taints: [["key": "a", "effect": "NoExecute"]]),
+    ])
     guard case .none(let count, let refusals) = try choice(pod("p", cpu: "2"), view) else {
         Issue.record("a node was chosen")
         return
@@ -149,7 +164,10 @@ func preferences() throws {
             "affinity": [
                 "nodeAffinity": [
                     "preferredDuringSchedulingIgnoredDuringExecution": [
-                        ["weight": 100, "preference": ["matchExpressions": [["key": "disk", "operator": "In", "values": ["ssd"]]]]]
+                        [
+                            "weight": 100,
+                            "preference": ["matchExpressions": [["key": "disk", "operator": "In", "values": ["ssd"]]]],
+                        ]
                     ]
                 ]
             ]
@@ -163,10 +181,14 @@ func preferences() throws {
 func company() throws {
     func affinity(_ kind: String) -> JSON {
         var spec: JSON = [:]
-        spec[path: ["affinity", kind, terms]] = [["topologyKey": "zone", "labelSelector": ["matchLabels": ["app": "db"]]]]
+        spec[path: ["affinity", kind, terms]] = [
+            ["topologyKey": "zone", "labelSelector": ["matchLabels": ["app": "db"]]]
+        ]
         return spec
     }
-    let nodes = [node("n1", labels: ["zone": "a"]), node("n2", labels: ["zone": "a"]), node("n3", labels: ["zone": "b"])]
+    let nodes = [
+        node("n1", labels: ["zone": "a"]), node("n2", labels: ["zone": "a"]), node("n3", labels: ["zone": "b"]),
+    ]
     let db = pod("db", labels: ["app": "db"])
     let with = try view(nodes, [(db, "n1")])
     let together = pod("t", spec: affinity("podAffinity"))
@@ -191,7 +213,10 @@ func company() throws {
 func topologySpread() throws {
     let constraint: JSON = [
         "topologySpreadConstraints": [
-            ["maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": ["matchLabels": ["app": "web"]]]
+            [
+                "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule",
+                "labelSelector": ["matchLabels": ["app": "web"]],
+            ]
         ]
     ]
     let nodes = [node("n1", labels: ["zone": "a"]), node("n2", labels: ["zone": "b"]), node("n3")]

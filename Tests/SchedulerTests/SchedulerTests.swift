@@ -1,7 +1,7 @@
 import KubeClient
 import KubeTypes
-import Testing
 import TestSupport
+import Testing
 import Wire
 
 @testable import Scheduler
@@ -56,11 +56,14 @@ func unschedulable() async throws {
             })
         #expect(
             try await eventually {
-                try await api.list(.events).items.contains { $0.json["reason"] == "FailedScheduling" && $0.json["type"] == "Warning" }
+                try await api.list(.events).items.contains {
+                    $0.json["reason"] == "FailedScheduling" && $0.json["type"] == "Warning"
+                }
             })
         api.seed(.nodes, node("n2", cpu: "4"))
         #expect(try await eventually { try await api.get(.pods, big.key)[Pod.nodeName] == "n2" })
-        #expect(try await eventually { try await api.list(.events).items.contains { $0.json["reason"] == "Scheduled" } })
+        #expect(
+            try await eventually { try await api.list(.events).items.contains { $0.json["reason"] == "Scheduled" } })
     }
 }
 

@@ -26,7 +26,8 @@ struct NftablesTests {
             try? NetworkNamespace.removeDirectory(directory)
         }
         try Nftables.run("add table ip weft_test\nadd chain ip weft_test one", in: path)
-        let listed = try NetworkNamespace.run(in: path, privateDescriptors: true) { () throws(SystemCallFailed) -> String in
+        let listed = try NetworkNamespace.run(in: path, privateDescriptors: true) {
+            () throws(SystemCallFailed) -> String in
             do throws(NftablesFailed) { return try Nftables().list("list ruleset") } catch { return error.message }
         }
         #expect(listed.contains("chain one"))

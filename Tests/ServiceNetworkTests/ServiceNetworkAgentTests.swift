@@ -368,7 +368,8 @@ struct LiveCluster {
 
     /// How many elements the kernel has.
     private static func elements(_ map: String, _ cluster: TestCluster) async throws -> Int {
-        let listing = try await NetworkNamespace.perform(in: cluster.namespace(1), privateDescriptors: true) { () throws(SystemCallFailed) in
+        let listing = try await NetworkNamespace.perform(in: cluster.namespace(1), privateDescriptors: true) {
+            () throws(SystemCallFailed) in
             do throws(NftablesFailed) { return try Nftables().list("list map ip weft_services \(map)") } catch {
                 return error.message
             }

@@ -41,7 +41,9 @@ struct AccountTokens: Sendable {
     /// The account a token speaks for; `nil` when it is not ours, not for us, not in time, or its account is gone.
     func user(_ token: String) -> User? {
         let parts = token.split(separator: ".", omittingEmptySubsequences: false).map(String.init)
-        guard parts.count == 3, let signature = Base64.decodeFromURL(parts[2]), let body = Base64.decodeFromURL(parts[1]) else {
+        guard parts.count == 3, let signature = Base64.decodeFromURL(parts[2]),
+            let body = Base64.decodeFromURL(parts[1])
+        else {
             return nil
         }
         guard let publicKey = try? key.publicKey() else { return nil }

@@ -54,11 +54,14 @@ struct DeploymentController: Controller {
         // The sets' changes bring us back when the cache has caught up with our own writes.
         guard written.areSeen(for: key, by: sets.cache) else { return .after(.seconds(30)) }
         let ownership = Ownership(
-            of: deployment, selector: try workloadSelector(deployment), among: sets.cache.list(namespace: key.namespace))
+            of: deployment, selector: try workloadSelector(deployment), among: sets.cache.list(namespace: key.namespace)
+        )
         let mine = try await ownership.settle(.replicaSets, owner: deployment, api: plane.api)
         let plan = try DeploymentPlan(
             deployment: deployment, sets: mine.map(RevisionSet.init),
-            oldPods: { old in old.contains { set in pods.cache.owned(by: set.object.uid).contains { !$0.isPodFinished } } },
+            oldPods: { old in
+                old.contains { set in pods.cache.owned(by: set.object.uid).contains { !$0.isPodFinished } }
+            },
             now: plane.now())
         var status = plan.status
         if let creation = plan.creation { status["collisionCount"] = try await create(creation, for: deployment) }
@@ -95,14 +98,16 @@ struct DeploymentController: Controller {
             return count
         } catch {
             guard error.alreadyExists else {
-                await events.record(.warning, about: deployment, reason: "ReplicaSetCreateError", message: error.message)
+                await events.record(
+                    .warning, about: deployment, reason: "ReplicaSetCreateError", message: error.message)
                 throw error
             }
         }
         let found = try await plane.api.get(.replicaSets, set.key)
         let isSame =
             found.controller?.uid == deployment.uid
-            && TemplateHash.canonical(found[ReplicaSet.template] ?? [:]) == TemplateHash.canonical(set[ReplicaSet.template] ?? [:])
+            && TemplateHash.canonical(found[ReplicaSet.template] ?? [:])
+                == TemplateHash.canonical(set[ReplicaSet.template] ?? [:])
         return isSame ? count : .int(Int64((count?.int ?? 0) + 1))
     }
 }

@@ -48,7 +48,8 @@ struct DeploymentPlan {
     private mutating func act(_ oldPods: ([RevisionSet]) -> Bool, _ now: Timestamp) {
         markRevision()
         // Recreate sizes its one set itself.
-        let isResized = rollout.isRolling && sets.contains { $0.isActive && $0.desired != nil && $0.desired != rollout.replicas }
+        let isResized =
+            rollout.isRolling && sets.contains { $0.isActive && $0.desired != nil && $0.desired != rollout.replicas }
         if rollout.isPaused || isResized {
             scaleInProportion()
             if rollout.isPaused { trimHistory() }
@@ -139,7 +140,9 @@ struct DeploymentPlan {
     private mutating func scaleInProportion() {
         let active = sets.filter(\.isActive)
         if let only = active.count == 1 ? active.first : (active.isEmpty ? newSet ?? sets.last : nil) {
-            if only.replicas != rollout.replicas || only.desired != rollout.replicas { scale(only, to: rollout.replicas) }
+            if only.replicas != rollout.replicas || only.desired != rollout.replicas {
+                scale(only, to: rollout.replicas)
+            }
             return
         }
         if let newSet, newSet.replicas == rollout.replicas, newSet.available == rollout.replicas, newSet.isObserved {
@@ -257,7 +260,8 @@ struct DeploymentPlan {
     }
 
     private func isComplete(_ counts: Counts) -> Bool {
-        counts.updated == rollout.replicas && counts.replicas == rollout.replicas && counts.available == rollout.replicas
+        counts.updated == rollout.replicas && counts.replicas == rollout.replicas
+            && counts.available == rollout.replicas
             && creation == nil && (newSet?.isObserved ?? false)
     }
 
@@ -275,7 +279,8 @@ struct DeploymentPlan {
         var conditions = Conditions(deployment[Deployment.conditions] ?? [])
         if counts.available >= rollout.replicas - rollout.maxUnavailable {
             conditions.set(
-                "Available", "True", reason: "MinimumReplicasAvailable", message: "Deployment has minimum availability.",
+                "Available", "True", reason: "MinimumReplicasAvailable",
+                message: "Deployment has minimum availability.",
                 now: now, updates: true)
         } else {
             conditions.set(
@@ -302,7 +307,8 @@ struct DeploymentPlan {
         let reason = old?["reason"]?.string
         let subject = "ReplicaSet \"\(creation?.name ?? newSet?.name ?? deployment.name)\""
         if rollout.isPaused {
-            conditions.set(type, "Unknown", reason: "DeploymentPaused", message: "Deployment is paused", now: now, updates: true)
+            conditions.set(
+                type, "Unknown", reason: "DeploymentPaused", message: "Deployment is paused", now: now, updates: true)
             return
         }
         guard rollout.deadline != nil else {
@@ -310,11 +316,13 @@ struct DeploymentPlan {
             return
         }
         if reason == "DeploymentPaused" {
-            conditions.set(type, "Unknown", reason: "DeploymentResumed", message: "Deployment is resumed", now: now, updates: true)
+            conditions.set(
+                type, "Unknown", reason: "DeploymentResumed", message: "Deployment is resumed", now: now, updates: true)
         }
         if let creation {
             conditions.set(
-                type, "True", reason: "NewReplicaSetCreated", message: "Created new replica set \"\(creation.name)\"", now: now,
+                type, "True", reason: "NewReplicaSetCreated", message: "Created new replica set \"\(creation.name)\"",
+                now: now,
                 updates: true, refresh: true)
             waitForDeadline(from: now, now)
             return
@@ -323,7 +331,8 @@ struct DeploymentPlan {
             let message = "\(subject) has successfully progressed."
             let isOther = old?["message"]?.string != message
             conditions.set(
-                type, "True", reason: "NewReplicaSetAvailable", message: message, now: now, updates: true, refresh: isOther)
+                type, "True", reason: "NewReplicaSetAvailable", message: message, now: now, updates: true,
+                refresh: isOther)
             return
         }
         // Once complete, fewer ready pods are the sets' business, not a new rollout.
@@ -332,10 +341,12 @@ struct DeploymentPlan {
         let grewOld = (before["replicas"]?.int ?? 0) - (before["updatedReplicas"]?.int ?? 0)
         let isMoving =
             counts.updated > before["updatedReplicas"]?.int ?? 0 || counts.replicas - counts.updated < grewOld
-            || counts.ready > before["readyReplicas"]?.int ?? 0 || counts.available > before["availableReplicas"]?.int ?? 0
+            || counts.ready > before["readyReplicas"]?.int ?? 0
+            || counts.available > before["availableReplicas"]?.int ?? 0
         if isMoving || old == nil || reason == "NewReplicaSetAvailable" || reason == "DeploymentPaused" {
             conditions.set(
-                type, "True", reason: "ReplicaSetUpdated", message: "\(subject) is progressing.", now: now, updates: true,
+                type, "True", reason: "ReplicaSetUpdated", message: "\(subject) is progressing.", now: now,
+                updates: true,
                 refresh: true)
             waitForDeadline(from: now, now)
             return
@@ -344,7 +355,8 @@ struct DeploymentPlan {
         let since = old?[Condition.lastUpdateTime] ?? now
         if let deadline = rollout.deadline, since + .seconds(deadline) <= now {
             conditions.set(
-                type, "False", reason: "ProgressDeadlineExceeded", message: "\(subject) has timed out progressing.", now: now,
+                type, "False", reason: "ProgressDeadlineExceeded", message: "\(subject) has timed out progressing.",
+                now: now,
                 updates: true)
         } else {
             waitForDeadline(from: since, now)

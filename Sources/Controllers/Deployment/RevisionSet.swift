@@ -65,9 +65,11 @@ struct Rollout: Sendable, Hashable {
             maxUnavailable = 0
             return
         }
-        let surge = try Self.count(deployment[Deployment.maxSurge] ?? "25%", of: replicas, up: true, field: "maxSurge", deployment)
+        let surge = try Self.count(
+            deployment[Deployment.maxSurge] ?? "25%", of: replicas, up: true, field: "maxSurge", deployment)
         var missing = try Self.count(
-            deployment[Deployment.maxUnavailable] ?? "25%", of: replicas, up: false, field: "maxUnavailable", deployment)
+            deployment[Deployment.maxUnavailable] ?? "25%", of: replicas, up: false, field: "maxUnavailable", deployment
+        )
         // Both 0 would never move; rounding percentages can give that.
         if surge == 0, missing == 0 { missing = 1 }
         maxSurge = surge
@@ -85,6 +87,7 @@ struct Rollout: Sendable, Hashable {
             if let number = Int(text), number >= 0 { return number }
         }
         throw .badRequest(
-            "\(deployment.label): spec.strategy.rollingUpdate.\(field) is \(value.text); expected a count such as 1 or a percentage such as \"25%\"")
+            "\(deployment.label): spec.strategy.rollingUpdate.\(field) is \(value.text); expected a count such as 1 or a percentage such as \"25%\""
+        )
     }
 }

@@ -49,7 +49,9 @@ struct EndpointSliceController: Controller {
     func reconcile(_ key: ObjectKey) async throws(APIFailure) -> NextLook {
         guard written.areSeen(for: key, by: slices.cache) else { return .after(.seconds(30)) }
         let found = slices.cache.list(by: Self.byService, key.description)
-        guard let service = services.cache[key], service.deletionTimestamp == nil, let selector = service.serviceSelector else {
+        guard let service = services.cache[key], service.deletionTimestamp == nil,
+            let selector = service.serviceSelector
+        else {
             for slice in found { try await delete(slice) }
             return .onChange
         }

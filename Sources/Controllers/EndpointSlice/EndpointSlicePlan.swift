@@ -78,7 +78,8 @@ struct ServiceBackends {
             if isTerminating, !includesTerminating { continue }
             let isServing = pod.isPodReady
             let backend = Backend(
-                pod: pod, address: address, isReady: publishesAll || (isServing && !isTerminating), isServing: isServing,
+                pod: pod, address: address, isReady: publishesAll || (isServing && !isTerminating),
+                isServing: isServing,
                 isTerminating: isTerminating)
             let ports = ResolvedPort.all(of: service, on: pod)
             if ports.isEmpty, !(service[Service.ports] ?? []).isEmpty { continue }
@@ -107,7 +108,8 @@ struct EndpointSlicePlan {
     ///   - slices: the service's slices that this controller manages.
     ///   - zones: the zone of each node that has one.
     init(
-        service: KubeObject, pods: [KubeObject], slices: [KubeObject], zones: [String: String] = [:], perSlice: Int = most
+        service: KubeObject, pods: [KubeObject], slices: [KubeObject], zones: [String: String] = [:],
+        perSlice: Int = most
     ) {
         let family = (service[Service.ipFamilies] ?? []).first ?? "IPv4"
         let live = slices.filter { $0.deletionTimestamp == nil }.sorted { $0.name < $1.name }
@@ -170,7 +172,9 @@ struct EndpointSlicePlan {
         while !added.isEmpty {
             let some = Array(added.prefix(perSlice))
             added.removeFirst(some.count)
-            if !usedOne, let reused = deletions.firstIndex(where: { slice in slices.contains { $0.name == slice.name } }) {
+            if !usedOne,
+                let reused = deletions.firstIndex(where: { slice in slices.contains { $0.name == slice.name } })
+            {
                 keep(deletions.remove(at: reused), ports: ports, endpoints: some, service)
             } else {
                 let family = (service[Service.ipFamilies] ?? []).first ?? "IPv4"
@@ -200,7 +204,9 @@ struct EndpointSlicePlan {
         Set((slice[EndpointSlice.ports] ?? []).map(ResolvedPort.init))
     }
 
-    private static func endpoint(_ backend: ServiceBackends.Backend, _ service: KubeObject, _ zones: [String: String]) -> JSON {
+    private static func endpoint(_ backend: ServiceBackends.Backend, _ service: KubeObject, _ zones: [String: String])
+        -> JSON
+    {
         let pod = backend.pod
         var endpoint: JSON = [
             "addresses": [.string(backend.address)],

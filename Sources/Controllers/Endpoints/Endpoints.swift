@@ -28,7 +28,9 @@ struct EndpointsController: Controller {
 
     func reconcile(_ key: ObjectKey) async throws(APIFailure) -> NextLook {
         let found = endpoints.cache[key]
-        guard let service = services.cache[key], service.deletionTimestamp == nil, let selector = service.serviceSelector else {
+        guard let service = services.cache[key], service.deletionTimestamp == nil,
+            let selector = service.serviceSelector
+        else {
             // Endpoints somebody else wrote, for a service without a selector, stay.
             if let found, found.labels[endpointsManagerLabel] == endpointsManager {
                 do throws(APIFailure) {

@@ -9,7 +9,9 @@ func endpointsObject(for service: KubeObject, pods: [KubeObject]) -> KubeObject 
         func addresses(_ isReady: Bool) -> [JSON] {
             group.backends.filter { $0.isReady == isReady }.prefix(1000).map { backend in
                 var address: JSON = ["ip": .string(backend.address)]
-                if let hostname = backend.pod[Pod.hostname], !hostname.isEmpty, backend.pod[Pod.subdomain] == service.name {
+                if let hostname = backend.pod[Pod.hostname], !hostname.isEmpty,
+                    backend.pod[Pod.subdomain] == service.name
+                {
                     address["hostname"] = .string(hostname)
                 }
                 if let node = backend.pod[Pod.nodeName], !node.isEmpty { address["nodeName"] = .string(node) }

@@ -46,7 +46,9 @@ struct GarbageCollector: Sendable {
                 try await collect(place)
                 queue.forget(place)
             } catch {
-                if !error.isConflict, !error.isNotFound { plane.logger.debug("garbage collection of \(place): \(error)") }
+                if !error.isConflict, !error.isNotFound {
+                    plane.logger.debug("garbage collection of \(place): \(error)")
+                }
                 queue.retry(place)
             }
         }
@@ -112,7 +114,9 @@ struct GarbageCollector: Sendable {
                 }
             let options = DeleteOptions(
                 propagation: propagation, uid: object.uid, resourceVersion: object.resourceVersion)
-            try await ignoringAbsence { () throws(APIFailure) in try await plane.api.delete(place.type, place.key, options) }
+            try await ignoringAbsence { () throws(APIFailure) in
+                try await plane.api.delete(place.type, place.key, options)
+            }
         }
     }
 
@@ -174,7 +178,9 @@ struct GarbageCollector: Sendable {
             // A kind we do not watch: nothing is known, so nothing is deleted.
             return .there
         }
-        if let cached = informers[place.type]?.cache[place.key], cached.uid == owner.uid { return Self.state(of: cached) }
+        if let cached = informers[place.type]?.cache[place.key], cached.uid == owner.uid {
+            return Self.state(of: cached)
+        }
         do throws(APIFailure) {
             let found = try await plane.api.get(place.type, place.key)
             return found.uid == owner.uid ? Self.state(of: found) : .absent
@@ -190,7 +196,9 @@ struct GarbageCollector: Sendable {
 
     /// Owners stand in the namespace of what they own, or in none.
     private func place(of owner: OwnerReference, namespace: String) -> Place? {
-        guard let type = types[Kind(apiVersion: owner.apiVersion, kind: owner.kind)] ?? anyVersion(of: owner) else { return nil }
+        guard let type = types[Kind(apiVersion: owner.apiVersion, kind: owner.kind)] ?? anyVersion(of: owner) else {
+            return nil
+        }
         return Place(type: type, key: ObjectKey(namespace: type.isNamespaced ? namespace : "", name: owner.name))
     }
 

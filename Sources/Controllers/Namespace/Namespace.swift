@@ -69,12 +69,15 @@ struct NamespaceController: Controller {
             let objects = try await plane.api.list(type, namespace: namespace, .all).items
             for object in objects where object.deletionTimestamp == nil {
                 do throws(APIFailure) {
-                    try await plane.api.delete(type, object.key, DeleteOptions(propagation: .background, uid: object.uid))
+                    try await plane.api.delete(
+                        type, object.key, DeleteOptions(propagation: .background, uid: object.uid))
                 } catch {
                     guard error.isNotFound || error.isConflict else { throw error }
                 }
             }
-            if !objects.isEmpty { note(try await plane.api.list(type, namespace: namespace, .all).items, of: type, &content) }
+            if !objects.isEmpty {
+                note(try await plane.api.list(type, namespace: namespace, .all).items, of: type, &content)
+            }
         } catch {
             // A type the server does not know any more has no objects.
             if !error.isNotFound { content.failures.append("\(type.qualifiedName): \(error.message)") }

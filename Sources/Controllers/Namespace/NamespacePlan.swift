@@ -16,12 +16,18 @@ struct NamespaceContent {
     func status(of namespace: KubeObject, now: Timestamp) -> JSON {
         var conditions = Conditions(namespace[Namespace.conditions] ?? [])
         func set(_ type: String, _ status: String, _ reason: String, _ message: String) {
-            conditions.set(type, status, reason: reason, message: message, now: now, refresh: conditions[type]?["message"]?.string != message)
+            conditions.set(
+                type, status, reason: reason, message: message, now: now,
+                refresh: conditions[type]?["message"]?.string != message)
         }
         if failures.isEmpty {
-            set("NamespaceDeletionContentFailure", "False", "ContentDeleted", "All content successfully deleted, may be waiting on finalization")
+            set(
+                "NamespaceDeletionContentFailure", "False", "ContentDeleted",
+                "All content successfully deleted, may be waiting on finalization")
         } else {
-            set("NamespaceDeletionContentFailure", "True", "ContentDeletionFailed", failures.sorted().joined(separator: ", "))
+            set(
+                "NamespaceDeletionContentFailure", "True", "ContentDeletionFailed",
+                failures.sorted().joined(separator: ", "))
         }
         if left.isEmpty {
             set("NamespaceContentRemaining", "False", "ContentRemoved", "All content successfully removed")
@@ -30,10 +36,14 @@ struct NamespaceContent {
             set("NamespaceContentRemaining", "True", "SomeResourcesRemain", "Some resources are remaining: \(list)")
         }
         if held.isEmpty {
-            set("NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers", "All content-preserving finalizers finished")
+            set(
+                "NamespaceFinalizersRemaining", "False", "ContentHasNoFinalizers",
+                "All content-preserving finalizers finished")
         } else {
             let list = held.map { "\($0) in \($1) resource instances" }.sorted().joined(separator: ", ")
-            set("NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain", "Some content in the namespace has finalizers remaining: \(list)")
+            set(
+                "NamespaceFinalizersRemaining", "True", "SomeFinalizersRemain",
+                "Some content in the namespace has finalizers remaining: \(list)")
         }
         var status = namespace.status
         status["phase"] = "Terminating"

@@ -27,7 +27,8 @@ struct NodeHealthPlan {
                 let wasNeverSaid = conditions[type] == nil
                 conditions.set(
                     type, "Unknown", reason: wasNeverSaid ? "NodeStatusNeverUpdated" : "NodeStatusUnknown",
-                    message: wasNeverSaid ? "Kubelet never posted node status." : "Kubelet stopped posting node status.",
+                    message: wasNeverSaid
+                        ? "Kubelet never posted node status." : "Kubelet stopped posting node status.",
                     now: now)
             }
             if conditions.list != node[Node.conditions] ?? [] {

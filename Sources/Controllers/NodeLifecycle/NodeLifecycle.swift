@@ -28,7 +28,9 @@ struct NodeLifecycleController: Controller {
     func feed(_ queue: WorkQueue<ObjectKey>) {
         let (heard, now, nodes) = (heard, plane.now, nodes)
         nodes.onChange { change in
-            if case .changed(let old, let new) = change, heartbeat(old) != heartbeat(new) { heard.note(new.name, at: now()) }
+            if case .changed(let old, let new) = change, heartbeat(old) != heartbeat(new) {
+                heard.note(new.name, at: now())
+            }
             queue.add(change.key)
         }
         // A renewal changes nothing while the node is well, so it does not wake us; the end of a silence does.
@@ -65,7 +67,9 @@ struct NodeLifecycleController: Controller {
             for pod in stationed { try await markNotReady(pod, now) }
         }
         for pod in stationed where pod.deletionTimestamp == nil && !pod.isPodFinished {
-            guard let time = evictionTime(of: pod, taints: plan.taints ?? node[Node.taints] ?? [], now: now) else { continue }
+            guard let time = evictionTime(of: pod, taints: plan.taints ?? node[Node.taints] ?? [], now: now) else {
+                continue
+            }
             if time <= now {
                 try await evict(pod)
             } else {
@@ -97,7 +101,8 @@ struct NodeLifecycleController: Controller {
             return
         }
         await events.record(
-            about: pod, reason: "TaintManagerEviction", message: "Marking for deletion Pod \(pod.namespace)/\(pod.name)")
+            about: pod, reason: "TaintManagerEviction", message: "Marking for deletion Pod \(pod.namespace)/\(pod.name)"
+        )
     }
 }
 

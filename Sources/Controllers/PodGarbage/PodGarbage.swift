@@ -58,7 +58,8 @@ struct PodGarbageController: Controller {
         changed[Pod.phase] = "Failed"
         var conditions = Conditions(pod[Pod.conditions] ?? [])
         conditions.set(
-            "DisruptionTarget", "True", reason: "DeletionByPodGC", message: "the node of the pod is gone", now: plane.now())
+            "DisruptionTarget", "True", reason: "DeletionByPodGC", message: "the node of the pod is gone",
+            now: plane.now())
         changed[Pod.conditions] = conditions.list
         do throws(APIFailure) {
             _ = try await plane.api.updateStatus(.pods, changed)

@@ -91,7 +91,8 @@ struct ReplicaSetController: Controller {
                 }
             }
             if let failure {
-                await events.record(.warning, about: set, reason: "FailedCreate", message: "Error creating: \(failure.message)")
+                await events.record(
+                    .warning, about: set, reason: "FailedCreate", message: "Error creating: \(failure.message)")
                 throw failure
             }
             left -= size

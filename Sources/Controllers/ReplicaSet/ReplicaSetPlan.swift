@@ -49,11 +49,12 @@ private struct PodRank {
         self.pod = pod
         let node = pod[Pod.nodeName] ?? ""
         isAssigned = !node.isEmpty
-        phase = switch pod[Pod.phase] {
-        case "Running": 2
-        case "Unknown": 1
-        default: 0
-        }
+        phase =
+            switch pod[Pod.phase] {
+            case "Running": 2
+            case "Unknown": 1
+            default: 0
+            }
         readySince = pod.podReadySince
         cost = pod.annotations["controller.kubernetes.io/pod-deletion-cost"].flatMap(Int.init) ?? 0
         self.neighbours = neighbours[node] ?? 0
@@ -67,7 +68,9 @@ private struct PodRank {
         if (readySince != nil) != (other.readySince != nil) { return readySince == nil }
         if cost != other.cost { return cost < other.cost }
         if neighbours != other.neighbours { return neighbours > other.neighbours }
-        if let readySince, let otherSince = other.readySince, readySince != otherSince { return readySince > otherSince }
+        if let readySince, let otherSince = other.readySince, readySince != otherSince {
+            return readySince > otherSince
+        }
         if restarts != other.restarts { return restarts > other.restarts }
         if created != other.created { return created > other.created }
         return pod.name > other.pod.name

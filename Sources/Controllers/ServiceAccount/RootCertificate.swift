@@ -35,7 +35,8 @@ struct RootCertificateController: Controller {
         let place = ObjectKey(namespace: key.name, name: Self.mapName)
         guard var found = maps.cache[place] else {
             var map = KubeObject(apiVersion: "v1", kind: "ConfigMap", namespace: key.name, name: Self.mapName)
-            map.annotations["kubernetes.io/description"] = "Certificates by which to verify the API server of this cluster."
+            map.annotations["kubernetes.io/description"] =
+                "Certificates by which to verify the API server of this cluster."
             map[ConfigMap.data] = data
             try await plane.api.createUnlessThere(.configMaps, map)
             return .onChange

@@ -30,7 +30,8 @@ struct Ownership {
         var all = mine
         for object in adopted {
             var taken = object
-            taken.ownerReferences = object.ownerReferences.filter { $0.uid != owner.uid } + [OwnerReference(controlledBy: owner)]
+            taken.ownerReferences =
+                object.ownerReferences.filter { $0.uid != owner.uid } + [OwnerReference(controlledBy: owner)]
             do throws(APIFailure) {
                 all.append(try await api.update(type, taken))
             } catch {

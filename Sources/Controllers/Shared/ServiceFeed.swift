@@ -5,7 +5,9 @@ import Wire
 extension KubeObject {
     /// The labels a service selects; `nil` when it selects none and somebody else writes its endpoints.
     var serviceSelector: [String: String]? {
-        guard let selector = self[Service.selector], !selector.isEmpty, self[Service.type] != "ExternalName" else { return nil }
+        guard let selector = self[Service.selector], !selector.isEmpty, self[Service.type] != "ExternalName" else {
+            return nil
+        }
         return selector
     }
 }

@@ -26,7 +26,8 @@ package final class HTTPAPI: KubeAPI {
         host = file.host
         port = file.port
         token = file.token
-        let identity = file.certificate.isEmpty
+        let identity =
+            file.certificate.isEmpty
             ? nil : (chain: try Certificate.bundle(pem: file.certificate), key: try PrivateKey(pem: file.key))
         context = try ClientContext(roots: try Certificate.bundle(pem: file.roots), identity: identity)
     }
@@ -81,14 +82,16 @@ package final class HTTPAPI: KubeAPI {
     ) async throws(APIFailure) -> JSON {
         var headers = [("accept", "application/json")]
         if body != nil { headers.append(("content-type", contentType)) }
-        return try Self.json(try await raw(method, path, headers: headers, body: body?.bytes ?? []), "\(method) \(path)")
+        return try Self.json(
+            try await raw(method, path, headers: headers, body: body?.bytes ?? []), "\(method) \(path)")
     }
 
     private static func json(_ answer: Answer, _ request: String) throws(APIFailure) -> JSON {
         let json: JSON
         do { json = try JSON(parsing: answer.body) } catch {
             let text = String(decoding: answer.body.prefix(300), as: UTF8.self)
-            throw APIFailure(code: answer.status, reason: "Unknown", message: "\(request) answered \(answer.status): \(text)")
+            throw APIFailure(
+                code: answer.status, reason: "Unknown", message: "\(request) answered \(answer.status): \(text)")
         }
         guard (200..<300).contains(answer.status) else { throw APIFailure(status: json) }
         return json
@@ -161,9 +164,10 @@ extension HTTPAPI {
     package func watch(
         _ type: ResourceType, namespace: String, _ selection: Selection, from resourceVersion: String
     ) async throws(APIFailure) -> AsyncThrowingStream<WatchEvent, any Error> {
-        let parameters = selection.parameters + [
-            ("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", resourceVersion),
-        ]
+        let parameters =
+            selection.parameters + [
+                ("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", resourceVersion),
+            ]
         let path = type.path(namespace: namespace) + query(parameters)
         let opened = await onThread { [self] in
             Result<(HTTPExchange, ResponseHead), TLSFailure> { () throws(TLSFailure) in
@@ -177,7 +181,9 @@ extension HTTPAPI {
         let head: ResponseHead
         do { (connection, head) = try opened.get() } catch { throw unreachable(error) }
         guard head.status == 200 else {
-            let body = await onThread { Result<[UInt8], TLSFailure> { () throws(TLSFailure) in try connection.readBody(head) } }
+            let body = await onThread {
+                Result<[UInt8], TLSFailure> { () throws(TLSFailure) in try connection.readBody(head) }
+            }
             let answer = Answer(status: head.status, headers: head.headers, body: (try? body.get()) ?? [])
             _ = try Self.json(answer, "watch of \(type)")
             throw APIFailure.internalError("watch of \(type) answered \(head.status)")
@@ -191,7 +197,8 @@ extension HTTPAPI {
 
     /// Reads events, one JSON object a line, until the stream ends.
     private static func follow(
-        _ connection: HTTPExchange, _ head: ResponseHead, _ continuation: AsyncThrowingStream<WatchEvent, any Error>.Continuation
+        _ connection: HTTPExchange, _ head: ResponseHead,
+        _ continuation: AsyncThrowingStream<WatchEvent, any Error>.Continuation
     ) {
         var pending: [UInt8] = []
         do {
@@ -249,7 +256,8 @@ package func percentEncoded(_ text: String) -> String {
     var out: [UInt8] = []
     for byte in text.utf8 {
         switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"),
             UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
             out.append(byte)
         default: out += [UInt8(ascii: "%"), hex[Int(byte >> 4)], hex[Int(byte & 15)]]

@@ -17,7 +17,9 @@ final class HTTPExchange: @unchecked Sendable {  // One thread at a time uses it
 
     init(_ stream: ClientStream) { self.stream = stream }
 
-    func send(_ method: String, _ path: String, host: String, headers: [(String, String)], body: [UInt8]) throws(TLSFailure) {
+    func send(_ method: String, _ path: String, host: String, headers: [(String, String)], body: [UInt8])
+        throws(TLSFailure)
+    {
         var head = "\(method) \(path) HTTP/1.1\r\nhost: \(host)\r\n"
         for (name, value) in headers { head += "\(name): \(value)\r\n" }
         if !body.isEmpty || method != "GET" { head += "content-length: \(body.count)\r\n" }
@@ -34,7 +36,9 @@ final class HTTPExchange: @unchecked Sendable {  // One thread at a time uses it
         while true {
             let line = try readLine()
             if line.isEmpty { break }
-            guard let colon = line.firstIndex(of: ":") else { throw TLSFailure("the server sent a header without a colon: \(line)") }
+            guard let colon = line.firstIndex(of: ":") else {
+                throw TLSFailure("the server sent a header without a colon: \(line)")
+            }
             var value = line[line.index(after: colon)...]
             while value.first == " " { value.removeFirst() }
             headers[line[..<colon].lowercased()] = String(value)
@@ -71,7 +75,9 @@ final class HTTPExchange: @unchecked Sendable {  // One thread at a time uses it
         case .length(var left):
             while left > 0 {
                 let piece = try readSome(upTo: left)
-                guard !piece.isEmpty else { throw TLSFailure("the server closed the connection before the answer's end") }
+                guard !piece.isEmpty else {
+                    throw TLSFailure("the server closed the connection before the answer's end")
+                }
                 left -= piece.count
                 guard try take(piece) else { return }
             }
@@ -92,7 +98,9 @@ final class HTTPExchange: @unchecked Sendable {  // One thread at a time uses it
                 }
                 while left > 0 {
                     let piece = try readSome(upTo: left)
-                    guard !piece.isEmpty else { throw TLSFailure("the server closed the connection before the answer's end") }
+                    guard !piece.isEmpty else {
+                        throw TLSFailure("the server closed the connection before the answer's end")
+                    }
                     left -= piece.count
                     guard try take(piece) else { return }
                 }

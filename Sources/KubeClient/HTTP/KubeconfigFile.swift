@@ -44,7 +44,9 @@ package struct KubeconfigFile: Sendable {
             return try SmallFile.read(file.hasPrefix("/") ? file : "\(directory)/\(file)")
         }
         let server = cluster["server"]?.string ?? ""
-        guard server.hasPrefix("https://") else { throw Fault(description: "server \"\(server)\" must start with https://") }
+        guard server.hasPrefix("https://") else {
+            throw Fault(description: "server \"\(server)\" must start with https://")
+        }
         let authority = server.dropFirst(8).prefix { $0 != "/" }
         let parts = authority.split(separator: ":")
         guard let name = parts.first, let number = parts.count > 1 ? UInt16(parts[1]) : 443 else {

@@ -20,7 +20,9 @@ package struct ResourceIndex: Sendable {
             let groupName = group["metadata"]?["name"]?.string ?? ""
             for (rank, version) in (group["versions"]?.array ?? []).enumerated() {
                 for resource in version["resources"]?.array ?? [] {
-                    guard let plural = resource["resource"]?.string, let kind = resource["responseKind"]?["kind"]?.string else { continue }
+                    guard let plural = resource["resource"]?.string,
+                        let kind = resource["responseKind"]?["kind"]?.string
+                    else { continue }
                     let type = ResourceType(
                         group: groupName, version: version["version"]?.string ?? "", resource: plural, kind: kind,
                         isNamespaced: resource["scope"]?.string == "Namespaced")
@@ -52,14 +54,18 @@ package struct ResourceIndex: Sendable {
 
     /// For an error: where the kind does exist.
     package func hint(forKind kind: String) -> String {
-        let others = entries.filter { $0.type.kind.lowercased() == kind.lowercased() }.map { "\($0.type.kind) in \($0.type.apiVersion)" }
+        let others = entries.filter { $0.type.kind.lowercased() == kind.lowercased() }.map {
+            "\($0.type.kind) in \($0.type.apiVersion)"
+        }
         return others.isEmpty ? "" : "; it has \(others.joined(separator: ", "))"
     }
 
     /// For an error: the resource that differs least from what was typed.
     package func hint(forResource word: String) -> String {
         let names = Set(entries.map(\.type.resource))
-        let near = names.map { ($0, distance($0, word.lowercased())) }.filter { $0.1 <= 2 }.min { ($0.1, $0.0) < ($1.1, $1.0) }
+        let near = names.map { ($0, distance($0, word.lowercased())) }.filter { $0.1 <= 2 }.min {
+            ($0.1, $0.0) < ($1.1, $1.0)
+        }
         return near.map { "; did you mean \"\($0.0)\"?" } ?? "; 'kubectl api-resources' lists them"
     }
 

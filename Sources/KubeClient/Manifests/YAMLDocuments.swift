@@ -92,8 +92,9 @@ private struct YAMLReading {
         default: break
         }
         let text = scalar.string
-        guard let first = text.utf8.first, first &- 0x30 < 10 || first == UInt8(ascii: "-") || first == UInt8(ascii: "+")
-            || first == UInt8(ascii: ".")
+        guard let first = text.utf8.first,
+            first &- 0x30 < 10 || first == UInt8(ascii: "-") || first == UInt8(ascii: "+")
+                || first == UInt8(ascii: ".")
         else { return .string(text) }
         if let whole = Int64(text) { return .int(whole) }
         if text.hasPrefix("0x"), let whole = Int64(text.dropFirst(2), radix: 16) { return .int(whole) }

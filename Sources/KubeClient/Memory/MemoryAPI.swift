@@ -199,7 +199,8 @@ package final class MemoryAPI: KubeAPI {
         guard change.type == watcher.type else { return }
         func isSeen(_ object: KubeObject?) -> Bool {
             guard let object else { return false }
-            return (watcher.namespace.isEmpty || watcher.namespace == object.namespace) && watcher.filter.matches(object)
+            return (watcher.namespace.isEmpty || watcher.namespace == object.namespace)
+                && watcher.filter.matches(object)
         }
         switch (isSeen(change.before), isSeen(change.after), change.before, change.after) {
         case (false, true, _, let after?): watcher.stream.yield(WatchEvent(.added, after))

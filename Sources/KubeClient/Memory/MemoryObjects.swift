@@ -47,10 +47,13 @@ struct MemoryObjects {
         guard object.resourceVersion.isEmpty else {
             throw .badRequest("resourceVersion should not be set on objects to be created")
         }
-        if type.isNamespaced, let home = stored[.namespaces]?[ObjectKey(name: object.namespace)], home.deletionTimestamp != nil {
+        if type.isNamespaced, let home = stored[.namespaces]?[ObjectKey(name: object.namespace)],
+            home.deletionTimestamp != nil
+        {
             throw APIFailure(
                 code: 403, reason: "Forbidden",
-                message: "\(type.qualifiedName) \"\(object.name)\" is forbidden: unable to create new content in namespace "
+                message:
+                    "\(type.qualifiedName) \"\(object.name)\" is forbidden: unable to create new content in namespace "
                     + "\(object.namespace) because it is being terminated")
         }
         object.json[path: ["metadata", "uid"]] = .string(Self.uid(revision + 1))
@@ -105,7 +108,8 @@ struct MemoryObjects {
             if type.hasStatus { object.json["status"] = old.json["status"] }
             if type == .namespaces { object.json[path: ["spec", "finalizers"]] = old.spec["finalizers"] }
             if type == .pods, old.spec["nodeName"]?.string != object.spec["nodeName"]?.string {
-                throw Self.invalid(type, new.name, "spec.nodeName may not be changed through update; use the binding subresource")
+                throw Self.invalid(
+                    type, new.name, "spec.nodeName may not be changed through update; use the binding subresource")
             }
         case "status":
             object = old
@@ -145,7 +149,9 @@ struct MemoryObjects {
         if object.deletionTimestamp == nil {
             object.json[path: ["metadata", "deletionTimestamp"]] = .string((now + .seconds(grace)).description)
             object.json[path: ["metadata", "deletionGracePeriodSeconds"]] = .int(Int64(grace))
-            if type.countsGenerations { object.json[path: ["metadata", "generation"]] = .int(Int64(old.generation + 1)) }
+            if type.countsGenerations {
+                object.json[path: ["metadata", "generation"]] = .int(Int64(old.generation + 1))
+            }
         } else if type == .pods, let left = old.metadata["deletionGracePeriodSeconds"]?.int, grace < left {
             object.json[path: ["metadata", "deletionGracePeriodSeconds"]] = .int(Int64(grace))
         }
@@ -211,7 +217,9 @@ struct MemoryObjects {
     }
 
     private func check(_ type: ResourceType, _ object: KubeObject) throws(APIFailure) {
-        if object.name.isEmpty { throw Self.invalid(type, "", "metadata.name: Required value: name or generateName is required") }
+        if object.name.isEmpty {
+            throw Self.invalid(type, "", "metadata.name: Required value: name or generateName is required")
+        }
         if type.isNamespaced, object.namespace.isEmpty {
             throw Self.invalid(type, object.name, "metadata.namespace: Required value")
         }
@@ -220,7 +228,8 @@ struct MemoryObjects {
         }
         if object.kind != type.kind || object.apiVersion != type.apiVersion {
             throw .badRequest(
-                "\(object.apiVersion) \(object.kind) \"\(object.name)\" does not belong to \(type): expected \(type.apiVersion) \(type.kind)")
+                "\(object.apiVersion) \(object.kind) \"\(object.name)\" does not belong to \(type): expected \(type.apiVersion) \(type.kind)"
+            )
         }
     }
 

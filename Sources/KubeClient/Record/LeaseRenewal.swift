@@ -13,7 +13,8 @@ package struct LeaseRenewal: Sendable {
 
     /// - Parameter owner: the lease goes when this object goes, such as the Node.
     package init(
-        _ api: any KubeAPI, _ key: ObjectKey, holder: String, duration: Duration = .seconds(40), owner: KubeObject? = nil,
+        _ api: any KubeAPI, _ key: ObjectKey, holder: String, duration: Duration = .seconds(40),
+        owner: KubeObject? = nil,
         now: @escaping @Sendable () -> Timestamp = { .now() }
     ) {
         self.api = api
@@ -40,7 +41,8 @@ package struct LeaseRenewal: Sendable {
             if other != holder {
                 lease.json[path: ["spec", "holderIdentity"]] = .string(holder)
                 lease.json[path: ["spec", "acquireTime"]] = .string(time.microText)
-                lease.json[path: ["spec", "leaseTransitions"]] = .int(Int64((lease.spec["leaseTransitions"]?.int ?? 0) + 1))
+                lease.json[path: ["spec", "leaseTransitions"]] = .int(
+                    Int64((lease.spec["leaseTransitions"]?.int ?? 0) + 1))
             }
             lease.json[path: ["spec", "renewTime"]] = .string(time.microText)
             lease.json[path: ["spec", "leaseDurationSeconds"]] = .int(duration.components.seconds)

@@ -315,7 +315,9 @@ actor PodWorker {
         let logs = node.configuration.logDirectory(namespace: pod.namespace, name: pod.name, uid: pod.uid)
         return await onThread {
             do throws(SystemCallFailed) {
-                for name in FileTree.names(in: "\(places.state)/volumes") { try MemoryVolume.unmount(places.volume(name)) }
+                for name in FileTree.names(in: "\(places.state)/volumes") {
+                    try MemoryVolume.unmount(places.volume(name))
+                }
                 try FileTree.remove(places.run)
                 try FileTree.remove(logs)
                 // Last, since its record says that the pod was ours.

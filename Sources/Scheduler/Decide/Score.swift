@@ -39,7 +39,9 @@ private func leastAllocated(_ demand: Resources, _ node: NodeInfo) -> Int {
 
 /// High when cpu and memory are used to like shares, so that neither is left over without the other.
 private func balance(_ demand: Resources, _ node: NodeInfo) -> Int {
-    func share(_ capacity: Int64, _ used: Int64) -> Double { capacity <= 0 ? 1 : min(1, Double(used) / Double(capacity)) }
+    func share(_ capacity: Int64, _ used: Int64) -> Double {
+        capacity <= 0 ? 1 : min(1, Double(used) / Double(capacity))
+    }
     let cpu = share(node.allocatable.cpu, node.weighed.cpu + demand.cpu)
     let memory = share(node.allocatable.memory, node.weighed.memory + demand.memory)
     // The standard deviation of two values is half their distance.
@@ -55,8 +57,10 @@ private func spreadCosts(_ pod: PodInfo, _ nodes: [NodeInfo], _ facts: TopologyF
     let soft = zip(pod.spread, facts.spread).filter { !$0.0.isRequired }
     guard !soft.isEmpty else { return nodes.map { _ in 0 } }
     return nodes.map { node in
-        soft.map { constraint, counts in node.labels[constraint.topologyKey].map { counts[$0] ?? 0 } ?? counts.values.max() ?? 0 }
-            .reduce(0, +)
+        soft.map { constraint, counts in
+            node.labels[constraint.topologyKey].map { counts[$0] ?? 0 } ?? counts.values.max() ?? 0
+        }
+        .reduce(0, +)
     }
 }
 

@@ -25,7 +25,8 @@ package struct TopologyFacts: Sendable {
     package init(for pod: PodInfo, in view: ClusterView) {
         gatherForbidden(pod, view)
         let hasTerms =
-            !pod.requiredPods.isEmpty || !pod.requiredAbsences.isEmpty || !pod.preferredPods.isEmpty || !pod.preferredAbsences.isEmpty
+            !pod.requiredPods.isEmpty || !pod.requiredAbsences.isEmpty || !pod.preferredPods.isEmpty
+            || !pod.preferredAbsences.isEmpty
         guard hasTerms || !pod.spread.isEmpty else { return }
         let nodes = view.nodes.filter(\.isKnown)
         if hasTerms { gatherTerms(pod, nodes, view.namespaceLabels) }
@@ -43,7 +44,9 @@ package struct TopologyFacts: Sendable {
         }
     }
 
-    private mutating func gatherTerms(_ pod: PodInfo, _ nodes: [NodeInfo], _ namespaceLabels: [String: [String: String]]) {
+    private mutating func gatherTerms(
+        _ pod: PodInfo, _ nodes: [NodeInfo], _ namespaceLabels: [String: [String: String]]
+    ) {
         companions = pod.requiredPods.map { _ in [] }
         func place(_ term: PodTerm, _ node: NodeInfo) -> TopologyPlace? {
             node.labels[term.topologyKey].map { TopologyPlace(key: term.topologyKey, value: $0) }
@@ -51,21 +54,27 @@ package struct TopologyFacts: Sendable {
         for node in nodes {
             for other in node.pods.values where !other.isEnding {
                 for (index, term) in pod.requiredPods.enumerated() {
-                    guard let place = place(term, node), term.matches(other, namespaceLabels: namespaceLabels) else { continue }
+                    guard let place = place(term, node), term.matches(other, namespaceLabels: namespaceLabels) else {
+                        continue
+                    }
                     companions[index].insert(place)
                 }
                 for term in pod.requiredAbsences {
-                    guard let place = place(term, node), term.matches(other, namespaceLabels: namespaceLabels) else { continue }
+                    guard let place = place(term, node), term.matches(other, namespaceLabels: namespaceLabels) else {
+                        continue
+                    }
                     avoided.insert(place)
                 }
                 for wish in pod.preferredPods {
-                    guard let place = place(wish.term, node), wish.term.matches(other, namespaceLabels: namespaceLabels) else {
+                    guard let place = place(wish.term, node), wish.term.matches(other, namespaceLabels: namespaceLabels)
+                    else {
                         continue
                     }
                     wishes[place, default: 0] += wish.weight
                 }
                 for wish in pod.preferredAbsences {
-                    guard let place = place(wish.term, node), wish.term.matches(other, namespaceLabels: namespaceLabels) else {
+                    guard let place = place(wish.term, node), wish.term.matches(other, namespaceLabels: namespaceLabels)
+                    else {
                         continue
                     }
                     wishes[place, default: 0] -= wish.weight
@@ -82,7 +91,9 @@ package struct TopologyFacts: Sendable {
         for node in nodes {
             guard let value = node.labels[constraint.topologyKey] else { continue }
             if constraint.honorsAffinity, !pod.accepts(node) { continue }
-            if constraint.honorsTaints, node.taints.contains(where: { $0.effect != .preferNoSchedule && !pod.tolerates($0) }) {
+            if constraint.honorsTaints,
+                node.taints.contains(where: { $0.effect != .preferNoSchedule && !pod.tolerates($0) })
+            {
                 continue
             }
             let matching = node.pods.values.count { other in

@@ -64,7 +64,9 @@ package struct PendingPods: Sendable {
     /// The pod whose turn it is: the highest priority first, then the one that waits longest.
     package mutating func next() -> ObjectKey? {
         while let turn = popTurn() {
-            guard var entry = entries[turn.key], entry.place == .active, entry.sequence == turn.sequence else { continue }
+            guard var entry = entries[turn.key], entry.place == .active, entry.sequence == turn.sequence else {
+                continue
+            }
             entry.place = .trying(sawChange: false)
             entry.attempts += 1
             entries[turn.key] = entry
@@ -147,7 +149,8 @@ package struct PendingPods: Sendable {
         var parent = 0
         while true {
             var best = parent
-            for child in [2 * parent + 1, 2 * parent + 2] where child < turns.count && turns[child].comes(before: turns[best]) {
+            for child in [2 * parent + 1, 2 * parent + 2]
+            where child < turns.count && turns[child].comes(before: turns[best]) {
                 best = child
             }
             if best == parent { return first }

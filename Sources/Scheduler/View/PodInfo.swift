@@ -53,7 +53,8 @@ package struct PodInfo: Sendable, Hashable {
                 let address = port["hostIP"]?.string ?? ""
                 ports.append(
                     HostPort(
-                        address: address.isEmpty ? "0.0.0.0" : address, transport: port["protocol"]?.string ?? "TCP", port: number))
+                        address: address.isEmpty ? "0.0.0.0" : address, transport: port["protocol"]?.string ?? "TCP",
+                        port: number))
             }
         }
         hostPorts = ports

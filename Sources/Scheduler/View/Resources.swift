@@ -49,7 +49,9 @@ package struct Resources: Sendable, Hashable {
     /// sidecars started before it, whichever is more; and what the runtime itself takes.
     package init(requestedBy pod: KubeObject) {
         var running = Resources()
-        for container in pod[Pod.containers] ?? [] { running = running + Resources(json: container[Container.requests]) }
+        for container in pod[Pod.containers] ?? [] {
+            running = running + Resources(json: container[Container.requests])
+        }
         var sidecars = Resources()
         var starting = Resources()
         for container in pod[Pod.initContainers] ?? [] {

@@ -1,7 +1,9 @@
 package import Wire
 
 package struct Taint: Sendable, Hashable {
-    package enum Effect: String, Sendable { case noSchedule = "NoSchedule", preferNoSchedule = "PreferNoSchedule", noExecute = "NoExecute" }
+    package enum Effect: String, Sendable {
+        case noSchedule = "NoSchedule", preferNoSchedule = "PreferNoSchedule", noExecute = "NoExecute"
+    }
     package var key: String
     package var value: String
     package var effect: Effect

@@ -64,7 +64,8 @@ package actor ServiceRulesApplier {
         let text = commands.joined(separator: "\n")
         let result: Result<UInt32?, NftablesFailed>
         do throws(SystemCallFailed) {
-            result = try await NetworkNamespace.perform(in: path, privateDescriptors: true) { () throws(SystemCallFailed) in
+            result = try await NetworkNamespace.perform(in: path, privateDescriptors: true) {
+                () throws(SystemCallFailed) in
                 var socket = try NetlinkSocket(ServiceRulesApplier.netfilter, inNamespace: nil)
                 let before = try socket.nftablesGeneration()
                 do throws(NftablesFailed) { try Nftables().run(text) } catch { return .failure(error) }
@@ -84,7 +85,8 @@ package actor ServiceRulesApplier {
 
     private func hasDrifted(from expected: UInt32) async -> Bool {
         do throws(SystemCallFailed) {
-            return try await NetworkNamespace.perform(in: path, privateDescriptors: true) { () throws(SystemCallFailed) in
+            return try await NetworkNamespace.perform(in: path, privateDescriptors: true) {
+                () throws(SystemCallFailed) in
                 var socket = try NetlinkSocket(ServiceRulesApplier.netfilter, inNamespace: nil)
                 return try socket.nftablesGeneration() != expected
             }

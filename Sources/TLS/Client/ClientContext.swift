@@ -20,7 +20,9 @@ package final class ClientContext: @unchecked Sendable {
         }
         guard let identity else { return }
         guard let leaf = identity.chain.first else { throw TLSFailure("the client certificate is empty") }
-        guard SSL_CTX_use_certificate(context, leaf.pointer) == 1 else { throw .fromQueue("the client certificate cannot be used") }
+        guard SSL_CTX_use_certificate(context, leaf.pointer) == 1 else {
+            throw .fromQueue("the client certificate cannot be used")
+        }
         for link in identity.chain.dropFirst() where weft_client_add_chain(context, link.pointer) != 1 {
             throw .fromQueue("the client certificate's chain cannot be used")
         }

@@ -21,7 +21,9 @@ package final class ClientStream: @unchecked Sendable {  // Handed from thread t
         SSL_set_fd(session, socket)
         var isAddress = in_addr()
         if inet_pton(AF_INET, host, &isAddress) != 1 { _ = weft_client_server_name(session, host) }
-        guard weft_client_expect_host(session, host) == 1 else { throw .fromQueue("\(host) is no name a certificate can carry") }
+        guard weft_client_expect_host(session, host) == 1 else {
+            throw .fromQueue("\(host) is no name a certificate can carry")
+        }
         ERR_clear_error()
         let code = SSL_connect(session)
         guard code == 1 else {
@@ -53,7 +55,9 @@ package final class ClientStream: @unchecked Sendable {  // Handed from thread t
         var done = 0
         while done < bytes.count {
             ERR_clear_error()
-            let count = bytes.withUnsafeBytes { SSL_write(session, $0.baseAddress.map { $0 + done }, CInt(bytes.count - done)) }
+            let count = bytes.withUnsafeBytes {
+                SSL_write(session, $0.baseAddress.map { $0 + done }, CInt(bytes.count - done))
+            }
             guard count > 0 else { throw .fromQueue("the server closed the connection while the request was sent") }
             done += Int(count)
         }
@@ -90,7 +94,8 @@ package final class ClientStream: @unchecked Sendable {  // Handed from thread t
         var candidate = found
         while let address = candidate {
             candidate = address.pointee.ai_next
-            let socket = Glibc.socket(address.pointee.ai_family, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+            let socket = Glibc.socket(
+                address.pointee.ai_family, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
             guard socket >= 0 else {
                 last = errno
                 continue

@@ -254,7 +254,8 @@ private struct JSONParser: ~Copyable {
     /// The scalar of a `\u` escape, or of a surrogate pair of them. A lone surrogate becomes U+FFFD.
     mutating func unicodeEscape() throws(JSONFault) -> Unicode.Scalar {
         let first = try hex4()
-        if first & 0xFC00 == 0xD800, place + 1 < count, base[place] == UInt8(ascii: "\\"), base[place + 1] == UInt8(ascii: "u")
+        if first & 0xFC00 == 0xD800, place + 1 < count, base[place] == UInt8(ascii: "\\"),
+            base[place + 1] == UInt8(ascii: "u")
         {
             let mark = place
             place += 2

@@ -26,7 +26,8 @@ struct Apply: AsyncParsableCommand {
 
     func run() async throws {
         let api = try target.connect()
-        let results = try await apply(readManifests(filename), to: api, defaultNamespace: target.namespaceOrDefault, dryRun: dryRun)
+        let results = try await apply(
+            readManifests(filename), to: api, defaultNamespace: target.namespaceOrDefault, dryRun: dryRun)
         for result in results { print("\(result.name) \(result.outcome)\(dryRun ? " (dry run)" : "")") }
     }
 }
@@ -68,17 +69,22 @@ func apply(
     }
     for (manifest, finding) in try await PolicyCheck(api, index).findings(resolved) {
         let text = "\(manifest.place): \(finding.field): \(finding.message)"
-        if finding.severity == .error || finding.code == .notFound { throw CommandFailure("\(text); nothing was applied") }
+        if finding.severity == .error || finding.code == .notFound {
+            throw CommandFailure("\(text); nothing was applied")
+        }
         Terminal.error("warning: \(text)")
     }
-    if dryRun { return resolved.map { ApplyResult(name: displayName($0.type, $0.manifest.object.name), outcome: "checked") } }
+    if dryRun {
+        return resolved.map { ApplyResult(name: displayName($0.type, $0.manifest.object.name), outcome: "checked") }
+    }
 
     var results: [ApplyResult] = []
     for (manifest, type) in resolved {
         do throws(APIFailure) {
             let before = try await api.find(type, manifest.object.key)
             let after = try await api.apply(type, manifest.object, dryRun: false)
-            let outcome = before.map { $0.resourceVersion == after.resourceVersion ? "unchanged" : "configured" } ?? "created"
+            let outcome =
+                before.map { $0.resourceVersion == after.resourceVersion ? "unchanged" : "configured" } ?? "created"
             results.append(ApplyResult(name: displayName(type, manifest.object.name), outcome: outcome))
         } catch {
             let done = results.isEmpty ? "nothing was applied" : "\(results.count) object(s) before it were applied"

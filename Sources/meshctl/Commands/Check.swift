@@ -63,24 +63,34 @@ struct Check: AsyncParsableCommand {
             if target.kubeconfig == nil {
                 let layout = try target.cluster.layout()
                 let runs = Daemon(layout: layout).runningProcess() != nil
-                results.append(("meshd runs", runs ? nil : "it does not; containers and proxies go on without it: start it with 'meshctl up'"))
+                results.append(
+                    (
+                        "meshd runs",
+                        runs ? nil : "it does not; containers and proxies go on without it: start it with 'meshctl up'"
+                    ))
                 if !runs { return results }
             }
             _ = try await api.json("GET", "/version")
             results.append(("the API server answers", nil))
             let summary = try await ClusterSummary.read(api)
             let away = summary.nodes.filter { !$0.isReady }.map(\.name)
-            results.append(("all \(summary.nodes.count) nodes are ready", away.isEmpty ? nil : "not ready: \(away.joined(separator: ", "))"))
-            results.append((
-                "all pods are ready",
-                summary.unreadyPods.isEmpty
-                    ? nil : "not ready: \(summary.unreadyPods.joined(separator: ", ")); see 'kubectl describe pod'"
-            ))
-            results.append((
-                "all \(summary.proxies) proxies run the newest configuration",
-                summary.proxies == summary.syncedProxies
-                    ? nil : "\(summary.proxies - summary.syncedProxies) do not: see 'meshctl proxy-status'"
-            ))
+            results.append(
+                (
+                    "all \(summary.nodes.count) nodes are ready",
+                    away.isEmpty ? nil : "not ready: \(away.joined(separator: ", "))"
+                ))
+            results.append(
+                (
+                    "all pods are ready",
+                    summary.unreadyPods.isEmpty
+                        ? nil : "not ready: \(summary.unreadyPods.joined(separator: ", ")); see 'kubectl describe pod'"
+                ))
+            results.append(
+                (
+                    "all \(summary.proxies) proxies run the newest configuration",
+                    summary.proxies == summary.syncedProxies
+                        ? nil : "\(summary.proxies - summary.syncedProxies) do not: see 'meshctl proxy-status'"
+                ))
             results.append(("policies are accepted", try await refusedPolicies(api)))
         } catch {
             results.append(("the API server answers", "\(error)"))
@@ -94,7 +104,8 @@ struct Check: AsyncParsableCommand {
         for route in try await api.list(.httpRoutes) {
             for parent in route.status["parents"]?.array ?? [] {
                 for condition in parent["conditions"]?.array ?? [] where condition["status"]?.string == "False" {
-                    refused.append("\(route.label): \(condition["type"]?.string ?? ""): \(condition["message"]?.string ?? "")")
+                    refused.append(
+                        "\(route.label): \(condition["type"]?.string ?? ""): \(condition["message"]?.string ?? "")")
                 }
             }
         }

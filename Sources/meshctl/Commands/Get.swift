@@ -38,27 +38,35 @@ struct Get: AsyncParsableCommand {
         let namespace = !resource.isNamespaced || target.allNamespaces ? "" : target.namespaceOrDefault
         switch format.output {
         case .table, .wide:
-            let tables = names.isEmpty
+            let tables =
+                names.isEmpty
                 ? [try await api.table(resource, namespace: namespace, name: nil, selector: selector)]
-                : try await inOrder(names) { try await api.table(resource, namespace: namespace, name: $0, selector: "") }
+                : try await inOrder(names) {
+                    try await api.table(resource, namespace: namespace, name: $0, selector: "")
+                }
             Swift.print(render(tables, resource, namespace: namespace))
         case .json, .yaml:
             if names.count == 1 {
-                try printStructured(try await api.get(resource, ObjectKey(namespace: namespace, name: names[0])).json, format.output)
+                try printStructured(
+                    try await api.get(resource, ObjectKey(namespace: namespace, name: names[0])).json, format.output)
                 return
             }
             var items = try await objects(resource, namespace, api)
             if !names.isEmpty { items = items.filter { names.contains($0.name) } }
             try printStructured(
-                ["apiVersion": "v1", "kind": "List", "metadata": [:], "items": .array(items.map(\.json))], format.output)
+                ["apiVersion": "v1", "kind": "List", "metadata": [:], "items": .array(items.map(\.json))], format.output
+            )
         case .name:
-            for object in try await objects(resource, namespace, api) where names.isEmpty || names.contains(object.name) {
+            for object in try await objects(resource, namespace, api) where names.isEmpty || names.contains(object.name)
+            {
                 Swift.print(displayName(resource, object.name))
             }
         }
     }
 
-    private func objects(_ resource: ResourceType, _ namespace: String, _ api: APIConnection) async throws -> [KubeObject] {
+    private func objects(_ resource: ResourceType, _ namespace: String, _ api: APIConnection) async throws
+        -> [KubeObject]
+    {
         for name in names { _ = try await api.get(resource, ObjectKey(namespace: namespace, name: name)) }
         return try await api.list(resource, namespace: namespace, selector: selector)
     }
@@ -81,7 +89,8 @@ struct Get: AsyncParsableCommand {
             table.rows.append((withNamespace ? [place] : []) + shown.map { $0 < cells.count ? text(cells[$0]) : "" })
         }
         if table.rows.isEmpty {
-            return namespace.isEmpty ? "no \(resource.resource) found" : "no \(resource.resource) found in namespace \(namespace)"
+            return namespace.isEmpty
+                ? "no \(resource.resource) found" : "no \(resource.resource) found in namespace \(namespace)"
         }
         return table.text
     }

@@ -25,7 +25,9 @@ struct Status: AsyncParsableCommand {
         if target.kubeconfig == nil {
             let layout = try target.cluster.layout()
             let process = Daemon(layout: layout).runningProcess()
-            print("cluster \(layout.name): \(process.map { "meshd is process \($0)" } ?? "meshd does not run; start it with 'meshctl up'")")
+            print(
+                "cluster \(layout.name): \(process.map { "meshd is process \($0)" } ?? "meshd does not run; start it with 'meshctl up'")"
+            )
         }
         var nodes = TextTable(["NODE", "READY", "ADDRESS", "PODS", "VERSION"], numeric: [3])
         for node in summary.nodes {
@@ -66,7 +68,8 @@ struct ClusterSummary: Sendable {
         let nodes = try await api.list(.nodes).map { node in
             Node(
                 name: node.name, isReady: node.hasCondition("Ready"),
-                address: node.status["addresses"]?.array?.first { $0["type"]?.string == "InternalIP" }?["address"]?.string ?? "",
+                address: node.status["addresses"]?.array?.first { $0["type"]?.string == "InternalIP" }?["address"]?
+                    .string ?? "",
                 version: node.status["nodeInfo"]?["kubeletVersion"]?.string ?? "",
                 pods: pods.count { $0.spec["nodeName"]?.string == node.name })
         }
@@ -82,23 +85,26 @@ struct ClusterSummary: Sendable {
         return ClusterSummary(
             nodes: nodes.sorted { $0.name < $1.name }, namespaces: namespaces.values.sorted { $0.name < $1.name },
             proxies: proxies.count, syncedProxies: proxies.count { $0["status"]?.string == "SYNCED" },
-            unreadyPods: pods.filter { !$0.hasCondition("Ready") && $0.status["phase"]?.string != "Succeeded" }.map(\.key.description))
+            unreadyPods: pods.filter { !$0.hasCondition("Ready") && $0.status["phase"]?.string != "Succeeded" }.map(
+                \.key.description))
     }
 
     var json: JSON {
         [
-            "nodes": .array(nodes.map {
-                [
-                    "name": .string($0.name), "ready": .bool($0.isReady), "address": .string($0.address),
-                    "version": .string($0.version), "pods": .int(Int64($0.pods)),
-                ]
-            }),
-            "namespaces": .array(namespaces.map {
-                [
-                    "name": .string($0.name), "pods": .int(Int64($0.pods)), "ready": .int(Int64($0.ready)),
-                    "meshed": .int(Int64($0.meshed)),
-                ]
-            }),
+            "nodes": .array(
+                nodes.map {
+                    [
+                        "name": .string($0.name), "ready": .bool($0.isReady), "address": .string($0.address),
+                        "version": .string($0.version), "pods": .int(Int64($0.pods)),
+                    ]
+                }),
+            "namespaces": .array(
+                namespaces.map {
+                    [
+                        "name": .string($0.name), "pods": .int(Int64($0.pods)), "ready": .int(Int64($0.ready)),
+                        "meshed": .int(Int64($0.meshed)),
+                    ]
+                }),
             "proxies": ["connected": .int(Int64(proxies)), "synced": .int(Int64(syncedProxies))],
         ]
     }

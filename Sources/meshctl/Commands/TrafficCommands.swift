@@ -22,19 +22,24 @@ struct Stat: AsyncParsableCommand {
     func run() async throws {
         let api = try target.connect()
         if format.output == .json || format.output == .yaml {
-            try printStructured(try await api.traffic(by: "stat", namespace: target.namespaceOrAll, window: window), format.output)
+            try printStructured(
+                try await api.traffic(by: "stat", namespace: target.namespaceOrAll, window: window), format.output)
             return
         }
         var table = TextTable(
-            ["NAMESPACE", "WORKLOAD", "SERVICE", "REQUESTS", "SUCCESS", "RPS", "P50", "P95", "P99", "MTLS"], numeric: [3, 4, 5, 6, 7, 8])
+            ["NAMESPACE", "WORKLOAD", "SERVICE", "REQUESTS", "SUCCESS", "RPS", "P50", "P95", "P99", "MTLS"],
+            numeric: [3, 4, 5, 6, 7, 8])
         for row in try await api.workloadTraffic(namespace: target.namespaceOrAll, window: window) {
             table.rows.append([
-                row.namespace, row.destination, row.service, "\(row.requests)", "\(decimal(row.successRate, places: 2))%",
-                decimal(row.perSecond, places: 1), "\(decimal(row.p50, places: 1))ms", "\(decimal(row.p95, places: 1))ms",
+                row.namespace, row.destination, row.service, "\(row.requests)",
+                "\(decimal(row.successRate, places: 2))%",
+                decimal(row.perSecond, places: 1), "\(decimal(row.p50, places: 1))ms",
+                "\(decimal(row.p95, places: 1))ms",
                 "\(decimal(row.p99, places: 1))ms", row.isMutualTLS ? "yes" : "no",
             ])
         }
-        print(table.rows.isEmpty ? "no requests seen\(target.namespace.map { " in namespace \($0)" } ?? "")" : table.text)
+        print(
+            table.rows.isEmpty ? "no requests seen\(target.namespace.map { " in namespace \($0)" } ?? "")" : table.text)
     }
 }
 
@@ -56,7 +61,8 @@ struct Edges: AsyncParsableCommand {
             try printStructured(try await api.traffic(by: "edges", namespace: target.namespaceOrAll), format.output)
             return
         }
-        var table = TextTable(["SOURCE", "DESTINATION", "SECURED", "REQUESTS", "SOURCE IDENTITY", "DESTINATION IDENTITY"], numeric: [3])
+        var table = TextTable(
+            ["SOURCE", "DESTINATION", "SECURED", "REQUESTS", "SOURCE IDENTITY", "DESTINATION IDENTITY"], numeric: [3])
         for edge in try await api.edges(namespace: target.namespaceOrAll) {
             table.rows.append([
                 edge.source, edge.destination, edge.isMutualTLS ? "mTLS" : "no", "\(edge.requests)",
@@ -64,7 +70,8 @@ struct Edges: AsyncParsableCommand {
                 edge.destinationPrincipal.isEmpty ? "-" : edge.destinationPrincipal,
             ])
         }
-        print(table.rows.isEmpty ? "no requests seen\(target.namespace.map { " in namespace \($0)" } ?? "")" : table.text)
+        print(
+            table.rows.isEmpty ? "no requests seen\(target.namespace.map { " in namespace \($0)" } ?? "")" : table.text)
     }
 }
 
@@ -90,7 +97,8 @@ struct ProxyStatus: AsyncParsableCommand {
             try printStructured(answer, format.output)
             return
         }
-        var table = TextTable(["PROXY", "NODE", "STATE", "GENERATION", "RESOURCES", "CONNECTED SINCE", "REFUSED"], numeric: [3, 4])
+        var table = TextTable(
+            ["PROXY", "NODE", "STATE", "GENERATION", "RESOURCES", "CONNECTED SINCE", "REFUSED"], numeric: [3, 4])
         for proxy in answer["items"]?.array ?? [] {
             let types = proxy["types"]?.array ?? []
             let refusals = types.compactMap { $0["lastRejection"]?["message"]?.string }
@@ -98,7 +106,8 @@ struct ProxyStatus: AsyncParsableCommand {
             table.rows.append([
                 "\(text("namespace"))/\(text("pod"))", text("node"), text("status"),
                 "\(proxy["acknowledgedGeneration"]?.int ?? 0)/\(proxy["generation"]?.int ?? 0)",
-                "\(types.reduce(0) { $0 + ($1["resources"]?.int ?? 0) })", text("connectedSince"), refusals.joined(separator: "; "),
+                "\(types.reduce(0) { $0 + ($1["resources"]?.int ?? 0) })", text("connectedSince"),
+                refusals.joined(separator: "; "),
             ])
         }
         print(table.rows.isEmpty ? "no proxies are connected" : table.text)

@@ -39,10 +39,13 @@ struct Up: AsyncParsableCommand {
 
     func validate() throws {
         let limits = [
-            ("--nodes", nodes, ClusterLayout.mostNodes), ("--api-port", apiPort, 65535), ("--gateway-port", gatewayPort, 65535),
+            ("--nodes", nodes, ClusterLayout.mostNodes), ("--api-port", apiPort, 65535),
+            ("--gateway-port", gatewayPort, 65535),
         ]
         for (name, value, most) in limits {
-            if let value, !(1...most).contains(value) { throw ValidationError("\(name) must be 1 to \(most), not \(value)") }
+            if let value, !(1...most).contains(value) {
+                throw ValidationError("\(name) must be 1 to \(most), not \(value)")
+            }
         }
     }
 
@@ -108,7 +111,8 @@ struct Down: AsyncParsableCommand {
         if geteuid() != 0 { throw CommandFailure("meshctl down needs root, as meshctl up did: run it with sudo") }
         let report = StepReport()
         let daemon = Daemon(layout: layout)
-        let existed = daemon.runningProcess() != nil || access(layout.runDirectory, F_OK) == 0
+        let existed =
+            daemon.runningProcess() != nil || access(layout.runDirectory, F_OK) == 0
             || access(layout.stateDirectory, F_OK) == 0
         guard existed else {
             print("there is no cluster \(layout.name) on this machine")

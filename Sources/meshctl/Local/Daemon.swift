@@ -28,7 +28,9 @@ struct Daemon {
         let deadline = ContinuousClock.now + patience
         while let process = runningProcess(), mayBeTeardown(process) {
             if ContinuousClock.now > deadline {
-                throw CommandFailure("another 'meshctl down' of cluster \(layout.name) (process \(process)) has not ended after \(patience)")
+                throw CommandFailure(
+                    "another 'meshctl down' of cluster \(layout.name) (process \(process)) has not ended after \(patience)"
+                )
             }
             usleep(10_000)
         }
@@ -45,7 +47,8 @@ struct Daemon {
             }
             if ContinuousClock.now > deadline {
                 throw CommandFailure(
-                    "meshd (process \(process)) runs, but the cluster is not ready after \(patience); the end of \(layout.daemonLog):\n\(logTail())")
+                    "meshd (process \(process)) runs, but the cluster is not ready after \(patience); the end of \(layout.daemonLog):\n\(logTail())"
+                )
             }
             usleep(20_000)
         }
@@ -146,7 +149,9 @@ struct Daemon {
         guard code == 0 else { throw SystemCallFailed("posix_spawn", code: code, on: program) }
         var status: CInt = 0
         while waitpid(child, &status, 0) < 0, errno == EINTR {}
-        guard status == 0 else { throw CommandFailure("meshd teardown failed; what is left of cluster \(layout.name) is named above") }
+        guard status == 0 else {
+            throw CommandFailure("meshd teardown failed; what is left of cluster \(layout.name) is named above")
+        }
     }
 
     /// A program of ours, which stands beside this one.
@@ -155,7 +160,8 @@ struct Daemon {
             return try ProgramFile.beside(name)
         } catch {
             if error.call != "access" { throw error }
-            throw CommandFailure("\(name) is not beside meshctl (looked for \(error.subject)); build it with 'make build'")
+            throw CommandFailure(
+                "\(name) is not beside meshctl (looked for \(error.subject)); build it with 'make build'")
         }
     }
 }

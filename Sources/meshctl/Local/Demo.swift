@@ -17,7 +17,8 @@ struct Demo {
     static let requests = 1000
     private static let shell = "/bin/busybox"
     private static let shellCommands = [
-        "sh", "cat", "echo", "env", "false", "grep", "head", "hostname", "id", "ip", "ls", "netstat", "nslookup", "ps", "sleep", "tar",
+        "sh", "cat", "echo", "env", "false", "grep", "head", "hostname", "id", "ip", "ls", "netstat", "nslookup", "ps",
+        "sleep", "tar",
         "test", "true",
     ]
 
@@ -40,7 +41,9 @@ struct Demo {
         report.done("\(Self.requests) requests through the ingress gateway", took: result.took)
         print(describe(result))
         print(try await identities(api))
-        guard result.failures.isEmpty else { throw CommandFailure("some of the requests failed; 'meshctl check' may say why") }
+        guard result.failures.isEmpty else {
+            throw CommandFailure("some of the requests failed; 'meshctl check' may say why")
+        }
         print(
             """
 
@@ -58,7 +61,8 @@ struct Demo {
         for version in ["v1", "v2"] {
             var image = PackedImage(
                 name: "weft.dev/demo:\(version)", files: [.init(source: program, target: "/bin/demo-service")],
-                entrypoint: ["/bin/demo-service"], environment: ["PATH=/bin", "IMAGE_VERSION=\(version)"], exposedPorts: [8080])
+                entrypoint: ["/bin/demo-service"], environment: ["PATH=/bin", "IMAGE_VERSION=\(version)"],
+                exposedPorts: [8080])
             // A shell to look around with: `kubectl exec -it deploy/frontend -n demo -- sh`.
             if access(Self.shell, X_OK) == 0 {
                 image.files.append(.init(source: Self.shell, target: "/bin/busybox"))
@@ -89,7 +93,8 @@ struct Demo {
             if waiting.isEmpty, !deployments.isEmpty { return }
             if ContinuousClock.now > deadline {
                 throw CommandFailure(
-                    "not ready after 60 s: \(waiting.map(\.label).joined(separator: ", ")); see 'kubectl describe pods -n demo'")
+                    "not ready after 60 s: \(waiting.map(\.label).joined(separator: ", ")); see 'kubectl describe pods -n demo'"
+                )
             }
             try await Task.sleep(for: .milliseconds(25))
         }
@@ -106,7 +111,8 @@ struct Demo {
             } catch { last = "\(error)" }
             try await Task.sleep(for: .milliseconds(20))
         }
-        throw CommandFailure("no answer from frontend through the gateway on 127.0.0.1:\(gatewayPort) after 20 s: \(last)")
+        throw CommandFailure(
+            "no answer from frontend through the gateway on 127.0.0.1:\(gatewayPort) after 20 s: \(last)")
     }
 
     private func describe(_ result: SplitResult) -> String {
@@ -119,15 +125,20 @@ struct Demo {
         for (failure, count) in result.failures.sorted(by: { $0.value > $1.value }) {
             table.rows.append(["", Terminal.red(failure), "\(count)", "", ""])
         }
-        return "\n\(table.text)\n   latency p50 \(millis(result.percentile(0.5))), p99 \(millis(result.percentile(0.99)))"
+        return
+            "\n\(table.text)\n   latency p50 \(millis(result.percentile(0.5))), p99 \(millis(result.percentile(0.99)))"
     }
 
     private func millis(_ duration: Duration) -> String { "\(decimal(duration.milliseconds, places: 1)) ms" }
 
     /// Who spoke to the catalog, as the proxies at both ends recorded it from each other's certificates.
     private func identities(_ api: APIConnection) async throws -> String {
-        let edges = try await api.edges(namespace: Self.namespace).filter { $0.destination.hasPrefix("catalog") && $0.isMutualTLS }
-        guard let edge = edges.first else { throw CommandFailure("the proxies recorded no mTLS request to the catalog") }
+        let edges = try await api.edges(namespace: Self.namespace).filter {
+            $0.destination.hasPrefix("catalog") && $0.isMutualTLS
+        }
+        guard let edge = edges.first else {
+            throw CommandFailure("the proxies recorded no mTLS request to the catalog")
+        }
         return """
 
                \(edge.sourcePrincipal)

@@ -16,7 +16,8 @@ enum MachineCheck {
         },
         Requirement(name: "network and mount namespaces") {
             weft_try_namespaces() == 0
-                ? nil : "the kernel refuses new namespaces (a container without CAP_SYS_ADMIN?): run on the machine itself"
+                ? nil
+                : "the kernel refuses new namespaces (a container without CAP_SYS_ADMIN?): run on the machine itself"
         },
         Requirement(name: "overlay filesystem") {
             hasLine(in: "/proc/filesystems", endingWith: "overlay")

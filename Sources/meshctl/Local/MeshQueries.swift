@@ -44,7 +44,8 @@ extension APIConnection {
     }
 
     func edges(namespace: String, window: Double = 0) async throws(APIFailure) -> [TrafficEdge] {
-        try await traffic(by: "edges", namespace: namespace, window: window)["items"]?.array?.map(TrafficEdge.init) ?? []
+        try await traffic(by: "edges", namespace: namespace, window: window)["items"]?.array?.map(TrafficEdge.init)
+            ?? []
     }
 
     func workloadTraffic(namespace: String, window: Double) async throws(APIFailure) -> [TrafficEdge] {

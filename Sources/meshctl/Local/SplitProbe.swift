@@ -99,7 +99,9 @@ final class LoopbackHTTP {
         address.sin_port = in_port_t(UInt16(port).bigEndian)
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
         let code = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(number, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                connect(number, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
         }
         guard code == 0 else { throw SystemCallFailed("connect", code: errno, on: "127.0.0.1:\(port)") }
     }
@@ -124,7 +126,8 @@ final class LoopbackHTTP {
         }
         received.removeFirst(headEnd + 4)
         let body = try readBody(headers)
-        return Answer(status: status, headers: headers, body: body, closes: headers["connection"]?.lowercased() == "close")
+        return Answer(
+            status: status, headers: headers, body: body, closes: headers["connection"]?.lowercased() == "close")
     }
 
     private func readBody(_ headers: [String: String]) throws -> [UInt8] {
@@ -163,7 +166,9 @@ final class LoopbackHTTP {
     private func endOfHead() -> Int? {
         guard received.count >= 4 else { return nil }
         for index in 0...(received.count - 4)
-        where received[index] == 13 && received[index + 1] == 10 && received[index + 2] == 13 && received[index + 3] == 10 {
+        where received[index] == 13 && received[index + 1] == 10 && received[index + 2] == 13
+            && received[index + 3] == 10
+        {
             return index
         }
         return nil

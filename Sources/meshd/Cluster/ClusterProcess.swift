@@ -33,7 +33,9 @@ struct ClusterProcess {
         }
         let gateways = LateNodeGateway()
         let admission = MeshAdmission()
-        let server = try await progress.step("API server", remark: { _ in "https://\(ClusterLayout.apiAddress):\(settings.apiPort)" }) {
+        let server = try await progress.step(
+            "API server", remark: { _ in "https://\(ClusterLayout.apiAddress):\(settings.apiPort)" }
+        ) {
             try await startServer(fabric, gateways, admission)
         }
         let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -49,7 +51,8 @@ struct ClusterProcess {
             return mesh
         }
         let agents = try nodeAgents(fabric, server, mesh)
-        gateways.nodes = NodeGatewaySet(Dictionary(uniqueKeysWithValues: agents.map { ($0.configuration.name, $0 as any NodeGateway) }))
+        gateways.nodes = NodeGatewaySet(
+            Dictionary(uniqueKeysWithValues: agents.map { ($0.configuration.name, $0 as any NodeGateway) }))
         server.add(MeshExtension(queries: queries(fabric, server), mesh: mesh))
 
         try await withThrowingDiscardingTaskGroup { tasks in
@@ -89,7 +92,8 @@ struct ClusterProcess {
     private func listener(_ address: IPv4Address, _ port: Int, inNamespace path: String?) throws -> CInt {
         do { return try NamespaceSocket.listen(address, port: UInt16(port), inNamespace: path).release() } catch {
             guard error.code == EADDRINUSE else { throw error }
-            throw StartFailed("\(address):\(port) is taken by another program: end it, or choose another port with --api-port")
+            throw StartFailed(
+                "\(address):\(port) is taken by another program: end it, or choose another port with --api-port")
         }
     }
 
@@ -97,7 +101,8 @@ struct ClusterProcess {
         let informers = InformerSet(server.api(as: .component("controllers")), logger: Logger(label: "informers"))
         let plane = ControlPlane(
             api: server.api(as: .component("controllers")), informers: informers, logger: Logger(label: "controllers"))
-        let controllers = ControllerSet(plane, .init(rootCertificate: server.rootCertificate, types: server.storedTypes))
+        let controllers = ControllerSet(
+            plane, .init(rootCertificate: server.rootCertificate, types: server.storedTypes))
         let scheduler = Scheduler(
             api: server.api(as: .component("scheduler")), informers: informers, logger: Logger(label: "scheduler"))
         tasks.addTask { await controllers.run() }
@@ -111,7 +116,8 @@ struct ClusterProcess {
             let addresses = fabric.addresses
             var configuration = NodeConfiguration(
                 name: node.name, podRange: addresses.pods(of: node.index).description,
-                nodeAddress: addresses.node(node.index).description, stateDirectory: layout.nodeStateDirectory(node.name),
+                nodeAddress: addresses.node(node.index).description,
+                stateDirectory: layout.nodeStateDirectory(node.name),
                 runDirectory: layout.nodeRunDirectory(node.name))
             configuration.networkNamespace = fabric.namespace(of: node)
             configuration.version = "v1.36.0-weft.\(weftVersion)"
@@ -119,7 +125,8 @@ struct ClusterProcess {
                 runtimeConfiguration(layout, node: node.name, supervisor: supervisor))
             let api = server.api(as: .component("node:\(node.name)"))
             return NodeAgent(
-                configuration: configuration, api: api, runtime: runtime, network: try NodePodNetwork(fabric, node: node),
+                configuration: configuration, api: api, runtime: runtime,
+                network: try NodePodNetwork(fabric, node: node),
                 meshSockets: MeshControlSockets(mesh: mesh),
                 barrier: barrier(api, mesh), logger: Logger(label: "node/\(node.name)"))
         }
@@ -138,7 +145,8 @@ struct ClusterProcess {
     private func networkAgents(_ fabric: ClusterFabric, _ server: APIServer) throws -> [ServiceNetworkAgent] {
         try fabric.nodes.map { node in
             try ServiceNetworkAgent(
-                fabric, node: node, api: server.api(as: .component("network:\(node.name)")), logger: Logger(label: "network/\(node.name)"))
+                fabric, node: node, api: server.api(as: .component("network:\(node.name)")),
+                logger: Logger(label: "network/\(node.name)"))
         }
     }
 
@@ -162,7 +170,9 @@ struct ClusterProcess {
             try await wait.forDeployment(
                 ObjectKey(namespace: "weft-system", name: "weft-ingress"),
                 hopeless: "Address already in use",
-                means: "127.0.0.1:\(settings.gatewayPort) is taken by another program: end it, or choose another port with --gateway-port")
+                means:
+                    "127.0.0.1:\(settings.gatewayPort) is taken by another program: end it, or choose another port with --gateway-port"
+            )
         }
         try SmallFile.replace(layout.readyFile, with: Array("\(getpid())\n".utf8))
         progress.ready()

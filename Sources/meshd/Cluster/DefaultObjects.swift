@@ -1,7 +1,7 @@
-import Wire
 import KubeClient
 import KubeTypes
 import MeshControl
+import Wire
 
 /// The gateway and the default policies, from `proxies/gateway` and `policies/defaults`. What a user changed stays.
 struct DefaultObjects {
@@ -11,7 +11,8 @@ struct DefaultObjects {
 
     func ensure() async throws {
         for object in try ProxyTemplates.defaults(image: image) {
-            guard let type = Self.types.first(where: { $0.apiVersion == object.apiVersion && $0.kind == object.kind }) else {
+            guard let type = Self.types.first(where: { $0.apiVersion == object.apiVersion && $0.kind == object.kind })
+            else {
                 throw StartFailed("\(object.label): no default object may be of this kind")
             }
             do throws(APIFailure) { _ = try await api.create(type, prepared(object)) } catch {

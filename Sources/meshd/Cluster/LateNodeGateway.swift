@@ -23,7 +23,8 @@ final class LateNodeGateway: NodeGateway {
 
     private func ready() throws(APIFailure) -> any NodeGateway {
         guard let nodes else {
-            throw APIFailure(code: 503, reason: "ServiceUnavailable", message: "the node agents are starting; try again in a moment")
+            throw APIFailure(
+                code: 503, reason: "ServiceUnavailable", message: "the node agents are starting; try again in a moment")
         }
         return nodes
     }

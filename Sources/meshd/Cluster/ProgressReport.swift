@@ -5,7 +5,8 @@ import Wire
 struct ProgressReport: Sendable {
     let descriptor: CInt?
 
-    func step<Result>(_ name: String, remark: (Result) -> String = { _ in "" }, _ body: () async throws -> Result) async throws
+    func step<Result>(_ name: String, remark: (Result) -> String = { _ in "" }, _ body: () async throws -> Result)
+        async throws
         -> Result
     {
         let begin = ContinuousClock.now

@@ -18,9 +18,12 @@ struct MeshExtension: APIExtension {
         let value = { (name: String) in query.first { $0.0 == name }?.1 ?? "" }
         switch path.dropFirst(prefix.count) {
         case "edges": return try await queries.edges(namespace: value("namespace"), window: try window(value("window")))
-        case "stat": return try await queries.workloads(namespace: value("namespace"), window: try window(value("window")))
+        case "stat":
+            return try await queries.workloads(namespace: value("namespace"), window: try window(value("window")))
         case "proxies": return ["items": .array(mesh.proxyStatuses().map(\.json))]
-        default: throw APIFailure(code: 404, reason: "NotFound", message: "\(path) is not known; there are edges, stat and proxies")
+        default:
+            throw APIFailure(
+                code: 404, reason: "NotFound", message: "\(path) is not known; there are edges, stat and proxies")
         }
     }
 

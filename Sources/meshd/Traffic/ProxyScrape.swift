@@ -35,7 +35,8 @@ struct ProxyScrape: Sendable {
         throw Failed(description: "\(address):\(port)\(path) answered more than \(limit) bytes")
     }
 
-    private func wait(_ socket: borrowing OwnedDescriptor, _ events: Int16, _ deadline: ContinuousClock.Instant) throws {
+    private func wait(_ socket: borrowing OwnedDescriptor, _ events: Int16, _ deadline: ContinuousClock.Instant) throws
+    {
         var entry = pollfd(fd: socket.number, events: events, revents: 0)
         while true {
             let left = deadline - ContinuousClock.now
@@ -62,7 +63,9 @@ struct ProxyScrape: Sendable {
         var place = 0
         while let lineEnd = bytes[place...].firstIndex(of: 0x0A) {
             let line = String(decoding: bytes[place..<lineEnd], as: UTF8.self)
-            guard let size = Int(line.prefix { $0.isHexDigit }, radix: 16), lineEnd + 1 + size <= bytes.count else { break }
+            guard let size = Int(line.prefix { $0.isHexDigit }, radix: 16), lineEnd + 1 + size <= bytes.count else {
+                break
+            }
             if size == 0 { return body }
             body += bytes[(lineEnd + 1)..<(lineEnd + 1 + size)]
             place = lineEnd + 1 + size + 2
@@ -77,7 +80,9 @@ extension String {
     fileprivate func range(ofBlankLine: Void) -> Int? {
         let bytes = Array(utf8)
         guard bytes.count >= 4 else { return nil }
-        for index in 0...(bytes.count - 4) where bytes[index..<(index + 4)].elementsEqual([13, 10, 13, 10]) { return index + 4 }
+        for index in 0...(bytes.count - 4) where bytes[index..<(index + 4)].elementsEqual([13, 10, 13, 10]) {
+            return index + 4
+        }
         return nil
     }
 

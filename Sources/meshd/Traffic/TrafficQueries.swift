@@ -48,7 +48,9 @@ struct TrafficQueries: Sendable {
 
     /// A proxy that does not answer is left out, and said so in the log: the others' figures still count.
     private func metrics(of pod: KubeObject) async -> IstioMetrics? {
-        guard let text = pod.status["podIP"]?.string, let address = IPv4Address(text), let node = pod.spec["nodeName"]?.string else {
+        guard let text = pod.status["podIP"]?.string, let address = IPv4Address(text),
+            let node = pod.spec["nodeName"]?.string
+        else {
             return nil
         }
         let scrape = ProxyScrape(
@@ -96,7 +98,8 @@ struct TrafficQueries: Sendable {
     }
 
     private func rows(
-        _ total: IstioMetrics, _ added: IstioMetrics, _ window: Duration, _ name: (IstioMetrics.Edge) -> IstioMetrics.Edge?
+        _ total: IstioMetrics, _ added: IstioMetrics, _ window: Duration,
+        _ name: (IstioMetrics.Edge) -> IstioMetrics.Edge?
     ) -> [JSON] {
         // Both ends of a meshed request count it; what both saw is taken from the receiver.
         let received = Set(total.edges.keys.filter { $0.reporter == "destination" }.map(Pair.init))
@@ -127,12 +130,15 @@ struct TrafficQueries: Sendable {
         return [
             "source": .string(edge.sourceWorkload), "sourceNamespace": .string(edge.sourceNamespace),
             "sourcePrincipal": .string(edge.sourcePrincipal),
-            "destination": .string(edge.destinationWorkload), "destinationNamespace": .string(edge.destinationNamespace),
+            "destination": .string(edge.destinationWorkload),
+            "destinationNamespace": .string(edge.destinationNamespace),
             "destinationPrincipal": .string(edge.destinationPrincipal), "service": .string(edge.destinationService),
-            "mutualTLS": .bool(edge.security == "mutual_tls"), "requests": .double(requests), "failures": .double(failures.rounded()),
+            "mutualTLS": .bool(edge.security == "mutual_tls"), "requests": .double(requests),
+            "failures": .double(failures.rounded()),
             "perSecond": .double(seconds > 0 ? (added?.requests ?? 0) / seconds : 0),
             "connections": .double(traffic.connectionsOpened),
-            "p50": .double(traffic.durations.percentile(0.5) ?? 0), "p95": .double(traffic.durations.percentile(0.95) ?? 0),
+            "p50": .double(traffic.durations.percentile(0.5) ?? 0),
+            "p95": .double(traffic.durations.percentile(0.95) ?? 0),
             "p99": .double(traffic.durations.percentile(0.99) ?? 0),
         ]
     }
