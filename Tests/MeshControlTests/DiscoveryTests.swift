@@ -296,8 +296,9 @@ extension MemoryAPI {
         for service in ["catalog", "catalog-v1"] {
             try await mesh.api.delete(.endpointSlices, ObjectKey(namespace: "demo", name: "\(service)-0"))
         }
+        let deadline = Timestamp.now() + .seconds(240)
         let waiting = Task {
-            await mesh.control.waitUntilWithdrawn(pod, deadline: .now() + .seconds(8))
+            await mesh.control.waitUntilWithdrawn(pod, deadline: deadline)
             return Timestamp.now()
         }
         // Enough for a barrier that looks at connections only to open.
@@ -308,14 +309,13 @@ extension MemoryAPI {
         try await client.acknowledge(try await client.next(.backend), error: "no")
         let opened = await waiting.value
         #expect(opened >= answered)
-        #expect(opened - answered < .seconds(4))
+        #expect(opened < deadline, "the answer opened it, not the deadline")
 
         // A refusal that stands holds nobody back; neither does a proxy that is known to be gone.
         try await mesh.api.setProxyReady("frontend-x", false)
         await client.close()
-        let begin = Timestamp.now()
-        await mesh.control.waitUntilWithdrawn(pod, deadline: begin + .seconds(8))
-        #expect(Timestamp.now() - begin < .seconds(4))
+        await mesh.control.waitUntilWithdrawn(pod, deadline: deadline)
+        #expect(Timestamp.now() < deadline, "nobody was waited for")
         await mesh.end()
     }
 
