@@ -56,25 +56,3 @@ struct LifecycleTests {
         }
     }
 }
-
-@Suite("How long a pod takes", .timeLimit(.minutes(5)))
-struct StartTimeTests {
-    @Test("a sandbox with a container starts in far less than a second")
-    func startTime() async throws {
-        try await TestMachine.run { machine in
-            _ = try await machine.start("warm", machine.script("warm", "exec sleep 1000"))
-            var times: [Duration] = []
-            for number in 0..<20 {
-                let start = ContinuousClock.now
-                _ = try await machine.start("p\(number)", machine.script("p\(number)", "exec sleep 1000"))
-                times.append(ContinuousClock.now - start)
-            }
-            let middle = times.sorted()[10]
-            // Some 12 ms when nothing else runs; here all tests share the machine.
-            #expect(middle < .seconds(1))
-            if getenv("WEFT_SHOW_TIMES") != nil {
-                print("sandbox and container: p50 \(middle), slowest \(times.sorted()[19])")
-            }
-        }
-    }
-}

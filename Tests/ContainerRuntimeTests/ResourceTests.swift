@@ -75,7 +75,6 @@ struct ResourceTests {
     @Test("fifty pods start at once and leave nothing")
     func fiftyPods() async throws {
         try await TestMachine.run { machine in
-            let start = ContinuousClock.now
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for number in 0..<50 {
                     group.addTask {
@@ -86,9 +85,6 @@ struct ResourceTests {
                 }
                 try await group.waitForAll()
             }
-            let took = ContinuousClock.now - start
-            // Generous, since all tests share the machine; SoakTests measures.
-            #expect(took < .seconds(60))
             #expect(try await machine.runtime.sandboxes().filter(\.isRunning).count == 50)
             try await machine.until("all have spoken") {
                 (0..<50).allSatisfy { machine.lines(machine.logPath("p\($0)")) == ["up"] }
