@@ -1,3 +1,5 @@
+import CKernel
+import Glibc
 import ProxyResources
 import Testing
 
@@ -24,6 +26,37 @@ import Testing
         #expect(counts.allSatisfy { $0.exchanges == 0 })
         gateway.plane.stop()
         for origin in origins { origin.stop() }
+    }
+
+    @Test("an inherited listener goes on while Gateways that share it come, go and rename it")
+    func inheritedListener() throws {
+        let origin = Origin()
+        let port = freePort()
+        let door = weft_listen_ipv4(0x7F00_0001, UInt16(port), 0, 64)
+        try #require(door >= 0)
+        let plane = try DataPlane(loops: 2, listeners: [], inherited: ["http": door], seed: 7)
+        func apply(_ names: [String]) throws {
+            let routes = [VirtualHost(hosts: ["*"], rules: [rule([("origin", 1)])])]
+            let listeners = names.map { GatewayListener(name: $0, port: port, inherited: "http", routes: routes) }
+            let configuration = ProxyConfiguration(
+                workload: workload("gateway") { $0.gatewayListeners = listeners },
+                backends: ["origin": backend("origin", [endpoint(Int(origin.port))])])
+            let generation = try plane.apply(configuration, identity: nil)
+            #expect(eventually { plane.collect().allSatisfy { $0.counts.generation == generation } })
+        }
+        for names in [["http"], ["other"], ["http"], [], ["http"], ["third"]] {
+            try apply(names)
+            if names.isEmpty { continue }
+            // Enough connections that each loop takes some.
+            for _ in 0..<8 {
+                let visitor = Visitor(port: port)
+                defer { visitor.end() }
+                #expect(visitor.get("/")?.status == 200, "after \(names)")
+            }
+        }
+        plane.stop()
+        origin.stop()
+        close(door)
     }
 
     @Test("a gateway's listener opens, moves and closes with its configuration")

@@ -10,15 +10,22 @@ extension Engine {
         // Places are not used again: connections accepted earlier find their routes by them.
         door.pointee.listener = Int16(truncatingIfNeeded: listeners.count)
         listeners.append(listening)
-        _ = poller.addListener(listening.descriptor, key: key(door))
+        if !poller.addListener(listening.descriptor, key: key(door)) {
+            log("listener on port \(listening.port): the poller does not take it: \(String(cString: strerror(errno)))")
+        }
     }
 
-    /// Opens the gateway's new listeners, closes those no longer wanted, and finds each its routes in the current table.
+    /// Closes the gateway's listeners no longer wanted, opens new ones, and finds each its routes in the current table.
+    ///
+    /// A listener is its port and the descriptor it inherits; its name may change while it is open. Closing comes first: an
+    /// inherited descriptor can be in the poller once only.
     mutating func follow(_ gateways: [GatewayListener]) {
+        for place in listeners.indices where listeners[place].side == .gateway && listeners[place].descriptor >= 0 {
+            if !gateways.contains(where: { listeners[place].serves($0) }) { stopListening(place) }
+        }
         for (place, gateway) in gateways.enumerated() {
-            if let known = listeners.firstIndex(where: {
-                $0.gateway == gateway.name && $0.descriptor >= 0 && $0.matches(gateway)
-            }) {
+            if let known = listeners.firstIndex(where: { $0.descriptor >= 0 && $0.serves(gateway) }) {
+                listeners[known].gateway = gateway.name
                 listeners[known].gatewayPlace = Int32(place)
                 continue
             }
@@ -38,17 +45,12 @@ extension Engine {
                     descriptor: descriptor, side: .gateway, gateway: gateway.name, port: UInt16(clamping: gateway.port),
                     gatewayPlace: Int32(place), isShared: isInherited, inherited: gateway.inherited))
         }
-        let names = Set(gateways.map(\.name))
-        for place in listeners.indices where listeners[place].side == .gateway && listeners[place].descriptor >= 0 {
-            guard let name = listeners[place].gateway else { continue }
-            let wanted = names.contains(name) && gateways.contains { listeners[place].matches($0) }
-            if !wanted { stopListening(place) }
-        }
     }
 
     private mutating func stopListening(_ place: Int) {
         let descriptor = listeners[place].descriptor
-        for index in 0..<Int(top) where slab[index].role == .listener && slab[index].fd == descriptor {
+        for index in 0..<Int(top)
+        where slab[index].role == .listener && slab[index].fd == descriptor && Int(slab[index].listener) == place {
             let door = slab + index
             poller.remove(descriptor)
             if !listeners[place].isShared { _ = Glibc.close(descriptor) }
@@ -64,7 +66,7 @@ extension Engine {
 }
 
 extension Listening {
-    func matches(_ gateway: GatewayListener) -> Bool {
-        self.gateway == gateway.name && port == UInt16(clamping: gateway.port) && inherited == gateway.inherited
+    func serves(_ gateway: GatewayListener) -> Bool {
+        side == .gateway && port == UInt16(clamping: gateway.port) && inherited == gateway.inherited
     }
 }
