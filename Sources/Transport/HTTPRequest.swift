@@ -57,3 +57,8 @@ package struct BodyTooLarge: Error, CustomStringConvertible {
     package let limit: Int
     package var description: String { "the body is larger than the limit of \(limit) bytes" }
 }
+
+package struct BodyTooSlow: Error, CustomStringConvertible {
+    package let limit: TimeAmount
+    package var description: String { "the body did not come within \(limit.nanoseconds / 1_000_000_000) s" }
+}

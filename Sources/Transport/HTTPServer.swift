@@ -15,6 +15,8 @@ package final class HTTPServer: Sendable {
         package var tls: TLSContext?
         /// Connections without a request for this long are closed.
         package var idleLimit = TimeAmount.seconds(300)
+        /// A request's body must have come within this time once it is being read.
+        package var bodyLimit = TimeAmount.seconds(60)
         package init(tls: TLSContext? = nil) { self.tls = tls }
     }
 
@@ -92,7 +94,7 @@ package final class HTTPServer: Sendable {
                 }
                 let connection = ServerConnection(
                     stream: wrapped, certificate: certificate, idleLimit: self.configuration.idleLimit,
-                    handler: self.handler)
+                    bodyLimit: self.configuration.bodyLimit, handler: self.handler)
                 try await connection.serve()
             } catch {
                 self.logger.debug("connection ended", metadata: ["reason": "\(error)"])

@@ -11,11 +11,12 @@ struct ServerConnection {
     let stream: Stream
     let certificate: Certificate?
     let idleLimit: TimeAmount
+    let bodyLimit: TimeAmount
     let handler: HTTPHandler
 
     func serve() async throws {
         try await stream.executeThenClose { inbound, outbound in
-            let reader = RequestReader(inbound.makeAsyncIterator())
+            let reader = RequestReader(inbound.makeAsyncIterator(), stream.channel, bodyLimit)
             while let head = try await nextHead(reader) {
                 let body = HTTPBody { try await reader.bodyChunk() }
                 let request = HTTPRequest(
@@ -36,17 +37,37 @@ struct ServerConnection {
         defer { timer.cancel() }
         do {
             return try await reader.head()
-        } catch is HTTPParserError {
-            let text = ByteBuffer(string: "the request is not HTTP/1.1\n")
+        } catch let error as HTTPParserError {
+            let (status, why) = Self.refusal(error)
+            // In the form of Kubernetes' `Status`, which its clients show in their own words.
+            let text = ByteBuffer(
+                string: #"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":""# + why
+                    + #"","reason":"BadRequest","code":"# + "\(status.code)}\n")
             let head = HTTPResponseHead(
-                version: .http1_1, status: .badRequest,
+                version: .http1_1, status: status,
                 headers: [
-                    "content-type": "text/plain", "connection": "close", "content-length": "\(text.readableBytes)",
+                    "content-type": "application/json", "connection": "close", "content-length": "\(text.readableBytes)",
                 ])
             try? await channel.writeAndFlush(Outbound<HTTPServerResponsePart>.http(.head(head))).get()
             try? await channel.writeAndFlush(Outbound<HTTPServerResponsePart>.http(.body(.byteBuffer(text)))).get()
             try? await channel.writeAndFlush(Outbound<HTTPServerResponsePart>.http(.end(nil))).get()
             return nil
+        }
+    }
+}
+
+extension ServerConnection {
+    /// What the parser could not make out, in words without quotes.
+    private static func refusal(_ error: HTTPParserError) -> (status: HTTPResponseStatus, message: String) {
+        switch error {
+        case .headerOverflow: (.requestHeaderFieldsTooLarge, "the request has too many headers, or one that is too large")
+        case .invalidMethod: (.badRequest, "the request's method is not one of HTTP")
+        case .invalidVersion: (.badRequest, "the request is not HTTP/1.1")
+        case .invalidContentLength, .unexpectedContentLength:
+            (.badRequest, "the request's Content-Length is no number, or contradicts Transfer-Encoding")
+        case .invalidChunkSize: (.badRequest, "a chunk of the request's body has no valid size")
+        case .invalidHeaderToken: (.badRequest, "a header of the request has a character that may not stand there")
+        default: (.badRequest, "the request is not HTTP/1.1: it cannot be parsed")
         }
     }
 }
@@ -57,10 +78,20 @@ struct ServerConnection {
 final class RequestReader: @unchecked Sendable {
     private var iterator: NIOAsyncChannelInboundStream<Inbound<HTTPServerRequestPart>>.AsyncIterator
     private var isInBody = false
+    private let channel: any Channel
+    private let bodyLimit: TimeAmount
+    private var bodyTimer: Scheduled<Void>?
 
-    init(_ iterator: NIOAsyncChannelInboundStream<Inbound<HTTPServerRequestPart>>.AsyncIterator) {
+    init(
+        _ iterator: NIOAsyncChannelInboundStream<Inbound<HTTPServerRequestPart>>.AsyncIterator, _ channel: any Channel,
+        _ bodyLimit: TimeAmount
+    ) {
         self.iterator = iterator
+        self.channel = channel
+        self.bodyLimit = bodyLimit
     }
+
+    deinit { bodyTimer?.cancel() }
 
     func head() async throws -> HTTPRequestHead? {
         while let part = try await iterator.next() {
@@ -73,15 +104,30 @@ final class RequestReader: @unchecked Sendable {
 
     func bodyChunk() async throws -> ByteBuffer? {
         guard isInBody else { return nil }
-        switch try await iterator.next() {
-        case .http(.body(let chunk)): return chunk
-        case .http(.end): isInBody = false
-        case nil:
-            isInBody = false
-            throw ChannelError.inputClosed
-        default: isInBody = false
+        // From the first read on: a handler that streams its answer may leave the body's end unread for hours.
+        if bodyTimer == nil {
+            let (channel, bodyLimit) = (channel, bodyLimit)
+            bodyTimer = channel.eventLoop.scheduleTask(in: bodyLimit) {
+                channel.pipeline.fireErrorCaught(BodyTooSlow(limit: bodyLimit))
+            }
+        }
+        do {
+            switch try await iterator.next() {
+            case .http(.body(let chunk)): return chunk
+            case nil: throw ChannelError.inputClosed
+            default: endBody()
+            }
+        } catch {
+            endBody()
+            throw error
         }
         return nil
+    }
+
+    private func endBody() {
+        isInBody = false
+        bodyTimer?.cancel()
+        bodyTimer = nil
     }
 
     /// Reads what is left of a body; `false` when that is more than it is worth.

@@ -48,4 +48,37 @@ struct YAMLDocumentsTests {
             (error as? YAMLFault)?.message.contains("a") ?? false
         }
     }
+
+    @Test("a byte order mark and Windows line ends are no part of the text")
+    func byteOrderMark() throws {
+        let documents = try yamlDocuments("\u{FEFF}a: 1\r\nb: x\r\n")
+        #expect(documents.first?.json["a"] == 1 && documents.first?.json["b"] == "x")
+    }
+
+    @Test("aliases that repeat each other end in an error, not in billions of values")
+    func aliasBomb() throws {
+        var text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+        for level in 1...30 { text += "a\(level): &a\(level) [\((0..<9).map { _ in "*a\(level - 1)" }.joined(separator: ", "))]\n" }
+        #expect { try yamlDocuments(text) } throws: { error in
+            (error as? YAMLFault)?.message.contains("aliases repeat too much") ?? false
+        }
+        #expect { try yamlDocuments(text, aliasLimit: 16) } throws: { error in
+            (error as? YAMLFault)?.message.contains("more than 16 aliases") ?? false
+        }
+        let modest = try yamlDocuments("a: &a {x: 1}\nb: *a\nc: [*a, *a]\n", aliasLimit: 16)
+        #expect(modest.first?.json["c"]?[1]?["x"] == 1)
+    }
+
+    @Test("nesting has a bound, by itself and through aliases")
+    func depth() throws {
+        func nested(_ depth: Int) -> String { String(repeating: "[", count: depth) + "1" + String(repeating: "]", count: depth) }
+        #expect(try yamlDocuments("a: \(nested(400))").count == 1)
+        #expect(throws: YAMLFault.self) { try yamlDocuments("a: \(nested(900))") }
+        #expect(throws: YAMLFault.self) { try yamlDocuments("a: \(nested(200_000))") }
+        let inner = nested(300)
+        let chained = inner.replacing("1", with: "*a")
+        #expect { try yamlDocuments("a: &a \(inner)\nb: \(chained)\n") } throws: { error in
+            (error as? YAMLFault)?.message.contains("deep in each other") ?? false
+        }
+    }
 }

@@ -69,7 +69,7 @@ import Wire
 
     @Test("machine listeners are read, and only loopback is taken")
     func machineListeners() throws {
-        var pod = KubeObject(apiVersion: "v1", kind: "Pod", namespace: "shop", name: "web")
+        var pod = KubeObject(apiVersion: "v1", kind: "Pod", namespace: "weft-system", name: "web")
         pod.annotations = ["weft.dev/machine-listeners": "http=127.0.0.1:8080, https=127.0.0.1:8443"]
         #expect(
             try PodAnnotations.machineListeners(pod) == [
@@ -78,6 +78,18 @@ import Wire
             ])
         pod.annotations = ["weft.dev/machine-listeners": "http=0.0.0.0:80"]
         #expect(throws: ContainerConfigFault.self) { try PodAnnotations.machineListeners(pod) }
+    }
+
+    @Test("pods outside the system's namespace get no socket of the machine", arguments: ["shop", "default", "weft-system-2", ""])
+    func machineListenersElsewhere(namespace: String) throws {
+        var pod = KubeObject(apiVersion: "v1", kind: "Pod", namespace: namespace, name: "web")
+        #expect(try PodAnnotations.machineListeners(pod).isEmpty)
+        pod.annotations = ["weft.dev/machine-listeners": "http=127.0.0.1:8080"]
+        #expect {
+            try PodAnnotations.machineListeners(pod)
+        } throws: { error in
+            "\(error)".contains("weft.dev/machine-listeners: only pods of the namespace weft-system")
+        }
     }
 
     @Test("security settings of the container win over the pod's")

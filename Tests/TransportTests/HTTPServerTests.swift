@@ -7,11 +7,12 @@ import Transport
 
 /// Runs a server on a loopback port for the time of the body.
 private func withHTTPServer(
-    tls: TLSContext? = nil, idle: TimeAmount = .seconds(30), _ handler: @escaping HTTPHandler,
+    tls: TLSContext? = nil, idle: TimeAmount = .seconds(30), body bodyLimit: TimeAmount = .seconds(60), _ handler: @escaping HTTPHandler,
     _ body: (Int) async throws -> Void
 ) async throws {
     var configuration = HTTPServer.Configuration(tls: tls)
     configuration.idleLimit = idle
+    configuration.bodyLimit = bodyLimit
     let server = HTTPServer(configuration, handler: handler)
     let port = try await server.listen(host: "127.0.0.1", port: 0)
     let outcome: Result<Void, any Error>
@@ -54,6 +55,49 @@ struct HTTPServerTests {
             #expect(await long.read(until: "\r\n\r\n").hasPrefix("HTTP/1.1 200"))
             await long.send([UInt8](repeating: 65, count: 3 << 20))
             #expect(await long.read(until: nil).isEmpty)
+        }
+    }
+
+    @Test("a body that does not come in time is given up, and the handler may still say so")
+    func slowBody() async throws {
+        try await withHTTPServer(body: .milliseconds(100)) { request, responder in
+            do { _ = try await request.body.collect(limit: 1 << 20) } catch let error as BodyTooSlow {
+                await responder.respond(.requestTimeout, [:], Array("\(error)".utf8))
+            } catch {
+                await responder.respond(.badRequest)
+            }
+        } _: { port in
+            let client = try RawClient(port: port)
+            await client.send("POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\nhel")
+            let answer = await client.read(until: nil)
+            #expect(answer.hasPrefix("HTTP/1.1 408") && answer.contains("did not come within"))
+        }
+    }
+
+    @Test("a handler that streams for longer than a body may take is not cut off")
+    func longAnswer() async throws {
+        try await withHTTPServer(body: .milliseconds(50)) { _, responder in
+            try? await responder.start(.ok)
+            try? await Task.sleep(for: .milliseconds(300))
+            try? await responder.write(Array("late".utf8))
+            try? await responder.end()
+        } _: { port in
+            let client = try RawClient(port: port)
+            await client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            #expect(await client.read(until: "0\r\n\r\n").contains("late"))
+            await client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            #expect(await client.read(until: "0\r\n\r\n").contains("late"))
+        }
+    }
+
+    @Test("headers beyond the parser's limit are named as the cause")
+    func hugeHeaders() async throws {
+        try await withHTTPServer { _, responder in
+            await responder.respond(.ok)
+        } _: { port in
+            let client = try RawClient(port: port)
+            await client.send("GET / HTTP/1.1\r\nhost: x\r\nx-large: \(String(repeating: "a", count: 200_000))\r\n\r\n")
+            #expect(await client.read(until: nil).hasPrefix("HTTP/1.1 431"))
         }
     }
 

@@ -30,6 +30,8 @@ struct APIRequest: Sendable {
             return try await http.body.collect(limit: Self.bodyLimit)
         } catch let error as BodyTooLarge {
             throw APIFailure(code: 413, reason: "RequestEntityTooLarge", message: "Request entity too large: \(error)")
+        } catch let error as BodyTooSlow {
+            throw APIFailure(code: 408, reason: "Timeout", message: "Request timed out: \(error)")
         } catch {
             throw .badRequest("the body of the request ended early")
         }
@@ -116,10 +118,15 @@ struct APIRequest: Sendable {
         }
     }
 
+    /// Clients' tools send JSON under YAML's name, which JSON's own reader takes in a tenth of the time.
     private func yaml(_ bytes: [UInt8]) throws(APIFailure) -> (json: JSON, duplicates: [String]) {
+        if bytes.first(where: { $0 > 0x20 }) == UInt8(ascii: "{") {
+            var duplicates: [String] = []
+            if let json = try? JSON(parsing: bytes, duplicates: &duplicates) { return (json, duplicates) }
+        }
         let documents: [YAMLDocument]
         do throws(YAMLFault) {
-            documents = try yamlDocuments(String(decoding: bytes, as: UTF8.self))
+            documents = try yamlDocuments(String(decoding: bytes, as: UTF8.self), aliasLimit: 16)
         } catch {
             throw .badRequest("the body of the request is not YAML: \(error)")
         }

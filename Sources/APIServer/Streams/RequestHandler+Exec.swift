@@ -29,7 +29,14 @@ extension RequestHandler {
             throw .badRequest(
                 "exec needs a WebSocket with one of the subprotocols \(ExecChannels.protocols.joined(separator: ", "))")
         }
-        let session = try await gateway.exec(pod: pod, container: container, wanted)
+        let session: any ExecSession
+        do throws(APIFailure) { session = try await gateway.exec(pod: pod, container: container, wanted) } catch {
+            // A refused upgrade would make kubectl try SPDY and show that refusal instead of this one.
+            guard let socket = try? await responder.upgrade(subprotocol: chosen) else { throw error }
+            try? await socket.send([ExecChannels.errorChannel] + error.status.bytes)
+            await socket.close()
+            return
+        }
         do {
             let socket = try await responder.upgrade(subprotocol: chosen)
             await ExecChannels(socket: socket, session: session, knowsHalfClose: chosen == "v5.channel.k8s.io").run()
@@ -46,6 +53,8 @@ struct ExecChannels {
     static let protocols = ["v5.channel.k8s.io", "v4.channel.k8s.io"]
 
     private enum Channel: UInt8 { case stdin = 0, stdout = 1, stderr = 2, error = 3, resize = 4, close = 255 }
+
+    static let errorChannel = Channel.error.rawValue
 
     let socket: WebSocket
     let session: any ExecSession

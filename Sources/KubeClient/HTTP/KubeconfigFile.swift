@@ -16,7 +16,11 @@ package struct KubeconfigFile: Sendable {
 
     package static func load(_ path: String) throws -> KubeconfigFile {
         let text = String(decoding: try SmallFile.read(path), as: UTF8.self)
-        guard let json = try yamlDocuments(text).first?.json else { throw Fault(description: "\(path) is empty") }
+        let documents: [YAMLDocument]
+        do { documents = try yamlDocuments(text) } catch {
+            throw Fault(description: "\(path) is no kubeconfig: \(error)")
+        }
+        guard let json = documents.first?.json else { throw Fault(description: "\(path) is empty") }
         do { return try KubeconfigFile(json, directory: folder(of: path)) } catch let fault as Fault {
             throw Fault(description: "\(path): \(fault.description)")
         }

@@ -16,15 +16,31 @@ package struct YAMLDocument: Sendable, Hashable {
     package let duplicates: [String]
 }
 
+/// What a YAML text may grow to: aliases repeat what they stand for, so a few lines can mean billions of values.
+package enum YAMLLimits {
+    /// Values one document's aliases may add to those written out.
+    package static let aliased = 100_000
+    /// Mappings and sequences within each other.
+    package static let depth = 500
+}
+
 /// Reads a stream of YAML documents (JSON is YAML too). Empty documents are left out.
 ///
-/// - Throws: `YAMLFault` for bad syntax, keys that are not strings, and values JSON does not have.
-package func yamlDocuments(_ text: String) throws(YAMLFault) -> [YAMLDocument] {
+/// - Throws: `YAMLFault` for bad syntax, keys that are not strings, values JSON does not have, and texts beyond `YAMLLimits`.
+/// - Parameter aliasLimit: for texts of strangers, how many aliases may stand in them at all. They are counted before the
+///   library makes them out, which hashes repeated keys and frees nested values without a bound of its own.
+package func yamlDocuments(_ text: String, aliasLimit: Int = .max) throws(YAMLFault) -> [YAMLDocument] {
+    if aliasLimit < .max, aliasMarks(text) > aliasLimit {
+        throw YAMLFault(line: 0, message: "more than \(aliasLimit) aliases (*name); write the values out, or send JSON")
+    }
     var documents: [YAMLDocument] = []
+    var budget = text.utf8.count + YAMLLimits.aliased
     do {
-        let parser = try Parser(yaml: text)
+        // Editors of other systems put a byte order mark first, which is no part of the text.
+        let parser = try Parser(yaml: text.hasPrefix("\u{FEFF}") ? String(text.unicodeScalars.dropFirst()) : text)
         while let node = try parser.nextRoot() {
-            var reading = YAMLReading()
+            var reading = YAMLReading(budget: budget)
+            defer { budget = reading.budget }
             let json = try reading.json(of: node, at: [])
             if json.isNull { continue }
             documents.append(
@@ -40,15 +56,31 @@ package func yamlDocuments(_ text: String) throws(YAMLFault) -> [YAMLDocument] {
     return documents
 }
 
+/// How many aliases a text may hold at most: words that start with `*`, where any word starts with `&`.
+private func aliasMarks(_ text: String) -> Int {
+    var aliases = 0
+    var hasAnchor = false
+    var previous = UInt8(ascii: "\n")
+    for byte in text.utf8 {
+        let startsWord = previous <= 0x20 || "[{,:-?".utf8.contains(previous)
+        if startsWord, byte == UInt8(ascii: "*") { aliases += 1 }
+        if startsWord, byte == UInt8(ascii: "&") { hasAnchor = true }
+        previous = byte
+    }
+    return hasAnchor ? aliases : 0
+}
+
 extension YAMLFault {
     fileprivate init(_ error: YamlError) {
         switch error {
+        case .parser(_, let problem, let mark, _) where problem.contains("nesting"):
+            self.init(line: mark.line, message: "mappings and lists stand too deep in each other")
         case .scanner(let context, let problem, let mark, _), .parser(let context, let problem, let mark, _),
             .composer(let context, let problem, let mark, _):
             self.init(line: mark.line, message: context.map { "\($0.text) \(problem)" } ?? problem)
         case .reader(let problem, _, _, _): self.init(line: 0, message: problem)
-        case .duplicatedKeysInMapping(let duplicates, _):
-            self.init(line: 0, message: "key \(duplicates.joined(separator: ", ")) stands twice in one mapping")
+        case .duplicatedKeysInMapping(let duplicates, let context):
+            self.init(line: context.mark.line, message: "key \(duplicates.joined(separator: ", ")) stands twice in one mapping")
         default: self.init(line: 0, message: "\(error)")
         }
     }
@@ -56,8 +88,18 @@ extension YAMLFault {
 
 private struct YAMLReading {
     var duplicates: [String] = []
+    /// Values that may still be read. Without aliases no text holds more values than bytes.
+    var budget: Int
 
     mutating func json(of node: Node, at path: [String]) throws(YAMLFault) -> JSON {
+        budget -= 1
+        let line = node.mark?.line ?? 0
+        if budget < 0 {
+            throw YAMLFault(line: line, message: "aliases repeat too much: together they add over \(YAMLLimits.aliased) values")
+        }
+        if path.count > YAMLLimits.depth {
+            throw YAMLFault(line: line, message: "mappings and lists stand more than \(YAMLLimits.depth) deep in each other")
+        }
         switch node {
         case .scalar(let scalar): return Self.json(of: scalar, node)
         case .sequence(let sequence):

@@ -50,7 +50,10 @@ extension ResourceDefinition {
             throw APIFailure(
                 code: 422, reason: "Invalid",
                 message: "the patch does not fit \(type.kind) \"\(object.name)\": \(error.message)",
-                details: ["name": .string(object.name), "group": .string(type.group), "kind": .string(type.kind)])
+                details: [
+                    "name": .string(object.name), "group": .string(type.group), "kind": .string(type.kind),
+                    "causes": [["reason": "FieldValueInvalid", "field": "patch", "message": .string(error.message)]],
+                ])
         }
         guard changed.json.object != nil, changed.apiVersion == object.apiVersion, changed.kind == object.kind else {
             throw .badRequest("\(object.label): a patch may not change apiVersion or kind")

@@ -30,8 +30,12 @@ struct GatewayRoutes {
             let listeners = gateway.listeners.filter(\.canOpen)
             gateways.append((gateway, listeners.map { OpenListener(name: $0.name, port: $0.port) }))
         }
-        for route in state.httpRoutes.values.oldestFirst() { attach(route) }
+        for route in state.httpRoutes.values.oldestFirst() {
+            attach(route)
+            reportForeignParents(of: route)
+        }
         for gateway in state.istioGateways.values.oldestFirst() { open(gateway) }
+        for policy in state.virtualServices.values { reportMissingGateways(of: policy) }
         findings = Array(Set(findings))
         statuses = gateways.map { status(of: $0.gateway, $0.listeners) }.sorted { $0.key < $1.key }
     }
@@ -104,6 +108,17 @@ struct GatewayRoutes {
         }
     }
 
+    private mutating func reportForeignParents(of route: HTTPRoute) {
+        let ours: Set = ["Gateway.gateway.networking.k8s.io", "Service."]
+        for parent in route.parents where !ours.contains("\(parent.kind).\(parent.group)") {
+            let kind = parent.group.isEmpty ? parent.kind : "\(parent.kind).\(parent.group)"
+            findings.append(
+                PolicyFinding(
+                    route.reference, "spec.parentRefs[\(parent.index)]", .unsupported,
+                    "no route attaches to a \(kind): a parent is a Gateway, or a Service with group \"\""))
+        }
+    }
+
     // MARK: Istio
 
     private mutating func open(_ gateway: IstioGateway) {
@@ -135,6 +150,12 @@ struct GatewayRoutes {
         if !state.pods.values.contains(where: { $0.isGateway && $0.isSelected(by: gateway.selector) }) {
             findings.append(
                 PolicyFinding(gateway.reference, "spec.selector", .notFound, "no gateway pod has these labels"))
+        }
+    }
+
+    private mutating func reportMissingGateways(of policy: VirtualService) {
+        for key in policy.gatewayKeys where state.istioGateways[key] == nil {
+            findings.append(PolicyFinding(policy.reference, "spec.gateways", .notFound, "Gateway \(key) does not exist"))
         }
     }
 

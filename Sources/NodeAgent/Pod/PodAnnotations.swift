@@ -4,6 +4,8 @@ package import ServiceNetwork
 
 /// What annotations of a pod ask of the node.
 package enum PodAnnotations {
+    private static let systemNamespace = "weft-system"
+
     /// Whether, and how, the pod's traffic goes through its sidecar.
     package static func interception(_ pod: KubeObject) throws(ContainerConfigFault) -> Interception? {
         let annotations = pod.annotations
@@ -18,10 +20,19 @@ package enum PodAnnotations {
     }
 
     /// `http=127.0.0.1:8080,https=127.0.0.1:8443`: sockets on the machine's loopback that the first container inherits.
+    ///
+    /// Only for pods of the system's namespace: such a socket stands outside every pod's network, where no policy applies.
     package static func machineListeners(_ pod: KubeObject) throws(ContainerConfigFault) -> [MachineListener] {
         let key = "weft.dev/machine-listeners"
+        guard let text = pod.annotations[key] else { return [] }
+        guard pod.namespace == systemNamespace else {
+            throw ContainerConfigFault(
+                "annotation \(key): only pods of the namespace \(systemNamespace) may listen on the machine itself; remove it, "
+                    + "and let a route bring the traffic through the gateway"
+            )
+        }
         var listeners: [MachineListener] = []
-        for word in words(pod.annotations[key]) {
+        for word in words(text) {
             let parts = word.split(separator: "=", maxSplits: 1)
             let place = parts.last?.split(separator: ":") ?? []
             guard parts.count == 2, place.count == 2, let port = Int(place[1]), (1...65535).contains(port),

@@ -20,13 +20,15 @@ struct Get: AsyncParsableCommand {
     var type: String
     @Argument(help: "The names; none lists all.")
     var names: [String] = []
-    @Option(name: .shortAndLong, help: "A label selector, for example app=catalog,version!=v2.")
+    @Option(name: [.customShort("l"), .long], help: "A label selector, for example app=catalog,version!=v2.")
     var selector = ""
 
     func run() async throws {
         let api = try target.connect()
         let index = try await api.resources()
-        for word in type.split(separator: ",").map(String.init) {
+        let words = type.split(separator: ",").map(String.init)
+        if words.isEmpty { throw CommandFailure("no resource type named: write one, such as pods or httproutes") }
+        for word in words {
             guard let resource = index.type(named: word) else {
                 throw CommandFailure("the cluster has no resource type \"\(word)\"\(index.hint(forResource: word))")
             }

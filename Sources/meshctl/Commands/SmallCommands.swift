@@ -19,12 +19,8 @@ struct Kubeconfig: AsyncParsableCommand {
 
     func run() async throws {
         let layout = try cluster.layout()
-        guard access(layout.kubeconfig, F_OK) == 0 else {
-            throw CommandFailure(
-                "cluster \(layout.name) has no kubeconfig at \(layout.kubeconfig): is it up? start it with 'meshctl up'"
-            )
-        }
-        print(path ? layout.kubeconfig : String(decoding: try SmallFile.read(layout.kubeconfig), as: UTF8.self))
+        let file = try APIConnection.kubeconfig(of: layout)
+        print(path ? file : String(decoding: try SmallFile.read(file), as: UTF8.self))
     }
 }
 
@@ -43,12 +39,11 @@ struct Completion: ParsableCommand {
     var shell: Shell
 
     func run() throws {
-        let kind: CompletionShell =
-            switch shell {
-            case .bash: .bash
-            case .zsh: .zsh
-            case .fish: .fish
-            }
+        let kind: CompletionShell = switch shell {
+        case .bash: .bash
+        case .zsh: .zsh
+        case .fish: .fish
+        }
         print(MeshCtl.completionScript(for: kind))
     }
 }

@@ -47,6 +47,9 @@ struct Up: AsyncParsableCommand {
                 throw ValidationError("\(name) must be 1 to \(most), not \(value)")
             }
         }
+        if let apiPort, apiPort == gatewayPort {
+            throw ValidationError("--api-port and --gateway-port are both \(apiPort); they must differ")
+        }
     }
 
     func run() async throws {

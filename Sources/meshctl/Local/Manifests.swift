@@ -14,12 +14,18 @@ struct Manifest: Sendable {
     var place: String { "\(file):\(line): \(object.label)" }
 }
 
+/// Bytes in one file; what is beyond would be cut off unseen.
+private let manifestLimit = 64 << 20
+
 /// Reads manifests from files, folders (their .yaml, .yml and .json files in order of name) and `-` for standard input.
 func readManifests(_ paths: [String]) throws -> [Manifest] {
     var manifests: [Manifest] = []
     for path in paths {
         for file in try manifestFiles(path) {
-            let bytes = try file == "-" ? SmallFile.read("/dev/stdin", limit: 64 << 20) : SmallFile.read(file)
+            let bytes = try SmallFile.read(file == "-" ? "/dev/stdin" : file, limit: manifestLimit)
+            guard bytes.count < manifestLimit else {
+                throw CommandFailure("\(file) is larger than \(manifestLimit >> 20) MiB: split it, and apply the parts")
+            }
             manifests += try parseManifests(String(decoding: bytes, as: UTF8.self), file: file)
         }
     }
@@ -43,14 +49,13 @@ func parseManifests(_ text: String, file: String) throws -> [Manifest] {
     for manifest in manifests {
         let object = manifest.object
         let at = "\(manifest.file):\(manifest.line)"
-        guard object.json.object != nil else {
-            throw CommandFailure("\(at): an object is a mapping, found \(object.json.text.prefix(40))")
-        }
-        if object.apiVersion.isEmpty {
-            throw CommandFailure("\(at): apiVersion is missing; every object starts with apiVersion and kind")
-        }
-        if object.kind.isEmpty {
-            throw CommandFailure("\(at): kind is missing; every object starts with apiVersion and kind")
+        guard object.json.object != nil else { throw CommandFailure("\(at): an object is a mapping, found \(object.json.text.prefix(40))") }
+        if object.apiVersion.isEmpty { throw CommandFailure("\(at): apiVersion is missing; every object starts with apiVersion and kind") }
+        if object.kind.isEmpty { throw CommandFailure("\(at): kind is missing; every object starts with apiVersion and kind") }
+        for field in ["name", "namespace"] {
+            if let value = object.json["metadata"]?[field], value.string == nil {
+                throw CommandFailure("\(at): \(object.kind): metadata.\(field) must be a string, found \(value.text.prefix(40)); quote it")
+            }
         }
         if object.name.isEmpty { throw CommandFailure("\(at): \(object.kind) has no metadata.name") }
     }
@@ -60,7 +65,10 @@ func parseManifests(_ text: String, file: String) throws -> [Manifest] {
 private func manifestFiles(_ path: String) throws -> [String] {
     if path == "-" { return [path] }
     var status = stat()
-    guard stat(path, &status) == 0 else { throw SystemCallFailed("stat", code: errno, on: path) }
+    guard stat(path, &status) == 0 else {
+        if errno == ENOENT { throw CommandFailure("there is no file or folder \(path)") }
+        throw SystemCallFailed("stat", code: errno, on: path)
+    }
     guard status.st_mode & S_IFMT == S_IFDIR else { return [path] }
     guard let directory = opendir(path) else { throw SystemCallFailed("opendir", code: errno, on: path) }
     defer { closedir(directory) }

@@ -84,7 +84,7 @@ struct ClusterProcess {
         configuration.publicPort = settings.apiPort
         configuration.clusterName = layout.name
         configuration.mutating = [admission]
-        configuration.validating = [admission]
+        configuration.validating = [admission, IdleKinds()]
         configuration.nodes = gateways
         return try await APIServer.start(configuration)
     }
