@@ -46,7 +46,8 @@ struct ServerConnection {
             let head = HTTPResponseHead(
                 version: .http1_1, status: status,
                 headers: [
-                    "content-type": "application/json", "connection": "close", "content-length": "\(text.readableBytes)",
+                    "content-type": "application/json", "connection": "close",
+                    "content-length": "\(text.readableBytes)",
                 ])
             try? await channel.writeAndFlush(Outbound<HTTPServerResponsePart>.http(.head(head))).get()
             try? await channel.writeAndFlush(Outbound<HTTPServerResponsePart>.http(.body(.byteBuffer(text)))).get()
@@ -60,7 +61,8 @@ extension ServerConnection {
     /// What the parser could not make out, in words without quotes.
     private static func refusal(_ error: HTTPParserError) -> (status: HTTPResponseStatus, message: String) {
         switch error {
-        case .headerOverflow: (.requestHeaderFieldsTooLarge, "the request has too many headers, or one that is too large")
+        case .headerOverflow:
+            (.requestHeaderFieldsTooLarge, "the request has too many headers, or one that is too large")
         case .invalidMethod: (.badRequest, "the request's method is not one of HTTP")
         case .invalidVersion: (.badRequest, "the request is not HTTP/1.1")
         case .invalidContentLength, .unexpectedContentLength:

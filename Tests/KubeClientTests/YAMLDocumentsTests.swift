@@ -58,7 +58,9 @@ struct YAMLDocumentsTests {
     @Test("aliases that repeat each other end in an error, not in billions of values")
     func aliasBomb() throws {
         var text = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
-        for level in 1...30 { text += "a\(level): &a\(level) [\((0..<9).map { _ in "*a\(level - 1)" }.joined(separator: ", "))]\n" }
+        for level in 1...30 {
+            text += "a\(level): &a\(level) [\((0..<9).map { _ in "*a\(level - 1)" }.joined(separator: ", "))]\n"
+        }
         #expect { try yamlDocuments(text) } throws: { error in
             (error as? YAMLFault)?.message.contains("aliases repeat too much") ?? false
         }
@@ -71,7 +73,9 @@ struct YAMLDocumentsTests {
 
     @Test("nesting has a bound, by itself and through aliases")
     func depth() throws {
-        func nested(_ depth: Int) -> String { String(repeating: "[", count: depth) + "1" + String(repeating: "]", count: depth) }
+        func nested(_ depth: Int) -> String {
+            String(repeating: "[", count: depth) + "1" + String(repeating: "]", count: depth)
+        }
         #expect(try yamlDocuments("a: \(nested(400))").count == 1)
         #expect(throws: YAMLFault.self) { try yamlDocuments("a: \(nested(900))") }
         #expect(throws: YAMLFault.self) { try yamlDocuments("a: \(nested(200_000))") }

@@ -80,7 +80,9 @@ import Wire
         #expect(throws: ContainerConfigFault.self) { try PodAnnotations.machineListeners(pod) }
     }
 
-    @Test("pods outside the system's namespace get no socket of the machine", arguments: ["shop", "default", "weft-system-2", ""])
+    @Test(
+        "pods outside the system's namespace get no socket of the machine",
+        arguments: ["shop", "default", "weft-system-2", ""])
     func machineListenersElsewhere(namespace: String) throws {
         var pod = KubeObject(apiVersion: "v1", kind: "Pod", namespace: namespace, name: "web")
         #expect(try PodAnnotations.machineListeners(pod).isEmpty)

@@ -7,7 +7,8 @@ import Transport
 
 /// Runs a server on a loopback port for the time of the body.
 private func withHTTPServer(
-    tls: TLSContext? = nil, idle: TimeAmount = .seconds(30), body bodyLimit: TimeAmount = .seconds(60), _ handler: @escaping HTTPHandler,
+    tls: TLSContext? = nil, idle: TimeAmount = .seconds(30), body bodyLimit: TimeAmount = .seconds(60),
+    _ handler: @escaping HTTPHandler,
     _ body: (Int) async throws -> Void
 ) async throws {
     var configuration = HTTPServer.Configuration(tls: tls)

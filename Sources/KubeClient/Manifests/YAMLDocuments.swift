@@ -80,7 +80,9 @@ extension YAMLFault {
             self.init(line: mark.line, message: context.map { "\($0.text) \(problem)" } ?? problem)
         case .reader(let problem, _, _, _): self.init(line: 0, message: problem)
         case .duplicatedKeysInMapping(let duplicates, let context):
-            self.init(line: context.mark.line, message: "key \(duplicates.joined(separator: ", ")) stands twice in one mapping")
+            self.init(
+                line: context.mark.line,
+                message: "key \(duplicates.joined(separator: ", ")) stands twice in one mapping")
         default: self.init(line: 0, message: "\(error)")
         }
     }
@@ -95,10 +97,12 @@ private struct YAMLReading {
         budget -= 1
         let line = node.mark?.line ?? 0
         if budget < 0 {
-            throw YAMLFault(line: line, message: "aliases repeat too much: together they add over \(YAMLLimits.aliased) values")
+            throw YAMLFault(
+                line: line, message: "aliases repeat too much: together they add over \(YAMLLimits.aliased) values")
         }
         if path.count > YAMLLimits.depth {
-            throw YAMLFault(line: line, message: "mappings and lists stand more than \(YAMLLimits.depth) deep in each other")
+            throw YAMLFault(
+                line: line, message: "mappings and lists stand more than \(YAMLLimits.depth) deep in each other")
         }
         switch node {
         case .scalar(let scalar): return Self.json(of: scalar, node)

@@ -155,7 +155,8 @@ struct GatewayRoutes {
 
     private mutating func reportMissingGateways(of policy: VirtualService) {
         for key in policy.gatewayKeys where state.istioGateways[key] == nil {
-            findings.append(PolicyFinding(policy.reference, "spec.gateways", .notFound, "Gateway \(key) does not exist"))
+            findings.append(
+                PolicyFinding(policy.reference, "spec.gateways", .notFound, "Gateway \(key) does not exist"))
         }
     }
 

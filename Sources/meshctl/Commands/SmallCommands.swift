@@ -39,11 +39,12 @@ struct Completion: ParsableCommand {
     var shell: Shell
 
     func run() throws {
-        let kind: CompletionShell = switch shell {
-        case .bash: .bash
-        case .zsh: .zsh
-        case .fish: .fish
-        }
+        let kind: CompletionShell =
+            switch shell {
+            case .bash: .bash
+            case .zsh: .zsh
+            case .fish: .fish
+            }
         print(MeshCtl.completionScript(for: kind))
     }
 }

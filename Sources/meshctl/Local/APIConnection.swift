@@ -37,10 +37,13 @@ struct APIConnection: Sendable {
     static func kubeconfig(of layout: ClusterLayout) throws -> String {
         if access(layout.kubeconfig, R_OK) == 0 { return layout.kubeconfig }
         if errno == EACCES {
-            throw CommandFailure("\(layout.kubeconfig) is for root only: run meshctl with sudo, or give --kubeconfig a copy you may read")
+            throw CommandFailure(
+                "\(layout.kubeconfig) is for root only: run meshctl with sudo, or give --kubeconfig a copy you may read"
+            )
         }
         throw CommandFailure(
-            "cluster \(layout.name) has no kubeconfig at \(layout.kubeconfig): start it with 'meshctl up', or give --kubeconfig")
+            "cluster \(layout.name) has no kubeconfig at \(layout.kubeconfig): start it with 'meshctl up', or give --kubeconfig"
+        )
     }
 
     init(kubeconfig: String) throws {
@@ -49,7 +52,9 @@ struct APIConnection: Sendable {
 
     func resources() async throws(APIFailure) -> ResourceIndex { try await api.resourceIndex() }
 
-    func get(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject { try await api.get(type, key) }
+    func get(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject {
+        try await api.get(type, key)
+    }
 
     func find(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject? {
         do throws(APIFailure) { return try await api.get(type, key) } catch {
@@ -58,21 +63,28 @@ struct APIConnection: Sendable {
         }
     }
 
-    func exists(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> Bool { try await find(type, key) != nil }
+    func exists(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> Bool {
+        try await find(type, key) != nil
+    }
 
-    func list(_ type: ResourceType, namespace: String = "", selector: String = "") async throws(APIFailure) -> [KubeObject] {
+    func list(_ type: ResourceType, namespace: String = "", selector: String = "") async throws(APIFailure)
+        -> [KubeObject]
+    {
         try await api.list(type, namespace: namespace, Selection(labels: selector)).items
     }
 
     /// Server-side apply as the field manager `meshctl`. Every field must be known; conflicts with other managers are taken over.
     func apply(_ type: ResourceType, _ object: KubeObject, dryRun: Bool) async throws(APIFailure) -> KubeObject {
-        let path = type.path(namespace: object.namespace, name: object.name)
+        let path =
+            type.path(namespace: object.namespace, name: object.name)
             + "?fieldManager=meshctl&fieldValidation=Strict&force=true" + (dryRun ? "&dryRun=All" : "")
         return KubeObject(try await json("PATCH", path, body: object.json, contentType: PatchKind.apply.rawValue))
     }
 
     /// A list as the server's Table, or the one-row Table of a name.
-    func table(_ type: ResourceType, namespace: String, name: String?, selector: String) async throws(APIFailure) -> JSON {
+    func table(_ type: ResourceType, namespace: String, name: String?, selector: String) async throws(APIFailure)
+        -> JSON
+    {
         var path = type.path(namespace: namespace, name: name)
         if !selector.isEmpty { path += "?labelSelector=\(percentEncoded(selector))" }
         return try await json("GET", path, accept: "application/json;as=Table;v=v1;g=meta.k8s.io,application/json")
@@ -89,10 +101,11 @@ struct APIConnection: Sendable {
         do { json = try JSON(parsing: answer.body) } catch {
             throw APIFailure(
                 code: answer.status, reason: "Unknown",
-                message: "\(method) \(path) answered \(answer.status): \(String(decoding: answer.body.prefix(300), as: UTF8.self))")
+                message:
+                    "\(method) \(path) answered \(answer.status): \(String(decoding: answer.body.prefix(300), as: UTF8.self))"
+            )
         }
         guard (200..<300).contains(answer.status) else { throw APIFailure(status: json) }
         return json
     }
 }
-

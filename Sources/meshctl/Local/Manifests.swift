@@ -49,12 +49,20 @@ func parseManifests(_ text: String, file: String) throws -> [Manifest] {
     for manifest in manifests {
         let object = manifest.object
         let at = "\(manifest.file):\(manifest.line)"
-        guard object.json.object != nil else { throw CommandFailure("\(at): an object is a mapping, found \(object.json.text.prefix(40))") }
-        if object.apiVersion.isEmpty { throw CommandFailure("\(at): apiVersion is missing; every object starts with apiVersion and kind") }
-        if object.kind.isEmpty { throw CommandFailure("\(at): kind is missing; every object starts with apiVersion and kind") }
+        guard object.json.object != nil else {
+            throw CommandFailure("\(at): an object is a mapping, found \(object.json.text.prefix(40))")
+        }
+        if object.apiVersion.isEmpty {
+            throw CommandFailure("\(at): apiVersion is missing; every object starts with apiVersion and kind")
+        }
+        if object.kind.isEmpty {
+            throw CommandFailure("\(at): kind is missing; every object starts with apiVersion and kind")
+        }
         for field in ["name", "namespace"] {
             if let value = object.json["metadata"]?[field], value.string == nil {
-                throw CommandFailure("\(at): \(object.kind): metadata.\(field) must be a string, found \(value.text.prefix(40)); quote it")
+                throw CommandFailure(
+                    "\(at): \(object.kind): metadata.\(field) must be a string, found \(value.text.prefix(40)); quote it"
+                )
             }
         }
         if object.name.isEmpty { throw CommandFailure("\(at): \(object.kind) has no metadata.name") }

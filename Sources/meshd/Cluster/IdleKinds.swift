@@ -11,7 +11,8 @@ struct IdleKinds: ValidatingAdmission {
         "cronjobs.batch": "no jobs are made for it",
         "replicationcontrollers": "no pods are made for it",
         "horizontalpodautoscalers.autoscaling": "nothing is scaled by it",
-        "ingresses.networking.k8s.io": "no traffic is let in by it; use an HTTPRoute with the Gateway weft-system/ingress",
+        "ingresses.networking.k8s.io":
+            "no traffic is let in by it; use an HTTPRoute with the Gateway weft-system/ingress",
         "networkpolicies.networking.k8s.io": "no traffic is refused by it",
         "poddisruptionbudgets.policy": "no eviction is held back by it",
         "persistentvolumeclaims": "no volume is made for it",

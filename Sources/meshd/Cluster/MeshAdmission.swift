@@ -1,10 +1,10 @@
-import Wire
 import APIServer
 import KubeClient
 import KubeTypes
 import MeshControl
 import MeshModel
 import Synchronization
+import Wire
 
 /// Mesh control's part in admission: sidecars for pods, a close look at policies.
 ///
@@ -55,10 +55,12 @@ final class MeshAdmission: MutatingAdmission, ValidatingAdmission {
                 message: "\(request.type.kind).\(request.type.group) \"\(request.name)\" is invalid: "
                     + errors.map { "\($0.field): \($0.message)" }.joined(separator: "; "),
                 details: [
-                    "name": .string(request.name), "group": .string(request.type.group), "kind": .string(request.type.kind),
-                    "causes": .array(errors.map {
-                        ["reason": "FieldValueInvalid", "field": .string($0.field), "message": .string($0.message)]
-                    }),
+                    "name": .string(request.name), "group": .string(request.type.group),
+                    "kind": .string(request.type.kind),
+                    "causes": .array(
+                        errors.map {
+                            ["reason": "FieldValueInvalid", "field": .string($0.field), "message": .string($0.message)]
+                        }),
                 ])
         }
         return findings.map { "\($0.field): \($0.message)" }
