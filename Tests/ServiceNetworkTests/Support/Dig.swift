@@ -13,7 +13,7 @@ struct Dig {
 
     static func ask(_ name: String, _ type: String, _ options: String = "", in namespace: String) async throws -> Dig {
         let command =
-            "dig @\(server) +time=3 +tries=1 +noall +comments +answer +additional \(options) \(name) \(type) 2>&1"
+            "dig @\(server) +time=10 +tries=1 +noall +comments +answer +additional \(options) \(name) \(type) 2>&1"
         let output = try await NetworkNamespace.perform(in: namespace) { () throws(SystemCallFailed) in
             guard let pipe = popen(command, "r") else { throw SystemCallFailed("popen", code: errno, on: command) }
             defer { pclose(pipe) }
