@@ -55,9 +55,8 @@ test: test-unit test-system
 
 test-unit: deps
 	$(SWIFT) build --build-tests --explicit-target-dependency-import-check error
-	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=4 $(SWIFT) test --skip-build --skip 'ServiceNetworkTests|ProxyTests'
-	# Real sockets and their clients' time-outs: one test at a time, so that none starves.
-	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=1 $(SWIFT) test --skip-build --filter 'ServiceNetworkTests|ProxyTests'
+	# One at a time: real clients and their time-outs share two cores with them.
+	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=1 $(SWIFT) test --skip-build
 
 # The journeys, with the real kubectl, on clusters in network namespaces. Needs root, and says so.
 test-system: deps
