@@ -56,7 +56,7 @@ test: test-unit test-system
 test-unit: deps
 	$(SWIFT) build --build-tests --explicit-target-dependency-import-check error
 	# One at a time: real clients and their time-outs share two cores with them.
-	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=1 $(SWIFT) test --skip-build
+	SWT_EXPERIMENTAL_MAXIMUM_PARALLELIZATION_WIDTH=1 $(SWIFT) test --skip-build --quiet
 
 # The journeys, with the real kubectl, on clusters in network namespaces. Needs root, and says so.
 test-system: deps

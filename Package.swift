@@ -157,7 +157,9 @@ let package = Package(
                 nioHPACK, logging,
             ]),
         tests("ContainerRuntimeTests", ["ContainerRuntime", "Kernel", "CKernel", "Wire"]),
-        tests("ServiceNetworkTests", ["ServiceNetwork", "Kernel", "CKernel", "KubeClient", "KubeTypes", "Wire"]),
+        tests(
+            "ServiceNetworkTests",
+            ["ServiceNetwork", "Kernel", "CKernel", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
         tests(
             "NodeAgentTests",
             [

@@ -15,12 +15,13 @@ final class DNSLoop: @unchecked Sendable {  // Made by one thread, then handed t
 
     /// More connections than this at once: the one that waited longest for a query goes.
     private static let connectionLimit = 256
-    /// Seconds without a query (RFC 7766 §6.2.3 wants a few).
-    private static let idleTime = 10
+    /// Nanoseconds without a query (RFC 7766 §6.2.3 wants a few seconds).
+    private static let idleTime = 10_000_000_000
 
     private struct Connection {
         var input: [UInt8] = []
         var output: [UInt8] = []
+        /// Nanoseconds of the monotonic clock: in seconds, a newcomer ties with hundreds that came before it.
         var lastActive: Int
     }
 
@@ -115,12 +116,12 @@ final class DNSLoop: @unchecked Sendable {  // Made by one thread, then handed t
                 close(number)
                 continue
             }
-            connections[number] = Connection(lastActive: Self.now())
-            if connections.count > Self.connectionLimit,
+            if connections.count >= Self.connectionLimit,
                 let oldest = connections.min(by: { $0.value.lastActive < $1.value.lastActive })
             {
                 end(oldest.key)
             }
+            connections[number] = Connection(lastActive: Self.now())
         }
     }
 
@@ -188,6 +189,6 @@ final class DNSLoop: @unchecked Sendable {  // Made by one thread, then handed t
     private static func now() -> Int {
         var time = timespec()
         clock_gettime(CLOCK_MONOTONIC, &time)
-        return time.tv_sec
+        return time.tv_sec * 1_000_000_000 + time.tv_nsec
     }
 }
