@@ -98,6 +98,9 @@ struct Connection {
     /// Labels of the other workload: inbound the caller, outbound the endpoint.
     var peerLabels: UInt32 = 0
     var status: UInt16 = 0
+    var stage = Stage.head
+    var parking = Parking.none
+    var choice = RouteChoice()
     var attempts: UInt8 = 0
     var flag = ResponseFlag.none
     var isHead = false

@@ -112,6 +112,10 @@ extension Engine {
             close(connection)
             return
         }
+        if connection.pointee.parking != .none {
+            parkingEnded(connection)
+            return
+        }
         switch connection.pointee.phase {
         case .lingering: close(connection)
         case .flushing, .tunnel: closePair(connection, .timeout)

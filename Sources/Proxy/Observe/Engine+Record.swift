@@ -5,6 +5,8 @@ extension Engine {
     mutating func endExchange(_ client: Conn) {
         guard client.pointee.inExchange else { return }
         client.pointee.inExchange = false
+        client.pointee.stage = .head
+        client.pointee.parking = .none
         counts.exchanges -= 1
         if client.pointee.mode == .opaque {
             if client.pointee.series >= 0 { series.closed(client.pointee.series) }

@@ -1,0 +1,184 @@
+import Glibc
+import Loop
+import Wire
+
+extension Engine {
+    /// Writes the head as the next hop shall see it into the upstream's output.
+    mutating func compose(_ client: Conn, _ upstream: Conn, _ bytes: UnsafePointer<UInt8>, _ rule: RuleEntry?) {
+        let arrays = client.pointee.table?.pointee.arrays
+        var extra = 256 + Int(client.pointee.certificateLineLength) + Int(rule?.editBytes ?? 0)
+        if let arrays { extra += Int(arrays.peerLine.count) }
+        if parser.head.forwardedForLine >= 0 { extra += Int(parser.lines[parser.head.forwardedForLine].length) }
+        let sizeClass = BufferPool.sizeClass(for: parser.head.length + extra) ?? 3
+        let out = buffers.take(sizeClass)
+        upstream.pointee.output = out
+        upstream.pointee.outputClass = sizeClass
+        var at = 0
+        if parser.head.pathOffset == parser.head.targetOffset {
+            memcpy(out, bytes, parser.head.startLineLength)
+            at = parser.head.startLineLength
+        } else {
+            // Absolute form becomes origin form (RFC 9112 §3.2.2).
+            at = parser.head.methodLength &+ 1
+            memcpy(out, bytes, at)
+            if parser.head.pathLength == 0 { put("/", out, &at) }
+            memcpy(out + at, bytes + parser.head.pathOffset, parser.head.pathLength)
+            at &+= parser.head.pathLength
+            put(parser.head.minorVersion == 1 ? " HTTP/1.1\r\n" : " HTTP/1.0\r\n", out, &at)
+        }
+        if let rule, let arrays, rule.setHeaders.count > 0 || rule.removeHeaders.count > 0 {
+            dropEdited(arrays, rule, bytes)
+        }
+        let upgrades = keepsUpgrade(bytes)
+        client.pointee.isUpgrade = upgrades
+        let isGateway = client.pointee.side == .gateway
+        if isGateway && parser.head.forwardedForLine >= 0 { parser.lines[parser.head.forwardedForLine].dropped = true }
+        if client.pointee.side == .outbound && parser.head.peerLine >= 0 || isGateway && parser.head.peerLine >= 0 {
+            parser.lines[parser.head.peerLine].dropped = true
+        }
+        copyLines(bytes, out, &at)
+        if let rule, let arrays {
+            putEdits(arrays, rule.setHeaders, out, &at)
+            putEdits(arrays, rule.addHeaders, out, &at)
+        }
+        if upgrades { put("connection: upgrade\r\n", out, &at) }
+        if parser.head.forwardedProtoLine < 0 { put("x-forwarded-proto: http\r\n", out, &at) }
+        if parser.head.requestIDLine < 0 { putRequestID(out, &at) }
+        if isGateway { putForwardedFor(client, bytes, out, &at) }
+        if client.pointee.side == .inbound {
+            if let line = client.pointee.certificateLine {
+                put(line, Int(client.pointee.certificateLineLength), out, &at)
+            }
+        } else if let arrays, upstream.pointee.ssl != nil {
+            put(arrays.text + Int(arrays.peerLine.offset), Int(arrays.peerLine.count), out, &at)
+        }
+        put("\r\n", out, &at)
+        upstream.pointee.outputStart = 0
+        upstream.pointee.outputEnd = Int32(truncatingIfNeeded: at)
+        if parser.head.minorVersion == 0 { upstream.pointee.closesAfter = true }
+    }
+
+    private func putEdits(_ arrays: TableArrays, _ run: Run, _ out: UnsafeMutablePointer<UInt8>, _ at: inout Int) {
+        for place in Int(run.start)..<Int(run.start &+ run.count) {
+            put(arrays.text + Int(arrays.edits[place].line.offset), Int(arrays.edits[place].line.count), out, &at)
+        }
+    }
+
+    private func dropEdited(_ arrays: TableArrays, _ rule: RuleEntry, _ bytes: UnsafePointer<UInt8>) {
+        let start = Int(rule.setHeaders.start)
+        for edit in start..<start + Int(rule.setHeaders.count) + Int(rule.removeHeaders.count) {
+            let name = arrays.edits[edit].name
+            for place in 0..<parser.head.lineCount where Int(parser.lines[place].nameLength) == Int(name.count) {
+                let line = bytes + Int(parser.lines[place].offset)
+                if sameName(line, arrays.text + Int(name.offset), Int(name.count)) {
+                    parser.lines[place].dropped = true
+                }
+            }
+        }
+    }
+
+    /// Whether the request asks to change protocols to something we pass on; otherwise its Upgrade line goes no further.
+    private func keepsUpgrade(_ bytes: UnsafePointer<UInt8>) -> Bool {
+        for place in 0..<parser.head.lineCount where parser.lines[place].nameLength == 7 {
+            let line = parser.lines[place]
+            let isUpgrade = sameName(bytes + Int(line.offset), StaticText.upgrade.utf8Start, 7)
+            if !isUpgrade { continue }
+            let isHTTP2 = line.valueLength == 3 && sameName(bytes + Int(line.valueOffset), StaticText.h2c.utf8Start, 3)
+            if parser.head.saysUpgrade && !isHTTP2 && !line.dropped { return true }
+            parser.lines[place].dropped = true
+        }
+        return false
+    }
+
+    @inline(__always)
+    func put(_ text: StaticString, _ out: Bytes, _ at: inout Int) {
+        memcpy(out + at, text.utf8Start, text.utf8CodeUnitCount)
+        at &+= text.utf8CodeUnitCount
+    }
+
+    @inline(__always)
+    func put(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ out: Bytes, _ at: inout Int) {
+        memcpy(out + at, bytes, count)
+        at &+= count
+    }
+
+    /// Copies the lines that go on; those that stand together in one piece.
+    @inline(__always)
+    func copyLines(_ bytes: UnsafePointer<UInt8>, _ out: Bytes, _ at: inout Int) {
+        let lines = parser.lines
+        let count = parser.head.lineCount
+        var place = 0
+        while place < count {
+            if lines[place].dropped {
+                place &+= 1
+                continue
+            }
+            let start = Int(lines[place].offset)
+            var end = start &+ Int(lines[place].length)
+            place &+= 1
+            while place < count && !lines[place].dropped {
+                end &+= Int(lines[place].length)
+                place &+= 1
+            }
+            memcpy(out + at, bytes + start, end &- start)
+            at &+= end &- start
+        }
+    }
+
+    /// A random UUID (RFC 9562 §5.4).
+    @inline(__always)
+    private mutating func putRequestID(_ out: Bytes, _ at: inout Int) {
+        put("x-request-id: ", out, &at)
+        let high = chance.next() & 0xFFFF_FFFF_FFFF_0FFF | 0x4000
+        let low = chance.next() & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
+        var place = 0
+        while place < 32 {
+            if place == 8 || place == 12 || place == 16 || place == 20 {
+                out[at] = 45
+                at &+= 1
+            }
+            let word = place < 16 ? high : low
+            let digit = UInt8(truncatingIfNeeded: word >> UInt64(60 &- (place & 15) &* 4)) & 15
+            out[at] = digit < 10 ? digit &+ 48 : digit &+ 87
+            at &+= 1
+            place &+= 1
+        }
+        put("\r\n", out, &at)
+    }
+
+    private func putForwardedFor(_ client: Conn, _ bytes: UnsafePointer<UInt8>, _ out: Bytes, _ at: inout Int) {
+        put("x-forwarded-for: ", out, &at)
+        if parser.head.forwardedForLine >= 0 {
+            let line = parser.lines[parser.head.forwardedForLine]
+            put(bytes + Int(line.valueOffset), Int(line.valueLength), out, &at)
+            put(", ", out, &at)
+        }
+        var shift: UInt32 = 24
+        while true {
+            putNumber(Int(client.pointee.remoteAddress >> shift & 255), out, &at)
+            if shift == 0 { break }
+            put(".", out, &at)
+            shift -= 8
+        }
+        put("\r\n", out, &at)
+    }
+
+    @inline(__always)
+    func putNumber(_ number: Int, _ out: Bytes, _ at: inout Int) {
+        var divisor = 1
+        while number / divisor >= 10 { divisor *= 10 }
+        var rest = number
+        while divisor > 0 {
+            out[at] = UInt8(truncatingIfNeeded: rest / divisor) &+ 48
+            at &+= 1
+            rest %= divisor
+            divisor /= 10
+        }
+    }
+}
+
+enum StaticText {
+    static var upgrade: StaticString { "upgrade" }
+    static var preface: StaticString { "PRI * HTTP/2.0" }
+    static var h2c: StaticString { "h2c" }
+}

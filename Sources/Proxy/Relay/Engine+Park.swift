@@ -1,0 +1,44 @@
+import Glibc
+
+/// How far a request has come before it is sent. One that has to wait keeps its head in `input`, and starts again at its stage.
+enum Stage: UInt8 { case head, authorize, route, admit, send }
+
+/// What a stage says of the request.
+enum Step {
+    case go
+    /// It has been answered, or its connection is gone.
+    case over
+    /// It is parked: `unpark` or `parkingEnded` goes on.
+    case wait
+}
+
+/// What a parked request waits for.
+enum Parking: UInt8 {
+    case none
+    /// A time to pass; then it goes on.
+    case delay
+}
+
+extension Engine {
+    /// Lets the request wait for at most `delay` nanoseconds. Its head stays in `input`; nothing of it has been sent.
+    mutating func park(_ client: Conn, for parking: Parking, atMost delay: UInt64) -> Step {
+        client.pointee.parking = parking
+        setDeadline(client, after: delay)
+        return .wait
+    }
+
+    /// What a parked request waited for is there: it goes on at its stage.
+    mutating func unpark(_ client: Conn) {
+        if client.pointee.parking == .none { return }
+        client.pointee.parking = .none
+        client.pointee.deadline = .max
+        request(client)
+    }
+
+    /// A parked request has waited for as long as it may.
+    mutating func parkingEnded(_ client: Conn) {
+        switch client.pointee.parking {
+        case .none, .delay: unpark(client)
+        }
+    }
+}
