@@ -105,6 +105,17 @@ import Wire
         }
     }
 
+    @Test("the first restart is at once, so nothing is said of a crash loop, even by a clock read before the end")
+    func firstRestart() {
+        var pod = PodFixture("app")
+        pod.ended("app", 1)
+        pod.seen.now = PodFixture.start
+        #expect(pod.plan.actions == [.start(container: "app", attempt: 1, backOffStep: 1)])
+        let state = pod.status["containerStatuses"]?[0]?["state"]
+        #expect(state?["waiting"] == nil)
+        #expect(state?["terminated"]?["exitCode"] == 1)
+    }
+
     @Test("after ten minutes of running, a crash counts as the first")
     func crashAfterHealthyRun() {
         var pod = PodFixture("app")

@@ -23,8 +23,9 @@ final class SupervisorConnection: Sendable {
         let directory = open(podDirectory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard directory >= 0 else { throw .ended }
         defer { close(directory) }
-        descriptor = weft_connect_at(directory, "init.sock")
-        guard descriptor >= 0 else { throw .ended }
+        let socket = weft_connect_at(directory, "init.sock")
+        guard socket >= 0 else { throw .ended }
+        descriptor = socket
         _ = weft_set_receive_timeout(descriptor, 30)
     }
 

@@ -75,13 +75,14 @@ struct ContainerProgress: Sendable {
     /// Ended, and no run follows.
     var isFinal: Bool { exitCode.map { !description.restarts(after: $0) } ?? false }
 
-    /// When the next run may start after one that ended; the past if at once.
+    /// When the next run may start after one that ended; `nil` if at once.
     var restartTime: Timestamp? {
         guard case .ended(let run, _) = state else { return nil }
         let finished = run.finishedAt ?? run.startedAt
         let lasted: Duration = .nanoseconds(finished - run.startedAt)
         let step = BackOff.effective(step: run.backOffStep, run: lasted)
-        return Timestamp(unixNanoseconds: finished) + BackOff.delay(step: step)
+        let delay = BackOff.delay(step: step)
+        return delay > .zero ? Timestamp(unixNanoseconds: finished) + delay : nil
     }
 
     var nextStep: Int {
