@@ -49,14 +49,23 @@ struct SurvivalTests {
         }
     }
 
-    @Test("the runtime that dies (run by the test above)", .enabled(if: getenv("WEFT_TEST_CHILD") != nil))
+    /// Also what the killed program of the test above does: then the machine is its parent's, and it waits for its end.
+    @Test("a pod with a container that goes on and one that ends")
     func childRuntime() async throws {
-        let name = String(cString: try #require(getenv("WEFT_TEST_CHILD")))
-        let directory = "/tmp/" + name
-        let runtime = try LocalRuntime(
-            RuntimeConfiguration(
-                stateDirectory: directory + "/state", runDirectory: directory + "/run", cgroupRoot: "weft/" + name,
-                supervisorPath: try TestMachine.supervisor()))
+        if let parent = try Self.parent("WEFT_TEST_CHILD") {
+            try await Self.startPod(LocalRuntime(parent.configuration), parent.directory)
+            try await Task.sleep(for: .seconds(60))
+        }
+        try await TestMachine.run { machine in
+            try await Self.startPod(machine.runtime, machine.directory)
+            let sandbox = try #require(try await machine.runtime.sandbox(podUID: "p1"))
+            #expect(sandbox.containers.first { $0.name == "app" }?.state == .running)
+            #expect(try await machine.ended("p1", "short-0").state == .exited(code: 9, signal: 0, outOfMemory: false))
+            try await machine.runtime.removeSandbox(podUID: "p1")
+        }
+    }
+
+    private static func startPod(_ runtime: LocalRuntime, _ directory: String) async throws {
         var sandbox = SandboxSpec(
             podUID: "p1", namespace: "test", name: "pod-p1", hostname: "h", networkNamespace: "/proc/self/ns/net",
             cgroup: "node-1/podp1")
@@ -73,7 +82,16 @@ struct SurvivalTests {
         short.arguments = ["sleep 0.3; exit 9"]
         _ = try await runtime.startContainer(podUID: "p1", short)
         try SmallFile.write("", to: directory + "/started")
-        try await Task.sleep(for: .seconds(60))
+    }
+
+    /// The machine of the test that started this program, named by a variable.
+    private static func parent(_ variable: String) throws -> (directory: String, configuration: RuntimeConfiguration)? {
+        guard let name = getenv(variable).map({ String(cString: $0) }) else { return nil }
+        let directory = "/tmp/" + name
+        let configuration = RuntimeConfiguration(
+            stateDirectory: directory + "/state", runDirectory: directory + "/run", cgroupRoot: "weft/" + name,
+            supervisorPath: try TestMachine.supervisor())
+        return (directory, configuration)
     }
 
     @Test("a runtime killed at any moment leaves nothing a new one cannot remove")
@@ -105,16 +123,24 @@ struct SurvivalTests {
         }
     }
 
-    @Test("the runtime killed at any moment (run by the test above)", .enabled(if: getenv("WEFT_TEST_CHURN") != nil))
+    /// Also what the killed program of the test above does, on its parent's machine and without an end.
+    @Test("three pods at a time come and go")
     func churningRuntime() async throws {
-        let name = String(cString: try #require(getenv("WEFT_TEST_CHURN")))
-        let directory = "/tmp/" + name
-        let runtime = try LocalRuntime(
-            RuntimeConfiguration(
-                stateDirectory: directory + "/state", runDirectory: directory + "/run", cgroupRoot: "weft/" + name,
-                supervisorPath: try TestMachine.supervisor()))
-        try SmallFile.write("", to: directory + "/started")
-        for number in 0..<10_000 {
+        if let parent = try Self.parent("WEFT_TEST_CHURN") {
+            let runtime = try LocalRuntime(parent.configuration)
+            try SmallFile.write("", to: parent.directory + "/started")
+            try await Self.churn(runtime, parent.directory, rounds: 10_000)
+        }
+        try await TestMachine.run { machine in
+            try await Self.churn(machine.runtime, machine.directory, rounds: 8)
+            let left = try await machine.runtime.sandboxes()
+            #expect(Set(left.map(\.podUID)) == Set((0..<3).flatMap { ["lane\($0)-1", "lane\($0)-3"] }))
+            for sandbox in left { try await machine.runtime.removeSandbox(podUID: sandbox.podUID) }
+        }
+    }
+
+    private static func churn(_ runtime: LocalRuntime, _ directory: String, rounds: Int) async throws {
+        for number in 0..<rounds {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for lane in 0..<3 {
                     group.addTask {

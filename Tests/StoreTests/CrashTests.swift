@@ -7,17 +7,32 @@ private let crashDirectory = getenv("WEFT_STORE_CRASH_DIRECTORY").map { String(c
 
 @Suite("A store whose process is killed")
 struct CrashTests {
-    /// The child's part: writes from many tasks, and notes every acknowledged write in a file.
-    @Test("writes until it is killed", .enabled(if: crashDirectory != nil))
+    /// Also what the killed program of the test below does, in its parent's directory and without an end.
+    @Test("sixteen writers, and every acknowledged write is there")
     func child() async throws {
-        let directory = try #require(crashDirectory)
+        if let crashDirectory { try await Self.write(to: crashDirectory, each: .max) }
+        let directory = try TemporaryDirectory()
+        try await Self.write(to: directory.path, each: 40)
+        let store = try EmbeddedStore(directory: directory.path, historyEvents: 64)
+        for writer in 0..<16 {
+            for place in 0..<20 {
+                #expect(store.get("/registry/pods/r0/\(writer)-\(place)").map(text) == "\(place + 20)")
+            }
+        }
+        #expect(try readLines("\(directory.path)/acknowledged").count == 16 * 40)
+        store.close()
+    }
+
+    /// Writes from many tasks, and notes every acknowledged write in a file.
+    private static func write(to directory: String, each: Int) async throws {
         let store = try EmbeddedStore(directory: directory, historyEvents: 64)
         let notes = open("\(directory)/acknowledged", O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        defer { close(notes) }
         let round = store.revision
         try await withThrowingTaskGroup(of: Void.self) { group in
             for writer in 0..<16 {
                 group.addTask {
-                    for number in 0... {
+                    for number in 0..<each {
                         let key = "/registry/pods/r\(round)/\(writer)-\(number % 20)"
                         let record: Record
                         if store.get(key) == nil {
@@ -26,12 +41,13 @@ struct CrashTests {
                             record = try await store.update(key, Array("\(number)".utf8), .present)
                         }
                         let line = Array("\(key) \(number) \(record.revision)\n".utf8)
-                        _ = write(notes, line, line.count)
+                        _ = Glibc.write(notes, line, line.count)
                     }
                 }
             }
             try await group.waitForAll()
         }
+        store.close()
     }
 
     @Test("every acknowledged write is there after kill -9")
