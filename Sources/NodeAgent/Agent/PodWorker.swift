@@ -17,9 +17,9 @@ actor PodWorker {
     var setbacks: [PodObservation.Attempted: Setback] = [:]
     private var forgottenDeadline: Timestamp?
     private var barrier = PodObservation.Barrier.notAsked
-    private var runs: [String: WatchedRun] = [:]
+    var runs: [String: WatchedRun] = [:]
     var stops: [String: Timestamp] = [:]
-    private var messages: [String: String] = [:]
+    var messages: [String: String] = [:]
     private var lastReported: JSON?
     private var reportRetry: Setback?
     private var isMeshOpen = false
@@ -33,13 +33,6 @@ actor PodWorker {
     private var lastErrand = 0
     private let bell: AsyncStream<Void>
     private nonisolated let rope: AsyncStream<Void>.Continuation
-
-    private struct WatchedRun {
-        var probes: RunProbes
-        var tasks: [ProbeKind: Task<Void, Never>] = [:]
-        var isHooked = false
-        var hookFailure: String?
-    }
 
     init(_ object: KubeObject, node: NodeServices, attachment: PodAttachment?) {
         pod = PodDescription(object)
@@ -327,104 +320,6 @@ actor PodWorker {
                 return error
             }
         }
-    }
-
-    // MARK: Runs and their probes
-
-    /// Probes what runs, forgets what has ended.
-    private func follow(_ sandbox: SandboxStatus?) {
-        let known = sandbox?.containers ?? []
-        let isAlive = sandbox?.isRunning ?? false
-        for run in known {
-            guard let container = pod.container(named: run.name) else { continue }
-            if run.state == .running, isAlive {
-                if runs[run.id] == nil {
-                    runs[run.id] = WatchedRun(probes: RunProbes(container, earlier: earlierVerdict(run)))
-                }
-                probe(run, container)
-            } else {
-                endWatch(run.id)
-                stops[run.id] = nil
-                if messages[run.id] == nil { messages[run.id] = terminationMessage(of: run, container) }
-            }
-        }
-        for id in Array(runs.keys) where !known.contains(where: { $0.id == id }) { endWatch(id) }
-        for id in Array(stops.keys) where !known.contains(where: { $0.id == id }) { stops[id] = nil }
-    }
-
-    private func endWatch(_ id: String) {
-        guard let run = runs.removeValue(forKey: id) else { return }
-        run.tasks.values.forEach { $0.cancel() }
-    }
-
-    /// What the API says of this very run, told by an agent before us.
-    private func earlierVerdict(_ run: RunStatus) -> ProbeVerdict? {
-        let lists = ["containerStatuses", "initContainerStatuses"]
-        let id = PodStatusPlan.containerID(run, pod)
-        let entries = lists.flatMap { pod.object.status[$0]?.array ?? [] }
-        guard let status = entries.first(where: { $0["containerID"]?.string == id }) else { return nil }
-        return ProbeVerdict(isStarted: status["started"]?.bool ?? false, isReady: status["ready"]?.bool ?? false)
-    }
-
-    private func probe(_ run: RunStatus, _ container: ContainerDescription) {
-        guard let watched = runs[run.id], !watched.isHooked else { return }
-        let isStarted = watched.probes.isStarted
-        let due: [ProbeKind] = isStarted ? [.liveness, .readiness] : [.startup]
-        for kind in due where watched.tasks[kind] == nil {
-            guard let state = watched.probes[kind] else { continue }
-            let prober = prober
-            runs[run.id]?.tasks[kind] = Task {
-                let first = Timestamp(unixNanoseconds: run.startedAt) + state.description.initialDelay
-                try? await Task.sleep(for: max(.zero, first - self.node.now()))
-                while !Task.isCancelled {
-                    let outcome = await prober.attempt(
-                        state.description.handler, container: run.id, within: state.description.timeout)
-                    if Task.isCancelled { return }
-                    guard let pause = self.record(kind, outcome, run.id, container) else { return }
-                    try? await Task.sleep(for: pause)
-                }
-            }
-        }
-    }
-
-    /// - Returns: how long until the next attempt; `nil` when there is none.
-    private func record(
-        _ kind: ProbeKind, _ outcome: ProbeOutcome, _ id: String, _ container: ContainerDescription
-    ) -> Duration? {
-        guard let before = runs[id]?.probes.verdict else { return nil }
-        let counted = runs[id]?.probes.record(kind, outcome, at: node.now()) ?? false
-        switch outcome {
-        case .failure(let message) where counted:
-            node.events.tell(
-                .warning, pod.object, "Unhealthy", "\(kind.rawValue) probe failed: \(message)", container: container)
-        case .unknown(let message):
-            node.events.tell(
-                .warning, pod.object, "ProbeWarning", "\(kind.rawValue) probe: \(message)", container: container)
-        default: break
-        }
-        guard let probes = runs[id]?.probes, let state = probes[kind] else { return nil }
-        if probes.verdict != before { ring() }
-        if kind == .startup, state.isPassing { return nil }
-        return state.pause
-    }
-
-    var prober: Prober {
-        Prober(
-            runtime: node.runtime, podUID: pod.uid, address: attachment?.address ?? node.configuration.nodeAddress,
-            networkNamespace: pod.usesHostNetwork ? node.configuration.networkNamespace : attachment?.networkNamespace)
-    }
-
-    /// A run whose `postStart` hook is under way is not started, and not probed.
-    func beginHook(_ id: String, _ container: ContainerDescription) {
-        var run = runs[id] ?? WatchedRun(probes: RunProbes(container))
-        run.isHooked = true
-        runs[id] = run
-    }
-
-    func endHook(_ id: String, failure: String?) {
-        runs[id]?.isHooked = false
-        runs[id]?.hookFailure = failure
-        ring()
     }
 
     // MARK: Upkeep
