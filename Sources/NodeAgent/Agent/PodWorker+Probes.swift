@@ -1,4 +1,5 @@
 import ContainerRuntime
+import KubeClient
 import KubeTypes
 import ServiceNetwork
 import Wire
