@@ -55,6 +55,7 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"])]),
         .systemLibrary(name: "CNftables", pkgConfig: "libnftables", providers: [.apt(["libnftables-dev"])]),
+        .systemLibrary(name: "CLibYAML", providers: [.apt(["libyaml-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
 
         // Pure: codecs, types, models.
@@ -74,8 +75,11 @@ let package = Package(
         module("TLS", ["COpenSSL"]),
         module("Loop", ["Kernel", "CKernel"]),
 
-        // The data plane.
-        module("Proxy", ["Loop", "Wire", "TLS", "COpenSSL", "Kernel", "CKernel", "ProxyResources"]),
+        // The data plane. libyaml is linked from its archive: one library less to load beside each pod.
+        .target(
+            name: "YAMLText", dependencies: ["CLibYAML", "Wire"], swiftSettings: house,
+            linkerSettings: [.linkedLibrary(":libyaml.a")]),
+        module("Proxy", ["Loop", "Wire", "YAMLText", "TLS", "COpenSSL", "Kernel", "CKernel", "ProxyResources"]),
 
         // The control plane.
         module("Store", ["Wire", "CSQLite", logging]),

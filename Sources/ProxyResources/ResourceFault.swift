@@ -22,17 +22,37 @@ struct ResourceFields {
     let resource: String
     let path: String
     let json: JSON
+    /// Set when the object stands in a file written by people, which spells some fields in its own way.
+    let spelling: FileSpelling?
 
-    init(_ json: JSON, of resource: String, path: String = "") throws(ResourceFault) {
+    init(_ json: JSON, of resource: String, path: String = "", spelling: FileSpelling? = nil) throws(ResourceFault) {
         self.resource = resource
         self.path = path
         self.json = json
-        guard json.object != nil else { throw fault("", "must be an object") }
+        self.spelling = spelling
+        guard let object = json.object else { throw fault("", "must be an object") }
+        spelling?.note(object: path, fields: object.keys)
     }
 
     func place(_ field: String) -> String {
+        let field = spelling?.spelled(field) ?? field
         if path.isEmpty { return field }
         return field.isEmpty ? path : "\(path).\(field)"
+    }
+
+    /// A field's value; `nil` when it is absent or null. All reading of fields comes through here.
+    ///
+    /// - Parameter shape: what the caller will take it for; it decides which short forms there are.
+    func value(_ field: String, as shape: FileSpelling.Shape = .scalar) throws(ResourceFault) -> JSON? {
+        guard let spelling else {
+            guard let value = json[field], !value.isNull else { return nil }
+            return value
+        }
+        spelling.note(asked: place(field))
+        guard let written = json[spelling.spelled(field)], !written.isNull else { return nil }
+        do throws(FileSpelling.Fault) { return try spelling.meaning(of: field, written, as: shape) } catch {
+            throw fault(field, error.message)
+        }
     }
 
     func fault(_ field: String, _ message: String) -> ResourceFault {
@@ -41,7 +61,7 @@ struct ResourceFields {
 
     /// An absent string is empty, since empty strings are not written.
     func string(_ field: String) throws(ResourceFault) -> String {
-        guard let value = json[field], !value.isNull else { return "" }
+        guard let value = try value(field) else { return "" }
         guard let string = value.string else { throw fault(field, "must be a string") }
         return string
     }
@@ -62,7 +82,7 @@ struct ResourceFields {
     }
 
     func integer(_ field: String, in range: ClosedRange<Int>) throws(ResourceFault) -> Int? {
-        guard let value = json[field], !value.isNull else { return nil }
+        guard let value = try value(field) else { return nil }
         guard let number = value.int else { throw fault(field, "must be an integer") }
         guard range.contains(number) else {
             throw fault(field, "is \(number), must be from \(range.lowerBound) to \(range.upperBound)")
@@ -80,7 +100,7 @@ struct ResourceFields {
     /// One of a set of words; an absent one is the word for "".
     func word<Word: RawRepresentable>(_ field: String, or missing: Word) throws(ResourceFault) -> Word
     where Word.RawValue == String {
-        guard let value = json[field], !value.isNull else { return missing }
+        guard let value = try value(field) else { return missing }
         guard let string = value.string, let word = Word(rawValue: string) else {
             throw fault(field, "has the unknown value \(value.text)")
         }
@@ -88,7 +108,7 @@ struct ResourceFields {
     }
 
     func array(_ field: String) throws(ResourceFault) -> [JSON] {
-        guard let value = json[field], !value.isNull else { return [] }
+        guard let value = try value(field, as: .list) else { return [] }
         guard let array = value.array else { throw fault(field, "must be an array") }
         return array
     }
@@ -96,14 +116,15 @@ struct ResourceFields {
     func objects(_ field: String) throws(ResourceFault) -> [ResourceFields] {
         var found: [ResourceFields] = []
         for (index, element) in try array(field).enumerated() {
-            found.append(try ResourceFields(element, of: resource, path: place("\(field)[\(index)]")))
+            found.append(
+                try ResourceFields(element, of: resource, path: place("\(field)[\(index)]"), spelling: spelling))
         }
         return found
     }
 
     func object(_ field: String) throws(ResourceFault) -> ResourceFields? {
-        guard let value = json[field], !value.isNull else { return nil }
-        return try ResourceFields(value, of: resource, path: place(field))
+        guard let value = try value(field, as: .object) else { return nil }
+        return try ResourceFields(value, of: resource, path: place(field), spelling: spelling)
     }
 }
 

@@ -75,13 +75,14 @@ extension GatewayListener {
         var routes: [VirtualHost] = []
         for host in try fields.objects("routes") { routes.append(try VirtualHost(host)) }
         self.init(
-            name: try fields.string("name"), port: try fields.port("port"), inherited: try fields.string("inherited"),
-            routes: routes)
+            name: try fields.string("name"), address: try fields.string("address"), port: try fields.port("port"),
+            inherited: try fields.string("inherited"), routes: routes)
     }
 
     package var json: JSON {
         var out = ResourceWriter()
         out.write("name", name)
+        out.write("address", address)
         out.write("port", port)
         out.write("inherited", inherited)
         out.write("routes", routes.map(\.json))

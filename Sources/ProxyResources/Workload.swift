@@ -53,12 +53,16 @@ package struct InboundPort: Sendable, Hashable {
 /// A port a gateway listens on, and its routes. `inherited` names a descriptor passed in (`LISTEN_FDNAMES`).
 package struct GatewayListener: Sendable, Hashable {
     package var name: String
+    package var address: String  // IPv4 to listen on; empty for all
     package var port: Int
     package var inherited: String
     package var routes: [VirtualHost]
 
-    package init(name: String, port: Int, inherited: String = "", routes: [VirtualHost] = []) {
+    package init(
+        name: String, address: String = "", port: Int, inherited: String = "", routes: [VirtualHost] = []
+    ) {
         self.name = name
+        self.address = address
         self.port = port
         self.inherited = inherited
         self.routes = routes

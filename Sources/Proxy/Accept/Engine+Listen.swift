@@ -17,7 +17,7 @@ extension Engine {
 
     /// Closes the gateway's listeners no longer wanted, opens new ones, and finds each its routes in the current table.
     ///
-    /// A listener is its port and the descriptor it inherits; its name may change while it is open. Closing comes first: an
+    /// A listener is its address, port and the descriptor it inherits; its name may change while it is open. Closing comes first: an
     /// inherited descriptor can be in the poller once only.
     mutating func follow(_ gateways: [GatewayListener]) {
         for place in listeners.indices where listeners[place].side == .gateway && listeners[place].descriptor >= 0 {
@@ -34,7 +34,7 @@ extension Engine {
             if let passed = inherited[gateway.inherited] {
                 descriptor = passed
             } else if let port = UInt16(exactly: gateway.port) {
-                descriptor = weft_listen_ipv4(0, port, 1, 1024)
+                descriptor = weft_listen_ipv4(IPv4(gateway.address)?.value ?? 0, port, 1, 1024)
             }
             if descriptor < 0 {
                 log("gateway listener \(gateway.name): port \(gateway.port): \(String(cString: strerror(-descriptor)))")
@@ -42,8 +42,9 @@ extension Engine {
             }
             listen(
                 Listening(
-                    descriptor: descriptor, side: .gateway, gateway: gateway.name, port: UInt16(clamping: gateway.port),
-                    gatewayPlace: Int32(place), isShared: isInherited, inherited: gateway.inherited))
+                    descriptor: descriptor, side: .gateway, gateway: gateway.name, address: gateway.address,
+                    port: UInt16(clamping: gateway.port), gatewayPlace: Int32(place), isShared: isInherited,
+                    inherited: gateway.inherited))
         }
     }
 
@@ -67,6 +68,7 @@ extension Engine {
 
 extension Listening {
     func serves(_ gateway: GatewayListener) -> Bool {
-        side == .gateway && port == UInt16(clamping: gateway.port) && inherited == gateway.inherited
+        side == .gateway && port == UInt16(clamping: gateway.port) && address == gateway.address
+            && inherited == gateway.inherited
     }
 }

@@ -36,6 +36,8 @@ struct Listening {
     var destination: (address: UInt32, port: UInt16)?
     /// Gateways: the listener's name in the configuration.
     var gateway: String?
+    /// As the configuration writes it; empty for all.
+    var address = ""
     var port: UInt16
     /// Place in the current table's gateways; -1 when not there.
     var gatewayPlace: Int32 = -1
