@@ -3,7 +3,7 @@ import Wire
 /// The HTTP/2 and gRPC side of one stream to the control plane: bytes in, messages and bytes out. No socket inside.
 ///
 /// - Source: RFC 9113; the gRPC protocol over HTTP/2.
-struct DiscoveryStream {
+struct DiscoveryStream: ~Copyable {
     enum Fault: Error, CustomStringConvertible {
         case connection(String)
         case ended(String)
@@ -18,12 +18,16 @@ struct DiscoveryStream {
 
     private static let window: UInt32 = 16 << 20
     private static let largestMessage = 64 << 20
+    private static let longestBlock = 65536
 
     /// To be written to the socket.
     private(set) var output: [UInt8] = []
     private var input: [UInt8] = []
     private var body: [UInt8] = []
-    private var headers = HPACKDecoder()
+    private var headers = HeaderBlockDecoder(longestList: longestBlock)
+    private var names = HeaderBlockEncoder()
+    /// What the decoder writes to.
+    private var text = [UInt8](repeating: 0, count: longestBlock)
     private var block: [UInt8] = []
     private var blockEnds = false
     private var inBlock = false
@@ -38,14 +42,28 @@ struct DiscoveryStream {
         output = FrameHeader.preface
         frame(.settings, Setting.payload([(Setting.enablePush, 0), (Setting.initialWindow, Self.window)]), stream: 0)
         windowUpdate(stream: 0, Self.window - 65535)
-        let fields = [
-            HeaderField(":method", "POST"), HeaderField(":scheme", "http"),
-            HeaderField(":path", "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"),
-            HeaderField(":authority", "mesh"), HeaderField("te", "trailers"),
-            HeaderField("content-type", "application/grpc"),
-            HeaderField("user-agent", "meshproxy"),
+        let fields: [(StaticString, StaticString)] = [
+            (":method", "POST"), (":scheme", "http"),
+            (":path", "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"),
+            (":authority", "mesh"), ("te", "trailers"), ("content-type", "application/grpc"),
+            ("user-agent", "meshproxy"),
         ]
-        frame(.headers, HPACKEncoder.encode(fields), flags: FrameFlag.endHeaders)
+        frame(.headers, encoded(fields), flags: FrameFlag.endHeaders)
+    }
+
+    private mutating func encoded(_ fields: [(StaticString, StaticString)]) -> [UInt8] {
+        var most = HeaderBlockEncoder.mostBytesOfBegin
+        for (name, value) in fields {
+            most += HeaderBlockEncoder.mostBytes(name.utf8CodeUnitCount, value.utf8CodeUnitCount)
+        }
+        return [UInt8](unsafeUninitializedCapacity: most) { buffer, count in
+            guard let out = buffer.baseAddress else { return }
+            names.begin(out, &count)
+            for (name, value) in fields {
+                names.append(
+                    name.utf8Start, name.utf8CodeUnitCount, value.utf8Start, value.utf8CodeUnitCount, out, &count)
+            }
+        }
     }
 
     mutating func takeOutput() -> [UInt8] {
@@ -167,16 +185,38 @@ struct DiscoveryStream {
 
     private mutating func endBlock() throws(Fault) {
         inBlock = false
-        let fields: [HeaderField]
-        do { fields = try headers.decode(block) } catch {
-            throw .connection("a header block that cannot be read (\(error))")
-        }
+        let fields = try decoded()
         func value(_ name: String) -> String? { fields.first { $0.name == name }?.value }
         if let status = value(":status"), status != "200" { throw .ended("HTTP status \(status)") }
         if let status = value("grpc-status"), status != "0" {
             throw .ended("gRPC status \(status) \(value("grpc-message") ?? "")")
         }
         if blockEnds { throw .ended("finished") }
+    }
+
+    private mutating func decoded() throws(Fault) -> [(name: String, value: String)] {
+        var fault: HPACKFault?
+        var outcome = HeaderBlockDecoder.Outcome.complete
+        var fields: [(name: String, value: String)] = []
+        block.withUnsafeBufferPointer { block in
+            text.withUnsafeMutableBufferPointer { text in
+                guard let start = block.baseAddress, let out = text.baseAddress else { return }
+                do throws(HPACKFault) { outcome = try headers.decode(start, block.count, into: out, text.count) } catch
+                {
+                    fault = error
+                    return
+                }
+                for place in 0..<headers.fieldCount {
+                    let field = headers.fields[place]
+                    let name = text[Int(field.nameOffset)..<Int(field.nameOffset + field.nameLength)]
+                    let value = text[Int(field.valueOffset)..<Int(field.valueOffset + field.valueLength)]
+                    fields.append((String(decoding: name, as: UTF8.self), String(decoding: value, as: UTF8.self)))
+                }
+            }
+        }
+        if let fault { throw .connection("a header block that cannot be read (\(fault))") }
+        if outcome == .tooLarge { throw .connection("a header block of too many fields") }
+        return fields
     }
 
     private mutating func message(_ data: ArraySlice<UInt8>, _ messages: inout [[UInt8]]) throws(Fault) {
