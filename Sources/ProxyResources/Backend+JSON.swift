@@ -11,6 +11,9 @@ extension Backend {
         self.init(
             name: try fields.requiredString("name"), service: try fields.string("service"),
             namespace: try fields.string("namespace"), endpoints: endpoints)
+        if let found = try fields.object("balance") { balance = try BalancePolicy(found) }
+        if let found = try fields.object("outlier") { outlier = try OutlierPolicy(found) }
+        if let found = try fields.object("health") { health = try HealthCheck(found) }
     }
 
     package var json: JSON {
@@ -19,6 +22,9 @@ extension Backend {
         out.write("service", service)
         out.write("namespace", namespace)
         out.write("endpoints", endpoints.map(\.json))
+        if balance != BalancePolicy() { out.write("balance", balance.json) }
+        if let outlier { out.write("outlier", outlier.json) }
+        if let health { out.write("health", health.json) }
         return out.json
     }
 }
@@ -29,7 +35,9 @@ extension Endpoint {
         self.init(
             address: try fields.requiredString("address"), port: try fields.port("port"),
             principal: principal.isEmpty ? nil : principal, workload: try fields.string("workload"),
-            version: try fields.string("version"), app: try fields.string("app"))
+            version: try fields.string("version"), app: try fields.string("app"),
+            weight: try fields.integer("weight", in: 1...10_000) ?? 1, locality: try fields.string("locality"),
+            node: try fields.string("node"))
     }
 
     package var json: JSON {
@@ -40,6 +48,9 @@ extension Endpoint {
         out.write("workload", workload)
         out.write("version", version)
         out.write("app", app)
+        if weight != 1 { out.write("weight", weight) }
+        out.write("locality", locality)
+        out.write("node", node)
         return out.json
     }
 }

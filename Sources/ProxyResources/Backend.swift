@@ -4,12 +4,21 @@ package struct Backend: Sendable, Hashable {
     package var service: String  // `catalog.demo.svc.cluster.local`, for metrics
     package var namespace: String
     package var endpoints: [Endpoint]
+    package var balance: BalancePolicy
+    package var outlier: OutlierPolicy?
+    package var health: HealthCheck?
 
-    package init(name: String, service: String = "", namespace: String = "", endpoints: [Endpoint] = []) {
+    package init(
+        name: String, service: String = "", namespace: String = "", endpoints: [Endpoint] = [],
+        balance: BalancePolicy = BalancePolicy(), outlier: OutlierPolicy? = nil, health: HealthCheck? = nil
+    ) {
         self.name = name
         self.service = service
         self.namespace = namespace
         self.endpoints = endpoints
+        self.balance = balance
+        self.outlier = outlier
+        self.health = health
     }
 }
 
@@ -21,10 +30,14 @@ package struct Endpoint: Sendable, Hashable {
     package var workload: String
     package var version: String
     package var app: String
+    /// Of the requests, relative to the backend's other endpoints.
+    package var weight: Int
+    package var locality: String  // `region/zone/subzone`
+    package var node: String
 
     package init(
         address: String, port: Int, principal: String? = nil, workload: String = "", version: String = "",
-        app: String = ""
+        app: String = "", weight: Int = 1, locality: String = "", node: String = ""
     ) {
         self.address = address
         self.port = port
@@ -32,5 +45,8 @@ package struct Endpoint: Sendable, Hashable {
         self.workload = workload
         self.version = version
         self.app = app
+        self.weight = weight
+        self.locality = locality
+        self.node = node
     }
 }

@@ -32,6 +32,7 @@ extension RouteRule {
             setRequestHeaders: headers, addRequestHeaders: added,
             removeRequestHeaders: try fields.strings("removeRequestHeaders"),
             directStatus: try fields.integer("directStatus", in: 200...599))
+        if let found = try fields.object("session") { session = try SessionPolicy(found) }
         if backends.isEmpty, directStatus == nil {
             throw fields.fault("backends", "is required when directStatus is not set")
         }
@@ -47,6 +48,7 @@ extension RouteRule {
         out.write("addRequestHeaders", addRequestHeaders.map(\.json))
         out.write("removeRequestHeaders", removeRequestHeaders)
         out.write("directStatus", directStatus)
+        if let session { out.write("session", session.json) }
         return out.json
     }
 }

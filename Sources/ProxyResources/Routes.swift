@@ -19,12 +19,14 @@ package struct RouteRule: Sendable, Hashable {
     package var removeRequestHeaders: [String]
     /// Answers without a backend: an invalid reference gives 500, as Gateway API asks.
     package var directStatus: Int?
+    /// Instead of the session policies of its backends.
+    package var session: SessionPolicy?
 
     package init(
         name: String, matches: [RouteMatch] = [], backends: [WeightedBackend] = [], timeoutMilliseconds: Int? = nil,
         setRequestHeaders: [HeaderValue] = [], addRequestHeaders: [HeaderValue] = [],
         removeRequestHeaders: [String] = [],
-        directStatus: Int? = nil
+        directStatus: Int? = nil, session: SessionPolicy? = nil
     ) {
         self.name = name
         self.matches = matches
@@ -34,6 +36,7 @@ package struct RouteRule: Sendable, Hashable {
         self.addRequestHeaders = addRequestHeaders
         self.removeRequestHeaders = removeRequestHeaders
         self.directStatus = directStatus
+        self.session = session
     }
 }
 

@@ -22,7 +22,8 @@ extension Workload {
         self.init(
             namespace: try fields.requiredString("namespace"), pod: try fields.requiredString("pod"),
             name: try fields.string("name"), app: try fields.string("app"), version: try fields.string("version"),
-            node: try fields.string("node"), trustDomain: try fields.requiredString("trustDomain"),
+            node: try fields.string("node"), locality: try fields.string("locality"),
+            trustDomain: try fields.requiredString("trustDomain"),
             principal: try fields.requiredString("principal"),
             mutualTLS: try fields.word("mutualTLS", or: .permissive), portMutualTLS: ports, inboundPorts: inbound,
             gatewayListeners: listeners, clusterDomain: try fields.requiredString("clusterDomain"),
@@ -37,6 +38,7 @@ extension Workload {
         out.write("app", app)
         out.write("version", version)
         out.write("node", node)
+        out.write("locality", locality)
         out.write("trustDomain", trustDomain)
         out.write("principal", principal)
         out.write("mutualTLS", mutualTLS.rawValue)

@@ -6,6 +6,7 @@ package struct Workload: Sendable, Hashable {
     package var app: String  // label `app` / `app.kubernetes.io/name`
     package var version: String
     package var node: String
+    package var locality: String  // of its node: `region/zone/subzone`
     package var trustDomain: String
     package var principal: String  // spiffe://cluster.local/ns/demo/sa/catalog
     package var mutualTLS: MutualTLS
@@ -17,6 +18,7 @@ package struct Workload: Sendable, Hashable {
 
     package init(
         namespace: String, pod: String, name: String = "", app: String = "", version: String = "", node: String = "",
+        locality: String = "",
         trustDomain: String = "cluster.local", principal: String = "", mutualTLS: MutualTLS = .permissive,
         portMutualTLS: [Int: MutualTLS] = [:], inboundPorts: [InboundPort] = [],
         gatewayListeners: [GatewayListener] = [], clusterDomain: String = "cluster.local", dnsUpstream: String = ""
@@ -27,6 +29,7 @@ package struct Workload: Sendable, Hashable {
         self.app = app
         self.version = version
         self.node = node
+        self.locality = locality
         self.trustDomain = trustDomain
         self.principal = principal
         self.mutualTLS = mutualTLS

@@ -7,6 +7,7 @@ import Wire
         .workload(
             Workload(
                 namespace: "demo", pod: "catalog-1", name: "catalog", app: "catalog", version: "v1", node: "node-1",
+                locality: "eu/a",
                 principal: "spiffe://cluster.local/ns/demo/sa/catalog", mutualTLS: .strict,
                 portMutualTLS: [9090: .disabled, 80: .permissive],
                 inboundPorts: [InboundPort(port: 8080, appProtocol: .http, service: "catalog.demo.svc.cluster.local")],
@@ -37,15 +38,36 @@ import Wire
                             WeightedBackend(backend: "", weight: 0),
                         ],
                         timeoutMilliseconds: 1500, setRequestHeaders: [HeaderValue(name: "x-a", value: "")],
-                        removeRequestHeaders: ["x-b"])
+                        removeRequestHeaders: ["x-b"],
+                        session: SessionPolicy(.header, name: "x-session"))
                 ], defaultBackend: "demo/catalog:8080")),
         .backend(
             Backend(
                 name: "demo/catalog-v1:8080", service: "catalog-v1.demo.svc.cluster.local", namespace: "demo",
                 endpoints: [
                     Endpoint(address: "10.244.1.4", port: 8080, principal: "spiffe://cluster.local/ns/demo/sa/catalog"),
-                    Endpoint(address: "10.244.2.4", port: 8080, workload: "w", version: "v1", app: "catalog"),
-                ])),
+                    Endpoint(
+                        address: "10.244.2.4", port: 8080, workload: "w", version: "v1", app: "catalog", weight: 3,
+                        locality: "eu/a/rack-1", node: "node-1"),
+                ],
+                balance: BalancePolicy(
+                    algorithm: .maglev,
+                    hashOn: [
+                        HashInput(.cookie, name: "user", cookieSeconds: 0, cookiePath: "/"),
+                        HashInput(.header, name: "x-user"), HashInput(.source),
+                    ], hashSize: 8191, ewma: LatencyAverage(decayMilliseconds: 1000, penaltyMilliseconds: 2000),
+                    session: SessionPolicy(
+                        name: "s", seconds: 60, path: "/shop",
+                        attributes: [CookieAttribute(name: "SameSite", value: "Lax")]),
+                    slowStart: SlowStart(windowMilliseconds: 30_000),
+                    locality: LocalityPolicy(
+                        prefer: [.region, .zone], others: .never,
+                        failover: [LocalityPolicy.Failover(from: "eu", to: "us")],
+                        shares: [
+                            LocalityPolicy.Shares(
+                                from: "eu/*", to: [LocalityPolicy.Share(locality: "eu/a", weight: 80)])
+                        ]), panicPercent: 0), outlier: OutlierPolicy(localFailures: .apart),
+                health: HealthCheck(.http, path: "/healthz", port: 9000, statuses: [200, 204]))),
     ]
 
     @Test("a resource read back is the resource written", arguments: samples)
