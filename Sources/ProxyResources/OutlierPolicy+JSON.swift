@@ -56,7 +56,8 @@ extension HealthCheck {
         }
         self.init(
             try fields.requiredWord("kind"), path: path.isEmpty ? usual.path : path, host: try fields.string("host"),
-            grpcService: try fields.string("grpcService"), port: try fields.integer("port", in: 1...65535), statuses: statuses,
+            grpcService: try fields.string("grpcService"), port: try fields.integer("port", in: 1...65535),
+            statuses: statuses,
             intervalMilliseconds: try fields.integer("intervalMilliseconds", in: 10...86_400_000)
                 ?? usual.intervalMilliseconds,
             timeoutMilliseconds: try fields.integer("timeoutMilliseconds", in: 1...60_000)

@@ -145,7 +145,7 @@ import Testing
         try gateway.apply([rule([("o", 1)])], [backend("o", [])])
         let empty = visitor.get("/name")
         #expect(empty?.status == 503)
-        #expect(empty?.reason == "no_healthy_endpoint")
+        #expect(empty?.reason == "no_endpoints")
         visitor.end()
         gateway.plane.stop()
         origin.stop()

@@ -22,11 +22,16 @@ extension Engine {
     }
 
     /// The less busy of two endpoints drawn at random, leaving out those that just failed while others are left.
-    mutating func pickEndpoint(_ table: UnsafeMutablePointer<LiveTable>, _ backend: Int32, not excluded: Int32 = -1)
-        -> Int32
-    {
+    ///
+    /// `client`: whose affinity counts. -1 when there is none, and `noEndpoint` says why.
+    mutating func pickEndpoint(
+        _ table: UnsafeMutablePointer<LiveTable>, _ backend: Int32, for client: Conn? = nil, not excluded: Int32 = -1
+    ) -> Int32 {
         let members = table.pointee.arrays.backends[Int(backend)].members
-        if members.count == 0 { return -1 }
+        if members.count == 0 {
+            noEndpoint = .empty
+            return -1
+        }
         let list = table.pointee.arrays.members + Int(members.start)
         let slots = table.pointee.slots
         if members.count == 1 { return slots[Int(list[0])] }

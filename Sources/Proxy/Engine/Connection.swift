@@ -2,7 +2,7 @@ import Wire
 
 typealias Conn = UnsafeMutablePointer<Connection>
 
-enum Role: UInt8 { case free, listener, mailbox, client, upstream }
+enum Role: UInt8 { case free, listener, mailbox, client, upstream, clock, probe }
 
 /// Whose traffic a listener takes: the pod's own calls, calls to the pod, or calls from outside the mesh.
 enum Side: UInt8 { case outbound, inbound, gateway }
@@ -101,6 +101,10 @@ struct Connection {
     var stage = Stage.head
     var parking = Parking.none
     var choice = RouteChoice()
+    var affinity = Affinity()
+    /// When the request was given to `endpoint`, and when the head of its response was there; 0 while not.
+    var attemptAt: UInt64 = 0
+    var answeredAt: UInt64 = 0
     var attempts: UInt8 = 0
     var flag = ResponseFlag.none
     var isHead = false

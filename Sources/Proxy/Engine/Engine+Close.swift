@@ -99,6 +99,14 @@ extension Engine {
 
     /// A connection's deadline has come; what that means follows from what it waits for.
     mutating func deadlinePassed(_ connection: Conn) {
+        if connection.pointee.role == .clock {
+            tick()
+            return
+        }
+        if connection.pointee.role == .probe {
+            probeTimedOut(connection)
+            return
+        }
         if connection.pointee.role == .upstream {
             if connection.pointee.isIdle {
                 close(connection)

@@ -10,6 +10,7 @@ import Wire
 enum LoopMessage: Sendable {
     case configure(RoutingTable)
     case collect(@Sendable ([Series], LoopCounts) -> Void)
+    case survey(@Sendable ([BackendSurvey]) -> Void)
     case drain
     case stop
 }
@@ -106,6 +107,8 @@ struct Engine: ~Copyable {
     var expired: [UInt64] = []
     var isDraining = false
     var isStopped = false
+    /// Why the last `pickEndpoint` found none.
+    var noEndpoint = NoEndpoint.none
 
     init(
         poller: consuming Poller, mailbox: Mailbox<LoopMessage>, labels: LabelBook, seed: UInt64,
@@ -214,7 +217,10 @@ struct Engine: ~Copyable {
         case .mailbox:
             for message in mailbox.take() { handle(message) }
             return
-        case .free: return
+        case .probe:
+            probeEvent(connection)
+            return
+        case .free, .clock: return
         }
         if mask & (UInt32(WEFT_POLL_READ) | UInt32(WEFT_POLL_HANGUP)) != 0 {
             connection.pointee.isDrained = false
@@ -266,6 +272,7 @@ struct Engine: ~Copyable {
         switch message {
         case .configure(let table): configure(table)
         case .collect(let report): report(series.copy(), counts)
+        case .survey(let report): report(survey())
         case .drain: isDraining = true
         case .stop: isStopped = true
         }
@@ -279,7 +286,8 @@ struct Engine: ~Copyable {
             case .upstream where connection.pointee.peer == nil: close(connection)
             case .listener:
                 if !listeners[Int(connection.pointee.listener)].isShared { Glibc.close(connection.pointee.fd) }
-            case .upstream, .mailbox, .free: break
+            case .probe: close(connection)
+            case .upstream, .mailbox, .free, .clock: break
             }
         }
         if let table { retire(table) }

@@ -96,7 +96,7 @@ extension Engine {
     /// A connection is made and, over TLS, its peer is who it should be.
     mutating func connected(_ upstream: Conn) {
         upstream.pointee.deadline = .max
-        if upstream.pointee.endpoint >= 0 { endpoints[Int(upstream.pointee.endpoint)].avoidedUntil = 0 }
+        if upstream.pointee.endpoint >= 0 { observeConnected(upstream.pointee.endpoint) }
     }
 
     /// Gives a connection back after a whole response, or ends it.

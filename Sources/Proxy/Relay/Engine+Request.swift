@@ -75,6 +75,8 @@ extension Engine {
         client.pointee.closesAfter =
             parser.head.saysClose || (client.pointee.oldClient && !parser.head.saysKeepAlive) || isDraining
         client.pointee.requestBytes = parser.head.length
+        client.pointee.affinity = Affinity()
+        client.pointee.answeredAt = 0
         frame(client)
         if let table {
             client.pointee.table = table
@@ -91,6 +93,7 @@ extension Engine {
         client.pointee.choice = choice
         client.pointee.service = choice.service
         client.pointee.backend = choice.backend
+        if choice.backend >= 0 { noteAffinity(client, bytes) }
         if parser.head.isConnect {
             skipHead(client)
             answer(client, status: 501, .clientProtocol, "connect_not_supported", close: true)
@@ -153,11 +156,11 @@ extension Engine {
         if client.pointee.side == .inbound {
             slot = localEndpoint(client.pointee.originalAddress, client.pointee.originalPort)
         } else if slot < 0, let table = client.pointee.table {
-            slot = pickEndpoint(table, choice.backend)
+            slot = pickEndpoint(table, client.pointee.backend, for: client)
         }
         if slot < 0 {
             skipHead(client)
-            answer(client, status: 503, .noHealthyEndpoint, ResponseFlag.noHealthyEndpoint.reason, close: false)
+            answer(client, status: 503, .noHealthyEndpoint, noEndpoint.reason, close: false)
             return
         }
         guard let upstream = acquire(client, slot, fresh: false) else {
@@ -181,6 +184,10 @@ extension Engine {
     mutating func acquire(_ client: Conn, _ first: Int32, fresh: Bool) -> Conn? {
         var slot = first
         while true {
+            if slot < 0 {
+                answer(client, status: 503, .noHealthyEndpoint, noEndpoint.reason, close: false)
+                return nil
+            }
             client.pointee.attempts &+= 1
             let outcome =
                 fresh ? dial(slot, .http, client.pointee.table) : upstream(for: client, slot, client.pointee.table)
@@ -193,19 +200,21 @@ extension Engine {
                 }
                 upstream.pointee.peer = client
                 endpoints[Int(slot)].active &+= 1
+                client.pointee.attemptAt = now
                 return upstream
             case .full:
                 answer(client, status: 503, .overflow, ResponseFlag.overflow.reason, close: false)
                 return nil
             case .failed:
                 endpoints[Int(slot)].avoidedUntil = now &+ Limits.avoid
+                observeOutcome(client, slot, .connectFailure)
                 guard client.pointee.attempts < Limits.attempts, client.pointee.backend >= 0,
                     let table = client.pointee.table
                 else {
                     answer(client, status: 503, .connectFailure, ResponseFlag.connectFailure.reason, close: false)
                     return nil
                 }
-                slot = pickEndpoint(table, client.pointee.backend, not: slot)
+                slot = pickEndpoint(table, client.pointee.backend, for: client, not: slot)
             }
         }
     }

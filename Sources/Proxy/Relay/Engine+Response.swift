@@ -81,6 +81,7 @@ extension Engine {
     private func frameResponse(_ upstream: Conn, _ client: Conn) -> Bool {
         client.pointee.status = UInt16(truncatingIfNeeded: parser.head.status)
         client.pointee.responseBytes = parser.head.length
+        client.pointee.answeredAt = now
         if parser.head.saysClose || (parser.head.minorVersion == 0 && !parser.head.saysKeepAlive) {
             upstream.pointee.closesAfter = true
         }
@@ -104,7 +105,7 @@ extension Engine {
     }
 
     private mutating func composeResponse(_ client: Conn, _ bytes: UnsafePointer<UInt8>, isInterim: Bool) -> Bool {
-        let needed = parser.head.length &+ 64
+        let needed = parser.head.length &+ 64 &+ affinityRoom(client)
         guard let out = room(client, needed) else { return false }
         var at = Int(client.pointee.outputEnd)
         memcpy(out + at, bytes, parser.head.startLineLength)
@@ -116,6 +117,7 @@ extension Engine {
         }
         copyLines(bytes, out, &at)
         if !isInterim {
+            if client.pointee.affinity.carrier >= 0 { putAffinity(client, out, &at) }
             if client.pointee.closesAfter {
                 put("connection: close\r\n", out, &at)
             } else if client.pointee.oldClient {

@@ -89,7 +89,8 @@ extension Engine {
         if backend < 0 { return (true, -1) }
         client.pointee.backend = backend
         client.pointee.service = arrays.backends[Int(backend)].label
-        return (true, pickEndpoint(table, backend, not: excluded))
+        if excluded < 0 { client.pointee.affinity = tunnelAffinity(client, backend) }
+        return (true, pickEndpoint(table, backend, for: client, not: excluded))
     }
 
     /// A tunnel's far end could not be reached: another endpoint, or the end.
@@ -97,7 +98,10 @@ extension Engine {
         let slot = upstream.pointee.endpoint
         upstream.pointee.peer = nil
         client.pointee.peer = nil
-        if client.pointee.endpoint >= 0 { endpoints[Int(client.pointee.endpoint)].active &-= 1 }
+        if client.pointee.endpoint >= 0 {
+            endpoints[Int(client.pointee.endpoint)].active &-= 1
+            observeOutcome(client, client.pointee.endpoint, .connectFailure)
+        }
         client.pointee.endpoint = -1
         close(upstream)
         if client.pointee.backend >= 0 && client.pointee.attempts < Limits.attempts && client.pointee.side == .outbound
@@ -206,7 +210,10 @@ extension Engine {
         }
         upstream.pointee.peer = nil
         client.pointee.peer = nil
-        if slot >= 0 { endpoints[Int(slot)].active &-= 1 }
+        if slot >= 0 {
+            endpoints[Int(slot)].active &-= 1
+            observeOutcome(client, slot, flag)
+        }
         client.pointee.endpoint = -1
         close(upstream)
         let canTryAgain = client.pointee.backend >= 0 || flag == .upstreamEnded
@@ -218,7 +225,8 @@ extension Engine {
         counts.retries += 1
         var next = slot
         if client.pointee.backend >= 0, let table = client.pointee.table {
-            next = pickEndpoint(table, client.pointee.backend, not: flag == .connectFailure ? slot : -1)
+            next = pickEndpoint(
+                table, client.pointee.backend, for: client, not: flag == .connectFailure ? slot : -1)
         }
         guard let fresh = acquire(client, next, fresh: true) else {
             buffers.give(kept, keptClass)

@@ -1,0 +1,4 @@
+/// A backend's endpoints, as one loop sees them.
+struct BackendSurvey: Sendable {
+    var name: String
+}
