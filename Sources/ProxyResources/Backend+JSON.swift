@@ -14,6 +14,8 @@ extension Backend {
         if let found = try fields.object("balance") { balance = try BalancePolicy(found) }
         if let found = try fields.object("outlier") { outlier = try OutlierPolicy(found) }
         if let found = try fields.object("health") { health = try HealthCheck(found) }
+        if let tls = try fields.object("tls") { self.tls = try BackendTLS(tls) }
+        proxyProtocol = try fields.word("proxyProtocol", or: .none)
     }
 
     package var json: JSON {
@@ -25,6 +27,8 @@ extension Backend {
         if balance != BalancePolicy() { out.write("balance", balance.json) }
         if let outlier { out.write("outlier", outlier.json) }
         if let health { out.write("health", health.json) }
+        if let tls { out.write("tls", tls.json) }
+        out.write("proxyProtocol", proxyProtocol.rawValue)
         return out.json
     }
 }

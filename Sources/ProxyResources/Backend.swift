@@ -7,6 +7,9 @@ package struct Backend: Sendable, Hashable {
     package var balance: BalancePolicy
     package var outlier: OutlierPolicy?
     package var health: HealthCheck?
+    /// For endpoints outside the mesh; one with a principal is spoken to by the mesh's own TLS.
+    package var tls: BackendTLS? = nil
+    package var proxyProtocol = ProxyProtocolVersion.none
 
     package init(
         name: String, service: String = "", namespace: String = "", endpoints: [Endpoint] = [],

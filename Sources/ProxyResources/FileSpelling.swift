@@ -14,7 +14,9 @@ final class FileSpelling {
         "certificateChain": "certificate", "privateKey": "key", "trustRoots": "trust",
     ]
     /// Fields whose value is long text that people keep in files of its own.
-    private static let textFields: Set<String> = ["certificateChain", "privateKey", "trustRoots"]
+    private static let textFields: Set<String> = [
+        "certificateChain", "privateKey", "trustRoots", "roots", "clientRoots", "keys",
+    ]
 
     private var asked: Set<String> = []
     private var objects: [(path: String, fields: [String])] = []
@@ -54,7 +56,7 @@ final class FileSpelling {
         if Self.textFields.contains(field) { return try text(written) }
         switch (shape, field, written) {
         case (.object, "path", .string(let prefix)): return ["prefix": .string(prefix)]
-        case (.list, "matches", .object): return .array([written])
+        case (.list, "matches", .object), (.list, "tls", .object): return .array([written])
         case (.list, "backends", .string), (.list, "backends", .object): return .array([Self.share(written)])
         case (.list, "backends", .array(let list)): return .array(list.map(Self.share))
         case (.list, "endpoints", .array(let list)): return .array(list.map(Self.endpoint))
@@ -99,7 +101,8 @@ final class FileSpelling {
     /// Text itself, or the contents of the file it names.
     private func text(_ written: JSON) throws(Fault) -> JSON {
         guard let value = written.string else { return written }
-        if value.hasPrefix("-----BEGIN") { return written }
+        // A certificate or key, or a set of keys as JSON.
+        if value.hasPrefix("-----BEGIN") || value.hasPrefix("{") { return written }
         do { return .string(try readText(value)) } catch { throw Fault(message: "\(error)") }
     }
 }

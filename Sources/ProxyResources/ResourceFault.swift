@@ -95,6 +95,23 @@ struct ResourceFields {
         return number
     }
 
+    func flag(_ field: String, or missing: Bool = false) throws(ResourceFault) -> Bool {
+        guard let value = try value(field) else { return missing }
+        guard let flag = value.bool else { throw fault(field, "must be true or false") }
+        return flag
+    }
+
+    func ports(_ field: String) throws(ResourceFault) -> [Int] {
+        var found: [Int] = []
+        for (index, element) in try array(field).enumerated() {
+            guard let port = element.int, (1...65535).contains(port) else {
+                throw fault("\(field)[\(index)]", "must be from 1 to 65535")
+            }
+            found.append(port)
+        }
+        return found
+    }
+
     func port(_ field: String) throws(ResourceFault) -> Int { try requiredInteger(field, in: 1...65535) }
 
     /// One of a set of words; an absent one is the word for "".
@@ -143,6 +160,9 @@ struct ResourceWriter {
     }
     mutating func write(_ key: String, _ values: [JSON]) {
         if !values.isEmpty { object.members.append(.init(key, .array(values))) }
+    }
+    mutating func write(_ key: String, _ value: Bool, unless usual: Bool = false) {
+        if value != usual { object.members.append(.init(key, .bool(value))) }
     }
     mutating func write(_ key: String, _ value: JSON) { object.members.append(.init(key, value)) }
 

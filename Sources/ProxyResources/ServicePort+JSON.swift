@@ -14,6 +14,7 @@ extension ServicePort {
             port: try fields.port("port"), addresses: try fields.strings("addresses"),
             hosts: try fields.strings("hosts"), appProtocol: try fields.word("protocol", or: .unknown), routes: routes,
             defaultBackend: try fields.string("defaultBackend"))
+        for route in try fields.objects("tlsRoutes") { tlsRoutes.append(try TLSRoute(route)) }
     }
 
     package var json: JSON {
@@ -26,6 +27,7 @@ extension ServicePort {
         out.write("protocol", appProtocol.rawValue)
         out.write("routes", routes.map(\.json))
         out.write("defaultBackend", defaultBackend)
+        out.write("tlsRoutes", tlsRoutes.map(\.json))
         return out.json
     }
 }

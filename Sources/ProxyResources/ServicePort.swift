@@ -8,6 +8,8 @@ package struct ServicePort: Sendable, Hashable {
     package var appProtocol: AppProtocol
     package var routes: [RouteRule]  // in order; the last one matches all
     package var defaultBackend: String
+    /// For connections that start with TLS: the narrowest host of the name the client asks for.
+    package var tlsRoutes: [TLSRoute] = []
 
     package var resourceName: String { "\(namespace)/\(service):\(port)" }
 

@@ -124,7 +124,7 @@ extension StandaloneFile {
         json["routes"] = nil
         var listener = try GatewayListener(
             try ResourceFields(json, of: "", path: fields.path, spelling: fields.spelling))
-        if routes.isEmpty { throw fields.fault("routes", "must have at least one route") }
+        if routes.isEmpty, listener.tlsRoutes.isEmpty { throw fields.fault("routes", "must have at least one route") }
         listener.routes = StandaloneRoute.virtualHosts(routes)
         return listener
     }

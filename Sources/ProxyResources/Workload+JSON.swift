@@ -28,6 +28,7 @@ extension Workload {
             mutualTLS: try fields.word("mutualTLS", or: .permissive), portMutualTLS: ports, inboundPorts: inbound,
             gatewayListeners: listeners, clusterDomain: try fields.requiredString("clusterDomain"),
             dnsUpstream: try fields.string("dnsUpstream"))
+        if let security = try fields.object("security") { self.security = try WorkloadSecurity(security) }
     }
 
     package var json: JSON {
@@ -52,6 +53,7 @@ extension Workload {
         out.write("gatewayListeners", gatewayListeners.map(\.json))
         out.write("clusterDomain", clusterDomain)
         out.write("dnsUpstream", dnsUpstream)
+        if !security.isEmpty { out.write("security", security.json) }
         return out.json
     }
 }
@@ -79,6 +81,9 @@ extension GatewayListener {
         self.init(
             name: try fields.string("name"), address: try fields.string("address"), port: try fields.port("port"),
             inherited: try fields.string("inherited"), routes: routes)
+        for server in try fields.objects("tls") { tls.append(try TLSServer(server)) }
+        for route in try fields.objects("tlsRoutes") { tlsRoutes.append(try TLSRoute(route)) }
+        if let peers = try fields.object("proxyProtocol") { proxyProtocol = try ProxyProtocolPeers(peers) }
     }
 
     package var json: JSON {
@@ -88,6 +93,9 @@ extension GatewayListener {
         out.write("port", port)
         out.write("inherited", inherited)
         out.write("routes", routes.map(\.json))
+        out.write("tls", tls.map(\.json))
+        out.write("tlsRoutes", tlsRoutes.map(\.json))
+        if let proxyProtocol { out.write("proxyProtocol", proxyProtocol.json) }
         return out.json
     }
 }

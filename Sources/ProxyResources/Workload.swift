@@ -15,6 +15,7 @@ package struct Workload: Sendable, Hashable {
     package var gatewayListeners: [GatewayListener]  // gateways only
     package var clusterDomain: String
     package var dnsUpstream: String  // `10.96.0.10:53`
+    package var security = WorkloadSecurity()
 
     package init(
         namespace: String, pod: String, name: String = "", app: String = "", version: String = "", node: String = "",
@@ -60,6 +61,11 @@ package struct GatewayListener: Sendable, Hashable {
     package var port: Int
     package var inherited: String
     package var routes: [VirtualHost]
+    /// How TLS ends here, by server name. With neither this nor `tlsRoutes` the port is plain.
+    package var tls: [TLSServer] = []
+    /// TLS that does not end here. A server name goes to the narrowest host of either list.
+    package var tlsRoutes: [TLSRoute] = []
+    package var proxyProtocol: ProxyProtocolPeers? = nil
 
     package init(
         name: String, address: String = "", port: Int, inherited: String = "", routes: [VirtualHost] = []

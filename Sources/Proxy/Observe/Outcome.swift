@@ -3,6 +3,7 @@ enum ResponseFlag: UInt8, CaseIterable {
     case none, noRoute, noHealthyEndpoint, connectFailure, upstreamEnded, timeout, overflow, clientGone,
         upstreamProtocol, clientProtocol
     case refusedPlain, noBackend, draining
+    case denied, badToken, authorizerDenied, authorizerError, badPath
 
     var short: String {
         switch self {
@@ -19,6 +20,10 @@ enum ResponseFlag: UInt8, CaseIterable {
         case .refusedPlain: "UAEX"
         case .noBackend: "NC"
         case .draining: "DO"
+        case .denied: "RBAC"
+        case .badToken: "JWT"
+        case .authorizerDenied, .authorizerError: "UAEX"
+        case .badPath: "DPE"
         }
     }
 
@@ -38,6 +43,11 @@ enum ResponseFlag: UInt8, CaseIterable {
         case .refusedPlain: "mutual_tls_required"
         case .noBackend: "no_backend"
         case .draining: "draining"
+        case .denied: "rbac_denied"
+        case .badToken: "jwt_invalid"
+        case .authorizerDenied: "ext_authz_denied"
+        case .authorizerError: "ext_authz_error"
+        case .badPath: "bad_path"
         }
     }
 }
@@ -54,6 +64,7 @@ func reasonPhrase(_ status: Int) -> StaticString {
     case 301: "Moved Permanently"
     case 302: "Found"
     case 400: "Bad Request"
+    case 401: "Unauthorized"
     case 403: "Forbidden"
     case 404: "Not Found"
     case 408: "Request Timeout"
