@@ -29,6 +29,7 @@ extension Workload {
             gatewayListeners: listeners, clusterDomain: try fields.requiredString("clusterDomain"),
             dnsUpstream: try fields.string("dnsUpstream"))
         if let security = try fields.object("security") { self.security = try WorkloadSecurity(security) }
+        if let telemetry = try fields.object("telemetry") { self.telemetry = try Telemetry(telemetry) }
     }
 
     package var json: JSON {
@@ -54,6 +55,7 @@ extension Workload {
         out.write("clusterDomain", clusterDomain)
         out.write("dnsUpstream", dnsUpstream)
         if !security.isEmpty { out.write("security", security.json) }
+        if telemetry != Telemetry() { out.write("telemetry", telemetry.json) }
         return out.json
     }
 }

@@ -16,6 +16,7 @@ package struct Workload: Sendable, Hashable {
     package var clusterDomain: String
     package var dnsUpstream: String  // `10.96.0.10:53`
     package var security = WorkloadSecurity()
+    package var telemetry = Telemetry()
 
     package init(
         namespace: String, pod: String, name: String = "", app: String = "", version: String = "", node: String = "",

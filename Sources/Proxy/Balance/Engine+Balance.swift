@@ -87,6 +87,7 @@ extension Engine {
             retire(old)
         }
         counts.generation = new.generation
+        history.resize(bytes: arrays.telemetry.pointee.ringBytes)
         follow(new.gateways)
     }
 

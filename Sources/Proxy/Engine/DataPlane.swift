@@ -30,6 +30,8 @@ package final class DataPlane: Sendable {
         var generation: UInt64 = 0
         var identity: Identity? = nil
         var credentials: Credentials? = nil
+        var telemetry: Telemetry? = nil
+        var telemetryNumber: UInt32 = 0
     }
 
     let labels = LabelBook()
@@ -57,7 +59,7 @@ package final class DataPlane: Sendable {
             var engine = Engine(
                 poller: poller, mailbox: mailbox, labels: labels,
                 seed: spread &+ UInt64(place) &* 0x9E37_79B9_7F4A_7C15, inherited: inherited,
-                ownPorts: ownPorts)
+                ownPorts: ownPorts, loopNumber: UInt8(truncatingIfNeeded: place))
             for listening in plan { engine.listen(listening) }
             start("loop-\(place)", Parked(engine))
         }
@@ -109,11 +111,15 @@ package final class DataPlane: Sendable {
                 }
                 compiled.identity = identity
             }
+            if compiled.telemetry != configuration.workload.telemetry {
+                compiled.telemetry = configuration.workload.telemetry
+                compiled.telemetryNumber += 1
+            }
             compiled.generation += 1
             return .success(
                 TableBuilder.table(
                     of: configuration, credentials: compiled.credentials, generation: compiled.generation,
-                    labels: labels,
+                    labels: labels, telemetry: compiled.telemetryNumber,
                     numbers: &compiled.numbers))
         }
         let table = try outcome.get()

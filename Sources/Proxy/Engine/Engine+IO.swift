@@ -69,6 +69,7 @@ extension Engine {
             connection.pointee.outputStart &+= Int32(truncatingIfNeeded: written)
         }
         if connection.pointee.role == .upstream, let client = connection.pointee.peer, client.pointee.canReplay {
+            draft(client).pointee.sent = now
             client.pointee.replay = output
             client.pointee.replayEnd = connection.pointee.outputEnd
             client.pointee.replayClass = connection.pointee.outputClass

@@ -3,6 +3,7 @@ import COpenSSL
 import Glibc
 import Kernel
 import Loop
+import ProxyResources
 import TLS
 import Wire
 
@@ -88,6 +89,12 @@ struct Engine: ~Copyable {
     let buffers = BufferPool()
     var parser = HeadParser()
     var series = SeriesTable()
+    /// A record for each place of the slab; see `draft`.
+    let drafts: RecordPointer
+    var history = RecordHistory(bytes: Telemetry.defaultRecordKilobytes * 1024)
+    /// Exchanges that ended, kept in the history or not.
+    var recordsMade: UInt64 = 0
+    let loopNumber: UInt8
     let labels: LabelBook
     /// What callers said of themselves, by the bytes they said it with.
     var knownPeers: [[UInt8]: UInt32] = [:]
@@ -113,7 +120,7 @@ struct Engine: ~Copyable {
     init(
         poller: consuming Poller, mailbox: Mailbox<LoopMessage>, labels: LabelBook, seed: UInt64,
         inherited: [String: CInt],
-        ownPorts: Set<UInt16>
+        ownPorts: Set<UInt16>, loopNumber: UInt8 = 0
     ) {
         self.poller = poller
         self.mailbox = mailbox
@@ -125,6 +132,8 @@ struct Engine: ~Copyable {
         now = Clock.monotonic
         timers = TimerWheel(now: now)
         slab = Self.zeroed(Limits.connections)
+        drafts = RecordHistory.memory(Limits.connections)
+        self.loopNumber = loopNumber
         endpoints = Self.zeroed(Limits.endpoints)
         if let door = open(mailbox.descriptor, .mailbox) {
             _ = self.poller.addReadable(mailbox.descriptor, key: key(door))
@@ -141,6 +150,7 @@ struct Engine: ~Copyable {
 
     deinit {
         munmap(slab, Limits.connections * MemoryLayout<Connection>.stride)
+        munmap(drafts, Limits.connections * MemoryLayout<RequestRecord>.stride)
         munmap(endpoints, Limits.endpoints * MemoryLayout<LiveEndpoint>.stride)
     }
 

@@ -8,6 +8,7 @@ extension Engine {
         client.pointee.stage = .head
         client.pointee.parking = .none
         counts.exchanges -= 1
+        finishDraft(client)
         if client.pointee.mode == .opaque {
             if client.pointee.series >= 0 { series.closed(client.pointee.series) }
             client.pointee.series = -1

@@ -23,6 +23,8 @@ final class LabelBook: Sendable {
         var peerNumbers: [PeerLabels: UInt32] = [.unknown: 0]
         var services = ["unknown"]
         var serviceNumbers: [String: UInt32] = ["unknown": 0, "": 0]
+        var names = [""]
+        var nameNumbers: [String: UInt32] = ["": 0]
     }
     private let pages = Mutex(Pages())
 
@@ -47,6 +49,20 @@ final class LabelBook: Sendable {
             return number
         }
     }
+
+    /// Of a route's rule or a policy, for request records.
+    func number(ofName name: String) -> UInt32 {
+        pages.withLock { pages in
+            if let known = pages.nameNumbers[name] { return known }
+            guard pages.names.count < Self.limit else { return 0 }
+            let number = UInt32(pages.names.count)
+            pages.names.append(name)
+            pages.nameNumbers[name] = number
+            return number
+        }
+    }
+
+    func names() -> [String] { pages.withLock { $0.names } }
 
     func contents() -> (peers: [PeerLabels], services: [String]) { pages.withLock { ($0.peers, $0.services) } }
 }

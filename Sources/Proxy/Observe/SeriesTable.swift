@@ -1,6 +1,6 @@
 /// What a series counts: reporter, other workload, service, outcome, packed for comparison.
 struct SeriesKey: Hashable, Sendable {
-    enum Kind: UInt8, Sendable { case http, tcp }
+    enum Kind: UInt8, Sendable { case http, tcp, grpc }
     /// service << 32 | peer
     var who: UInt64
     /// kind << 40 | reporter << 32 | security << 24 | flag << 16 | status

@@ -96,6 +96,7 @@ extension Engine {
     /// A connection is made and, over TLS, its peer is who it should be.
     mutating func connected(_ upstream: Conn) {
         upstream.pointee.deadline = .max
+        if let client = upstream.pointee.peer { draft(client).pointee.connected = now }
         if upstream.pointee.endpoint >= 0 { observeConnected(upstream.pointee.endpoint) }
     }
 

@@ -11,7 +11,9 @@ extension Engine {
             client.pointee.inExchange = true
             counts.exchanges += 1
             if client.pointee.startedAt == 0 { client.pointee.startedAt = now }
+            blankDraft(client)
         }
+        draft(client).pointee.reason = reason
         if closes || client.pointee.phase != .done || isDraining { client.pointee.closesAfter = true }
         guard let out = room(client, 512) else {
             closePair(client, flag)

@@ -6,7 +6,7 @@ extension Engine {
     /// Writes the head as the next hop shall see it into the upstream's output.
     mutating func compose(_ client: Conn, _ upstream: Conn, _ bytes: UnsafePointer<UInt8>, _ rule: RuleEntry?) {
         let arrays = client.pointee.table?.pointee.arrays
-        var extra = 256 + Int(client.pointee.certificateLineLength) + Int(rule?.editBytes ?? 0)
+        var extra = 480 + Int(client.pointee.certificateLineLength) + Int(rule?.editBytes ?? 0)
         if let arrays { extra += Int(arrays.peerLine.count) }
         if parser.head.forwardedForLine >= 0 { extra += Int(parser.lines[parser.head.forwardedForLine].length) }
         let sizeClass = BufferPool.sizeClass(for: parser.head.length + extra) ?? 3
@@ -36,6 +36,7 @@ extension Engine {
         if client.pointee.side == .outbound && parser.head.peerLine >= 0 || isGateway && parser.head.peerLine >= 0 {
             parser.lines[parser.head.peerLine].dropped = true
         }
+        dropTrace(client, bytes)
         copyLines(bytes, out, &at)
         if let rule, let arrays {
             putEdits(arrays, rule.setHeaders, out, &at)
@@ -43,7 +44,8 @@ extension Engine {
         }
         if upgrades { put("connection: upgrade\r\n", out, &at) }
         if parser.head.forwardedProtoLine < 0 { put("x-forwarded-proto: http\r\n", out, &at) }
-        if parser.head.requestIDLine < 0 { putRequestID(out, &at) }
+        if parser.head.requestIDLine < 0 { putRequestID(client, out, &at) }
+        putTrace(client, out, &at)
         if isGateway { putForwardedFor(client, bytes, out, &at) }
         if client.pointee.side == .inbound {
             if let line = client.pointee.certificateLine {
@@ -125,24 +127,13 @@ extension Engine {
         }
     }
 
-    /// A random UUID (RFC 9562 §5.4).
+    /// The number the record of this exchange has.
     @inline(__always)
-    private mutating func putRequestID(_ out: Bytes, _ at: inout Int) {
+    private func putRequestID(_ client: Conn, _ out: Bytes, _ at: inout Int) {
+        let draft = draft(client)
         put("x-request-id: ", out, &at)
-        let high = chance.next() & 0xFFFF_FFFF_FFFF_0FFF | 0x4000
-        let low = chance.next() & 0x3FFF_FFFF_FFFF_FFFF | 0x8000_0000_0000_0000
-        var place = 0
-        while place < 32 {
-            if place == 8 || place == 12 || place == 16 || place == 20 {
-                out[at] = 45
-                at &+= 1
-            }
-            let word = place < 16 ? high : low
-            let digit = UInt8(truncatingIfNeeded: word >> UInt64(60 &- (place & 15) &* 4)) & 15
-            out[at] = digit < 10 ? digit &+ 48 : digit &+ 87
-            at &+= 1
-            place &+= 1
-        }
+        put(
+            draft.textStart + Int(draft.pointee.requestID.offset), Int(draft.pointee.requestID.count), out, &at)
         put("\r\n", out, &at)
     }
 

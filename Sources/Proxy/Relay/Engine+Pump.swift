@@ -64,6 +64,12 @@ extension Engine {
         guard let client = isRequest ? source : source.pointee.peer else { return }
         if client.pointee.phase == .tunnel && client.pointee.series >= 0 {
             series.moved(client.pointee.series, sent: isRequest ? 0 : moved, received: isRequest ? moved : 0)
+            let draft = draft(client)
+            if isRequest {
+                draft.pointee.requestBytes &+= UInt64(moved)
+            } else {
+                draft.pointee.responseBytes &+= UInt64(moved)
+            }
             client.pointee.deadline = now &+ Limits.idleTunnel
             return
         }

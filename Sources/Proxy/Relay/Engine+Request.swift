@@ -52,6 +52,7 @@ extension Engine {
         }
         if client.pointee.stage == .authorize {
             if authorize(client, bytes) != .go { return }
+            draft(client).pointee.authorized = now
             client.pointee.stage = .route
         }
         if client.pointee.stage == .route {
@@ -86,6 +87,7 @@ extension Engine {
             client.pointee.service = inboundPort(client.pointee.originalPort)?.label ?? 0
             identify(client, bytes)
         }
+        beginDraft(client, bytes)
     }
 
     private mutating func chooseRoute(_ client: Conn, _ bytes: UnsafePointer<UInt8>) -> Step {
@@ -94,6 +96,11 @@ extension Engine {
         client.pointee.service = choice.service
         client.pointee.backend = choice.backend
         if choice.backend >= 0 { noteAffinity(client, bytes) }
+        let draft = draft(client)
+        draft.pointee.routed = now
+        if choice.rule >= 0, let arrays = client.pointee.table?.pointee.arrays {
+            draft.pointee.rule = arrays.rules[Int(choice.rule)].name
+        }
         if parser.head.isConnect {
             skipHead(client)
             answer(client, status: 501, .clientProtocol, "connect_not_supported", close: true)
@@ -193,6 +200,7 @@ extension Engine {
                 fresh ? dial(slot, .http, client.pointee.table) : upstream(for: client, slot, client.pointee.table)
             switch outcome {
             case .ready(let upstream):
+                noteAttempt(client, slot, upstream)
                 client.pointee.peer = upstream
                 client.pointee.endpoint = slot
                 if client.pointee.side != .inbound {
@@ -206,6 +214,7 @@ extension Engine {
                 answer(client, status: 503, .overflow, ResponseFlag.overflow.reason, close: false)
                 return nil
             case .failed:
+                noteAttempt(client, slot, nil)
                 endpoints[Int(slot)].avoidedUntil = now &+ Limits.avoid
                 observeOutcome(client, slot, .connectFailure)
                 guard client.pointee.attempts < Limits.attempts, client.pointee.backend >= 0,

@@ -29,6 +29,7 @@ extension Engine {
                 return
             }
             if client.pointee.canReplay { dropReplay(client) }
+            if !isInterim { noteResponse(client, bytes) }
             if parser.head.status == 101 {
                 if !client.pointee.isUpgrade {
                     failExchange(upstream, client, .upstreamProtocol, status: 502)

@@ -14,6 +14,7 @@ extension Engine {
         client.pointee.inExchange = true
         client.pointee.isPaused = true
         counts.exchanges += 1
+        beginTunnelDraft(client)
         connectTunnel(client)
     }
 
@@ -54,7 +55,10 @@ extension Engine {
             closePair(client)
             return
         }
-        if client.pointee.endpoint >= 0 { endpoints[Int(client.pointee.endpoint)].active &+= 1 }
+        if client.pointee.endpoint >= 0 {
+            endpoints[Int(client.pointee.endpoint)].active &+= 1
+            noteAttempt(client, client.pointee.endpoint, upstream)
+        }
         upstream.pointee.phase = .tunnel
         upstream.pointee.mode = .opaque
         upstream.pointee.peer = client
@@ -96,6 +100,7 @@ extension Engine {
     /// A tunnel's far end could not be reached: another endpoint, or the end.
     mutating func tunnelFailed(_ upstream: Conn, _ client: Conn) {
         let slot = upstream.pointee.endpoint
+        noteOutcome(client, .connectFailure, status: 0)
         upstream.pointee.peer = nil
         client.pointee.peer = nil
         if client.pointee.endpoint >= 0 {
@@ -196,6 +201,7 @@ extension Engine {
     /// Sends the request again over a new connection, if it is known not to have been worked on and its bytes are still here.
     mutating func retry(_ upstream: Conn, _ client: Conn, _ flag: ResponseFlag, status: Int) {
         let slot = client.pointee.endpoint
+        noteOutcome(client, flag, status: flag == .connectFailure && upstream.pointee.sawResponse ? 503 : 0)
         var kept: Bytes? = nil
         var keptEnd: Int32 = 0
         var keptClass: UInt8 = 0

@@ -23,6 +23,8 @@ struct ServiceEntry {
 }
 
 struct RuleEntry {
+    /// In the label book.
+    var name: UInt32
     var matches: Run
     var backends: Run
     var totalWeight: UInt32
@@ -179,6 +181,8 @@ struct TableArrays {
     var principal: TextRange
     /// `PassthroughCluster` and such, as service numbers.
     var passthroughLabel: UInt32
+    /// One entry.
+    var telemetry: UnsafeMutablePointer<TelemetryEntry>
 }
 
 /// Everything one proxy was told, compiled for looking up. Made on the configuration thread, posted to each loop, never changed.
@@ -212,6 +216,7 @@ final class RoutingTable: @unchecked Sendable {
         arrays.gateways.deallocate()
         arrays.inbound.deallocate()
         arrays.modes.deallocate()
+        arrays.telemetry.deallocate()
         arrays.byAddress.deallocate()
         arrays.byPod.deallocate()
     }

@@ -56,15 +56,15 @@ struct TableBuilder {
 
     static func table(
         of configuration: ProxyConfiguration, credentials: Credentials?, generation: UInt64, labels: LabelBook,
-        numbers: inout EndpointNumbers
+        telemetry: UInt32 = 0, numbers: inout EndpointNumbers
     ) -> RoutingTable {
         var builder = TableBuilder(labels: labels)
-        return builder.build(configuration, credentials, generation, &numbers)
+        return builder.build(configuration, credentials, generation, telemetry, &numbers)
     }
 
     private mutating func build(
         _ configuration: ProxyConfiguration, _ credentials: Credentials?, _ generation: UInt64,
-        _ numbers: inout EndpointNumbers
+        _ telemetry: UInt32, _ numbers: inout EndpointNumbers
     ) -> RoutingTable {
         addEndpoints(configuration.backends, &numbers)
         var byAddress: [(address: UInt32, port: UInt16, value: Int32)] = []
@@ -108,7 +108,8 @@ struct TableBuilder {
             modes: plain(modes), modeCount: modes.count, defaultMode: workload.mutualTLS,
             byAddress: AddressIndex(byAddress),
             byPod: AddressIndex(byPod), peerLine: peerLine, principal: principal,
-            passthroughLabel: labels.number(ofService: "PassthroughCluster"))
+            passthroughLabel: labels.number(ofService: "PassthroughCluster"),
+            telemetry: plain([TelemetryEntry(workload.telemetry, number: telemetry)]))
         return RoutingTable(
             arrays: arrays, credentials: credentials, generation: generation, gateways: workload.gatewayListeners)
     }
@@ -209,7 +210,7 @@ struct TableBuilder {
             for place in Int(setStart)..<edits.count { editBytes += edits[place].line.count }
             entries.append(
                 RuleEntry(
-                    matches: matchRun, backends: weightRun, totalWeight: total,
+                    name: labels.number(ofName: rule.name), matches: matchRun, backends: weightRun, totalWeight: total,
                     timeoutMilliseconds: Int32(clamping: rule.timeoutMilliseconds ?? 0),
                     directStatus: Int32(rule.directStatus ?? 0),
                     setHeaders: Run(start: setStart, count: removeStart - setStart),

@@ -191,8 +191,12 @@ package struct HeadParser: ~Copyable {
             var dropped = false
             // Few names matter here; their lengths tell them apart.
             switch name {
-            case 2 where isRequest && equals(line, 2, "te"):
-                dropped = !hasToken(line + start, end &- start, "trailers")
+            case 2 where isRequest:
+                if equals(line, 2, "te") {
+                    dropped = !hasToken(line + start, end &- start, "trailers")
+                } else if equals(line, 2, "b3") {
+                    head.b3Line = head.lineCount
+                }
             case 4 where isRequest && equals(line, 4, "host"):
                 hosts &+= 1
                 head.hostOffset = place &+ start
@@ -205,11 +209,25 @@ package struct HeadParser: ~Copyable {
                     connectionTokens(line + start, end &- start)
                 } else if equals(line, 10, "keep-alive") {
                     dropped = true
+                } else if isRequest && equals(line, 10, "tracestate") {
+                    head.traceStateLine = head.lineCount
                 }
-            case 11 where isRequest && equals(line, 11, "x-weft-peer"):
-                if head.peerLine >= 0 { return .refused(.badHeaderValue) }
-                head.peerLine = head.lineCount
-            case 12 where isRequest && equals(line, 12, "x-request-id"): head.requestIDLine = head.lineCount
+            case 11 where isRequest:
+                if equals(line, 11, "x-weft-peer") {
+                    if head.peerLine >= 0 { return .refused(.badHeaderValue) }
+                    head.peerLine = head.lineCount
+                } else if equals(line, 11, "traceparent") {
+                    // Two of them say nothing sure (W3C Trace Context §3.2.1).
+                    head.traceParentLine = head.traceParentLine == -1 ? head.lineCount : -2
+                }
+            case 12:
+                if isRequest && equals(line, 12, "x-request-id") {
+                    head.requestIDLine = head.lineCount
+                } else if equals(line, 12, "content-type") {
+                    head.contentTypeLine = head.lineCount
+                } else if isRequest && equals(line, 12, "x-b3-traceid") {
+                    head.b3Line = head.lineCount
+                }
             case 13 where !isRequest && equals(line, 13, "x-weft-reason"): head.reasonLine = head.lineCount
             case 14 where equals(line, 14, "content-length"):
                 if head.contentLength >= 0 { return .refused(.repeatedContentLength) }

@@ -45,6 +45,11 @@ package struct MessageHead {
     package var forwardedForLine = -1
     package var forwardedProtoLine = -1
     package var reasonLine = -1
+    package var contentTypeLine = -1
+    package var traceParentLine = -1
+    package var traceStateLine = -1
+    /// `b3`, or the first of `x-b3-*`; their values are found by name.
+    package var b3Line = -1
     var connectionNamesOthers = false
 
     package init() {}
