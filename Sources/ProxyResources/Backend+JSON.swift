@@ -10,7 +10,8 @@ extension Backend {
         for endpoint in try fields.objects("endpoints") { endpoints.append(try Endpoint(endpoint)) }
         self.init(
             name: try fields.requiredString("name"), service: try fields.string("service"),
-            namespace: try fields.string("namespace"), endpoints: endpoints)
+            namespace: try fields.string("namespace"), endpoints: endpoints,
+            appProtocol: try fields.word("protocol", or: .unknown))
         if let found = try fields.object("balance") { balance = try BalancePolicy(found) }
         if let found = try fields.object("outlier") { outlier = try OutlierPolicy(found) }
         if let found = try fields.object("health") { health = try HealthCheck(found) }
@@ -29,6 +30,7 @@ extension Backend {
         if let health { out.write("health", health.json) }
         if let tls { out.write("tls", tls.json) }
         out.write("proxyProtocol", proxyProtocol.rawValue)
+        out.write("protocol", appProtocol.rawValue)
         return out.json
     }
 }

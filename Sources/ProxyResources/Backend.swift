@@ -10,10 +10,13 @@ package struct Backend: Sendable, Hashable {
     /// For endpoints outside the mesh; one with a principal is spoken to by the mesh's own TLS.
     package var tls: BackendTLS? = nil
     package var proxyProtocol = ProxyProtocolVersion.none
+    /// What the endpoints' apps speak; unknown: what the client speaks.
+    package var appProtocol: AppProtocol
 
     package init(
         name: String, service: String = "", namespace: String = "", endpoints: [Endpoint] = [],
-        balance: BalancePolicy = BalancePolicy(), outlier: OutlierPolicy? = nil, health: HealthCheck? = nil
+        balance: BalancePolicy = BalancePolicy(), outlier: OutlierPolicy? = nil, health: HealthCheck? = nil,
+        appProtocol: AppProtocol = .unknown
     ) {
         self.name = name
         self.service = service
@@ -22,6 +25,7 @@ package struct Backend: Sendable, Hashable {
         self.balance = balance
         self.outlier = outlier
         self.health = health
+        self.appProtocol = appProtocol
     }
 }
 

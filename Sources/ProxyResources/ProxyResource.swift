@@ -49,7 +49,13 @@ package enum MutualTLS: String, Sendable, Hashable {
 
 package enum AppProtocol: String, Sendable, Hashable {
     case http = "http"
+    /// Over HTTP/2 only.
+    case http2 = "http2"
+    case grpc = "grpc"
     case tcp = "tcp"
     /// Not declared: the proxy looks at the first bytes.
     case unknown = ""
+
+    package var isHTTP: Bool { self == .http || isHTTP2 }
+    package var isHTTP2: Bool { self == .http2 || self == .grpc }
 }

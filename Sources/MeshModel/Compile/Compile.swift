@@ -16,13 +16,14 @@ package func compile(_ state: MeshState) -> MeshModel {
             let name = backendName(service.key, port.port)
             let found = endpoints.endpoints(of: service.key, port: port, plain: rule?.disablesTLS ?? false)
             model.backends[name] = Backend(
-                name: name, service: host, namespace: service.key.namespace, endpoints: found.map(\.endpoint))
+                name: name, service: host, namespace: service.key.namespace, endpoints: found.map(\.endpoint),
+                appProtocol: port.appProtocol)
             for subset in rule?.subsets ?? [] {
                 let members = found.filter { found in found.labels.map { subset.admits($0) } ?? false }
                 let subsetName = backendName(service.key, port.port, subset: subset.name)
                 model.backends[subsetName] = Backend(
                     name: subsetName, service: host, namespace: service.key.namespace,
-                    endpoints: members.map(\.endpoint))
+                    endpoints: members.map(\.endpoint), appProtocol: port.appProtocol)
             }
         }
     }

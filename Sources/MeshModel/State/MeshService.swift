@@ -65,7 +65,9 @@ extension AppProtocol {
     package init(declared: String?, portName: String) {
         let word = declared ?? String(portName.prefix { $0 != "-" })
         switch word.lowercased() {
-        case "http", "http2", "grpc", "h2c", "kubernetes.io/h2c", "kubernetes.io/ws": self = .http
+        case "http", "kubernetes.io/ws": self = .http
+        case "http2", "h2c", "kubernetes.io/h2c": self = .http2
+        case "grpc": self = .grpc
         case "tcp", "tls", "https", "mongo", "mysql", "redis", "kubernetes.io/wss": self = .tcp
         default: self = .unknown
         }

@@ -75,7 +75,7 @@ extension Engine {
 
     private mutating func beginOutbound(_ client: Conn) {
         switch outboundProtocol(client) {
-        case .http:
+        case .http, .http2, .grpc:
             client.pointee.mode = .http
             setDeadline(client, after: Limits.idleClient)
         case .tcp: startTunnel(client)
@@ -93,13 +93,13 @@ extension Engine {
         }
         client.pointee.mode = .sniffing
         let entry = inboundPort(client.pointee.originalPort)
-        let mayWait = mode == .strict || entry?.appProtocol == .http
+        let mayWait = mode == .strict || entry?.appProtocol.isHTTP == true
         setDeadline(client, after: mayWait ? Limits.sniff : Limits.detect)
     }
 
     private mutating func beginPlainInbound(_ client: Conn) {
         switch inboundPort(client.pointee.originalPort)?.appProtocol ?? .unknown {
-        case .http:
+        case .http, .http2, .grpc:
             client.pointee.mode = .http
             setDeadline(client, after: Limits.idleClient)
         case .tcp: startTunnel(client)
@@ -145,7 +145,7 @@ extension Engine {
         if mutualTLS(port: client.pointee.originalPort) == .strict {
             counts.refusedPlain += 1
             close(client)
-        } else if inboundPort(client.pointee.originalPort)?.appProtocol == .http {
+        } else if inboundPort(client.pointee.originalPort)?.appProtocol.isHTTP == true {
             client.pointee.mode = .http
             setDeadline(client, after: Limits.idleClient)
         } else {

@@ -16,6 +16,8 @@ enum Mode: UInt8 {
     /// Not known to be HTTP or not.
     case detecting
     case http
+    /// Carries streams (HTTP/2).
+    case session
     case opaque
 }
 
@@ -131,9 +133,23 @@ struct Connection {
     var peerHash: UInt64 = 0
     /// Inbound: labels by certificate alone.
     var principalLabels: UInt32 = 0
+
+    /// Bytes leave over TLS, whoever holds the socket.
+    var isSecured = false
+    /// What a connection that carries streams knows of them.
+    var session: UnsafeMutablePointer<Session>? = nil
+    /// A stream: the connection it travels on. It has no socket of its own.
+    var carrier: Conn? = nil
+    var stream = StreamState()
+    /// The request is gRPC, so it gets answers as gRPC.
+    var isGRPC = false
+    /// The call's outcome; `noGRPCStatus` when none was seen.
+    var grpcStatus = Connection.noGRPCStatus
 }
 
 extension Connection {
+    static let noGRPCStatus: UInt8 = 255
+    var isStream: Bool { carrier != nil }
     var hasOutput: Bool { outputEnd > outputStart }
     var inputCount: Int { Int(inputEnd &- inputStart) }
     var canWrite: Bool { !isConnecting && tls != .handshaking }
