@@ -81,6 +81,23 @@ struct ResourceFields {
         return found
     }
 
+    func stringMap(_ field: String) throws(ResourceFault) -> [String: String] {
+        guard let fields = try object(field) else { return [:] }
+        var found: [String: String] = [:]
+        for member in fields.json.object ?? JSONObject() {
+            guard let value = member.value.string else { throw fields.fault(member.key, "must be a string") }
+            found[member.key] = value
+        }
+        return found
+    }
+
+    /// `false` when absent.
+    func flag(_ field: String) throws(ResourceFault) -> Bool {
+        guard let value = json[field], !value.isNull else { return false }
+        guard let flag = value.bool else { throw fault(field, "must be true or false") }
+        return flag
+    }
+
     func integer(_ field: String, in range: ClosedRange<Int>) throws(ResourceFault) -> Int? {
         guard let value = try value(field) else { return nil }
         guard let number = value.int else { throw fault(field, "must be an integer") }
@@ -157,6 +174,15 @@ struct ResourceWriter {
     }
     mutating func write(_ key: String, _ values: [String]) {
         if !values.isEmpty { object.members.append(.init(key, .array(values.map(JSON.string)))) }
+    }
+    mutating func write(_ key: String, _ values: [String: String]) {
+        if values.isEmpty { return }
+        let sorted = values.sorted { $0.key < $1.key }
+        write(key, .object(JSONObject(sorted.map { .init($0.key, .string($0.value)) })))
+    }
+    /// Says nothing when false.
+    mutating func write(_ key: String, _ value: Bool) {
+        if value { object.members.append(.init(key, .bool(true))) }
     }
     mutating func write(_ key: String, _ values: [JSON]) {
         if !values.isEmpty { object.members.append(.init(key, .array(values))) }

@@ -1,13 +1,34 @@
+import Wire
+
 /// What routing looks at in a request.
 package struct RequestForm: Sendable, Hashable {
     package var method: String
-    package var path: String  // as sent; a query is not looked at
+    package var path: String  // as sent, with its query
+    package var scheme: String
+    package var authority: String
     package var headers: [HeaderValue]  // names in any case
+    /// Of the client, `10.0.0.1`.
+    package var address: String
+    /// The port that was asked.
+    package var port: Int
+    /// The asking pod's; only a sidecar knows them.
+    package var namespace: String
+    package var labels: [String: String]
 
-    package init(method: String = "GET", path: String, headers: [HeaderValue] = []) {
+    package init(
+        method: String = "GET", path: String, scheme: String = "http", authority: String = "",
+        headers: [HeaderValue] = [], address: String = "", port: Int = 0, namespace: String = "",
+        labels: [String: String] = [:]
+    ) {
         self.method = method
         self.path = path
+        self.scheme = scheme
+        self.authority = authority
         self.headers = headers
+        self.address = address
+        self.port = port
+        self.namespace = namespace
+        self.labels = labels
     }
 }
 
@@ -49,30 +70,108 @@ private func hostName(_ authority: String) -> String {
 extension RouteMatch {
     package func admits(_ request: RequestForm) -> Bool {
         if let method, method != request.method { return false }
-        let requested = request.path.prefix { $0 != "?" && $0 != "#" }
-        switch path {
-        case .any: break
-        case .exact(let wanted): if requested != wanted { return false }
-        case .textPrefix(let wanted): if !requested.hasPrefix(wanted) { return false }
-        case .prefix(let wanted):
-            let elements = wanted.hasSuffix("/") ? wanted.dropLast() : wanted[...]
-            guard requested.hasPrefix(elements) else { return false }
-            let rest = requested.dropFirst(elements.count)
-            if !rest.isEmpty, rest.first != "/" { return false }
+        if let methodText, !methodText.admits(request.method) { return false }
+        if let scheme, !scheme.admits(request.scheme) { return false }
+        if let authority, !authority.admits(request.authority.lowercased()) { return false }
+        if let port, port != request.port { return false }
+        if !source.admits(request) || !admits(path: request.path) { return false }
+        return headers.allSatisfy { $0.admits(request) } && query.allSatisfy { $0.admits(request.path) }
+    }
+
+    private func admits(path whole: String) -> Bool {
+        var requested = Array(whole.utf8.prefix { $0 != UInt8(ascii: "?") && $0 != UInt8(ascii: "#") })
+        func spelled(_ text: String) -> [UInt8] {
+            ignoresPathCase ? Array(text.utf8).map(lowerCase) : Array(text.utf8)
         }
-        return headers.allSatisfy { $0.admits(request) }
+        if ignoresPathCase { requested = requested.map(lowerCase) }
+        switch path {
+        case .any: return true
+        case .exact(let wanted): return requested == spelled(wanted)
+        case .textPrefix(let wanted): return requested.starts(with: spelled(wanted))
+        case .prefix(let wanted):
+            var elements = spelled(wanted)
+            while elements.last == UInt8(ascii: "/") { elements.removeLast() }
+            guard requested.starts(with: elements) else { return false }
+            return elements.isEmpty || requested.count == elements.count
+                || requested[elements.count] == UInt8(ascii: "/")
+        case .regex(let text):
+            return (try? Pattern(text, ignoresCase: ignoresPathCase))?
+                .matches(String(decoding: requested, as: UTF8.self)) ?? false
+        }
+    }
+}
+
+extension SourceMatch {
+    func admits(_ request: RequestForm) -> Bool {
+        if let namespace, namespace != request.namespace { return false }
+        for (name, value) in labels where request.labels[name] != value { return false }
+        if addresses.isEmpty { return true }
+        guard let address = AddressRange(request.address) else { return false }
+        return addresses.contains { AddressRange($0)?.contains(address.address) ?? false }
+    }
+}
+
+extension TextMatch {
+    package func admits(_ text: String) -> Bool {
+        if kind == .regex { return (try? Pattern(value, ignoresCase: ignoresCase))?.matches(text) ?? false }
+        let given = ignoresCase ? Array(text.utf8).map(lowerCase) : Array(text.utf8)
+        let wanted = ignoresCase ? Array(value.utf8).map(lowerCase) : Array(value.utf8)
+        return switch kind {
+        case .exact: given == wanted
+        case .prefix: given.starts(with: wanted)
+        case .suffix: given.reversed().starts(with: wanted.reversed())
+        case .present, .regex: true
+        }
     }
 }
 
 extension HeaderMatch {
     func admits(_ request: RequestForm) -> Bool {
-        request.headers.contains { header in
-            guard header.name.lowercased() == name else { return false }
-            return switch kind {
-            case .present: true
-            case .exact: header.value == value
-            case .prefix: header.value.hasPrefix(value)
-            }
+        let isThere = request.headers.contains { header in
+            header.name.lowercased() == name && text.admits(header.value)
+        }
+        return isThere != isInverted
+    }
+}
+
+extension QueryMatch {
+    func admits(_ path: String) -> Bool {
+        let bytes = Array(path.utf8.prefix { $0 != UInt8(ascii: "#") })
+        guard let mark = bytes.firstIndex(of: UInt8(ascii: "?")) else { return false }
+        for part in bytes[(mark + 1)...].split(separator: UInt8(ascii: "&"), omittingEmptySubsequences: true) {
+            let sign = part.firstIndex(of: UInt8(ascii: "=")) ?? part.endIndex
+            guard percentDecoded(part[..<sign]) == Array(name.utf8) else { continue }
+            let value = sign == part.endIndex ? [] : percentDecoded(part[(sign + 1)...])
+            return text.admits(String(decoding: value, as: UTF8.self))
+        }
+        return false
+    }
+}
+
+private func lowerCase(_ byte: UInt8) -> UInt8 { byte &- 65 < 26 ? byte | 0x20 : byte }
+
+/// `%41` becomes `A`; what is no such number stays.
+private func percentDecoded(_ bytes: ArraySlice<UInt8>) -> [UInt8] {
+    func digit(_ byte: UInt8) -> UInt8? {
+        switch byte {
+        case 48...57: byte - 48
+        case 65...70: byte - 55
+        case 97...102: byte - 87
+        default: nil
         }
     }
+    var made: [UInt8] = []
+    var place = bytes.startIndex
+    while place < bytes.endIndex {
+        if bytes[place] == UInt8(ascii: "%"), place + 2 < bytes.endIndex, let high = digit(bytes[place + 1]),
+            let low = digit(bytes[place + 2])
+        {
+            made.append(high << 4 | low)
+            place += 3
+        } else {
+            made.append(bytes[place])
+            place += 1
+        }
+    }
+    return made
 }

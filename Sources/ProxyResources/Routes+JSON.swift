@@ -31,10 +31,11 @@ extension RouteRule {
             timeoutMilliseconds: try fields.integer("timeoutMilliseconds", in: 0...Int(Int32.max)),
             setRequestHeaders: headers, addRequestHeaders: added,
             removeRequestHeaders: try fields.strings("removeRequestHeaders"),
-            directStatus: try fields.integer("directStatus", in: 200...599))
+            directStatus: try fields.integer("directStatus", in: 200...599),
+            actions: try RouteActions(rule: fields))
         if let found = try fields.object("session") { session = try SessionPolicy(found) }
-        if backends.isEmpty, directStatus == nil {
-            throw fields.fault("backends", "is required when directStatus is not set")
+        if backends.isEmpty, directStatus == nil, actions.redirect == nil {
+            throw fields.fault("backends", "is required when neither directStatus nor redirect is set")
         }
     }
 
@@ -49,6 +50,7 @@ extension RouteRule {
         out.write("removeRequestHeaders", removeRequestHeaders)
         out.write("directStatus", directStatus)
         if let session { out.write("session", session.json) }
+        actions.write(to: &out)
         return out.json
     }
 }
@@ -59,20 +61,34 @@ extension RouteMatch {
         if let place = try fields.object("path") {
             let words = place.json.object?.keys ?? []
             guard words.count == 1, let word = words.first else {
-                throw place.fault("", "must have one member: exact, prefix or textPrefix")
+                throw place.fault("", "must have one member: exact, prefix, textPrefix or regex")
             }
             let value = try place.requiredString(word)
             switch word {
             case "exact": path = .exact(value)
             case "prefix": path = .prefix(value)
             case "textPrefix": path = .textPrefix(value)
+            case "regex":
+                try place.checkPattern(word, value)
+                path = .regex(value)
             default: throw place.fault(word, "is not a way to match a path this proxy knows")
             }
         }
         var headers: [HeaderMatch] = []
         for header in try fields.objects("headers") { headers.append(try HeaderMatch(header)) }
         let method = try fields.string("method")
-        self.init(path: path, method: method.isEmpty ? nil : method, headers: headers)
+        var query: [QueryMatch] = []
+        for parameter in try fields.objects("query") { query.append(try QueryMatch(parameter)) }
+        func text(_ field: String) throws(ResourceFault) -> TextMatch? {
+            guard let inside = try fields.object(field) else { return nil }
+            return try TextMatch(inside)
+        }
+        var source = SourceMatch()
+        if let inside = try fields.object("source") { source = try SourceMatch(inside) }
+        self.init(
+            path: path, ignoresPathCase: try fields.flag("ignorePathCase"), method: method.isEmpty ? nil : method,
+            methodText: try text("methodText"), scheme: try text("scheme"), authority: try text("authority"),
+            headers: headers, query: query, source: source, port: try fields.integer("port", in: 1...65535))
     }
 
     package var json: JSON {
@@ -82,25 +98,34 @@ extension RouteMatch {
         case .exact(let value): out.write("path", ["exact": .string(value)])
         case .prefix(let value): out.write("path", ["prefix": .string(value)])
         case .textPrefix(let value): out.write("path", ["textPrefix": .string(value)])
+        case .regex(let value): out.write("path", ["regex": .string(value)])
         }
+        out.write("ignorePathCase", ignoresPathCase)
         out.write("method", method ?? "")
+        for (field, text) in [("methodText", methodText), ("scheme", scheme), ("authority", authority)] {
+            if let text { out.write(field, text.json) }
+        }
         out.write("headers", headers.map(\.json))
+        out.write("query", query.map(\.json))
+        if !source.isAnyone { out.write("source", source.json) }
+        out.write("port", port)
         return out.json
     }
 }
 
 extension HeaderMatch {
     init(_ fields: ResourceFields) throws(ResourceFault) {
+        let text = try TextMatch(fields)
         self.init(
-            name: try fields.requiredString("name"), kind: try fields.word("kind", or: .exact),
-            value: try fields.string("value"))
+            name: try fields.requiredString("name"), kind: text.kind, value: text.value, ignoresCase: text.ignoresCase,
+            isInverted: try fields.flag("invert"))
     }
 
     package var json: JSON {
         var out = ResourceWriter()
         out.write("name", name)
-        out.write("kind", kind.rawValue)
-        out.write("value", value)
+        text.write(to: &out)
+        out.write("invert", isInverted)
         return out.json
     }
 }
@@ -124,13 +149,16 @@ extension WeightedBackend {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(
             backend: try fields.string("backend"),
-            weight: try fields.requiredInteger("weight", in: 0...1_000_000))
+            weight: try fields.requiredInteger("weight", in: 0...1_000_000),
+            request: try HeaderEdits(fields, of: "Request"), response: try HeaderEdits(fields, of: "Response"))
     }
 
     package var json: JSON {
         var out = ResourceWriter()
         out.write("backend", backend)
         out.write("weight", weight)
+        request.write(to: &out, of: "Request")
+        response.write(to: &out, of: "Response")
         return out.json
     }
 }

@@ -21,12 +21,13 @@ package struct RouteRule: Sendable, Hashable {
     package var directStatus: Int?
     /// Instead of the session policies of its backends.
     package var session: SessionPolicy?
+    package var actions: RouteActions
 
     package init(
         name: String, matches: [RouteMatch] = [], backends: [WeightedBackend] = [], timeoutMilliseconds: Int? = nil,
         setRequestHeaders: [HeaderValue] = [], addRequestHeaders: [HeaderValue] = [],
         removeRequestHeaders: [String] = [],
-        directStatus: Int? = nil, session: SessionPolicy? = nil
+        directStatus: Int? = nil, session: SessionPolicy? = nil, actions: RouteActions = RouteActions()
     ) {
         self.name = name
         self.matches = matches
@@ -37,6 +38,7 @@ package struct RouteRule: Sendable, Hashable {
         self.removeRequestHeaders = removeRequestHeaders
         self.directStatus = directStatus
         self.session = session
+        self.actions = actions
     }
 }
 
@@ -48,29 +50,61 @@ package struct RouteMatch: Sendable, Hashable {
         case prefix(String)
         /// The characters themselves: `/foo` matches `/foobar` too (Istio).
         case textPrefix(String)
+        /// The whole path matches (see `Pattern`).
+        case regex(String)
     }
     package var path: PathMatch
+    package var ignoresPathCase: Bool
     package var method: String?
+    /// Beside `method`, where it is not one word.
+    package var methodText: TextMatch?
+    package var scheme: TextMatch?
+    /// The Host header as sent, with its port if it has one; compared in lower case.
+    package var authority: TextMatch?
     package var headers: [HeaderMatch]
+    package var query: [QueryMatch]
+    package var source: SourceMatch
+    /// The port that was asked: a service's, or the listener's.
+    package var port: Int?
 
-    package init(path: PathMatch = .any, method: String? = nil, headers: [HeaderMatch] = []) {
+    package init(
+        path: PathMatch = .any, ignoresPathCase: Bool = false, method: String? = nil, methodText: TextMatch? = nil,
+        scheme: TextMatch? = nil, authority: TextMatch? = nil, headers: [HeaderMatch] = [], query: [QueryMatch] = [],
+        source: SourceMatch = SourceMatch(), port: Int? = nil
+    ) {
         self.path = path
+        self.ignoresPathCase = ignoresPathCase
         self.method = method
+        self.methodText = methodText
+        self.scheme = scheme
+        self.authority = authority
         self.headers = headers
+        self.query = query
+        self.source = source
+        self.port = port
     }
 }
 
 package struct HeaderMatch: Sendable, Hashable {
-    package enum Kind: String, Sendable { case exact, prefix, present }
+    package typealias Kind = TextMatch.Kind
     package var name: String  // lower case
     package var kind: Kind
     package var value: String
+    package var ignoresCase: Bool
+    /// No line of this name may be like that; `present` and inverted is absent.
+    package var isInverted: Bool
 
-    package init(name: String, kind: Kind, value: String = "") {
+    package init(
+        name: String, kind: Kind, value: String = "", ignoresCase: Bool = false, isInverted: Bool = false
+    ) {
         self.name = name
         self.kind = kind
         self.value = value
+        self.ignoresCase = ignoresCase
+        self.isInverted = isInverted
     }
+
+    package var text: TextMatch { TextMatch(kind, value, ignoresCase: ignoresCase) }
 }
 
 package struct HeaderValue: Sendable, Hashable {
@@ -86,9 +120,16 @@ package struct HeaderValue: Sendable, Hashable {
 package struct WeightedBackend: Sendable, Hashable {
     package var backend: String  // a `Backend`'s name; empty for one that cannot be resolved: its share gets 500
     package var weight: Int
+    /// For this backend only, after those of the rule.
+    package var request: HeaderEdits
+    package var response: HeaderEdits
 
-    package init(backend: String, weight: Int = 1) {
+    package init(
+        backend: String, weight: Int = 1, request: HeaderEdits = HeaderEdits(), response: HeaderEdits = HeaderEdits()
+    ) {
         self.backend = backend
         self.weight = weight
+        self.request = request
+        self.response = response
     }
 }

@@ -19,6 +19,7 @@ extension Workload {
         for port in try fields.objects("inboundPorts") { inbound.append(try InboundPort(port)) }
         var listeners: [GatewayListener] = []
         for listener in try fields.objects("gatewayListeners") { listeners.append(try GatewayListener(listener)) }
+        let labels = try fields.stringMap("labels")
         self.init(
             namespace: try fields.requiredString("namespace"), pod: try fields.requiredString("pod"),
             name: try fields.string("name"), app: try fields.string("app"), version: try fields.string("version"),
@@ -30,6 +31,7 @@ extension Workload {
             dnsUpstream: try fields.string("dnsUpstream"))
         if let security = try fields.object("security") { self.security = try WorkloadSecurity(security) }
         if let telemetry = try fields.object("telemetry") { self.telemetry = try Telemetry(telemetry) }
+        self.labels = labels
     }
 
     package var json: JSON {
@@ -39,6 +41,7 @@ extension Workload {
         out.write("name", name)
         out.write("app", app)
         out.write("version", version)
+        out.write("labels", labels)
         out.write("node", node)
         out.write("locality", locality)
         out.write("trustDomain", trustDomain)

@@ -5,6 +5,8 @@ package struct Workload: Sendable, Hashable {
     package var name: String  // of the workload (Deployment …), for metrics
     package var app: String  // label `app` / `app.kubernetes.io/name`
     package var version: String
+    /// The pod's own, for routes that ask who calls.
+    package var labels: [String: String] = [:]
     package var node: String
     package var locality: String  // of its node: `region/zone/subzone`
     package var trustDomain: String

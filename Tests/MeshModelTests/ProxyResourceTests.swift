@@ -87,7 +87,7 @@ import Wire
             (.servicePort, "a/b:1", #"{"namespace":"a","service":"b","port":1,"protocol":"gopher"}"#, "protocol"),
             (
                 .servicePort, "a/b:1",
-                #"{"namespace":"a","service":"b","port":1,"routes":[{"matches":[{"path":{"regex":"x"}}]}]}"#,
+                #"{"namespace":"a","service":"b","port":1,"routes":[{"matches":[{"path":{"regex":"(x"}}]}]}"#,
                 "routes[0].matches[0].path.regex"
             ),
             (.servicePort, "a/b:1", #"{"namespace":"a","service":"b","port":1,"routes":[{}]}"#, "routes[0].backends"),

@@ -18,14 +18,16 @@ struct RankedRoute {
     }
 
     private var weight: [Int] {
-        guard let match = rule.matches.first else { return [0, 0, 0, 0] }
+        guard let match = rule.matches.first else { return [0, 0, 0, 0, 0] }
         var path = [0, 1]
         switch match.path {
         case .any: break
-        case .exact(let value): path = [1, value.utf8.count]
+        case .exact(let value): path = [2, value.utf8.count]
+        // Where an expression stands is left to the implementation: before prefixes, as most do.
+        case .regex(let value): path = [1, value.utf8.count]
         case .prefix(let value), .textPrefix(let value): path = [0, value.utf8.count]
         }
-        return path + [match.method == nil ? 0 : 1, match.headers.count]
+        return path + [match.method == nil ? 0 : 1, match.headers.count, match.query.count]
     }
 }
 

@@ -4,6 +4,8 @@ enum ResponseFlag: UInt8, CaseIterable {
         upstreamProtocol, clientProtocol
     case refusedPlain, noBackend, draining
     case denied, badToken, authorizerDenied, authorizerError, badPath
+    /// Made on purpose; and the copies of requests for a mirror.
+    case faultDelay, faultAbort, mirrored
 
     var short: String {
         switch self {
@@ -24,6 +26,9 @@ enum ResponseFlag: UInt8, CaseIterable {
         case .badToken: "JWT"
         case .authorizerDenied, .authorizerError: "UAEX"
         case .badPath: "DPE"
+        case .faultDelay: "DI"
+        case .faultAbort: "FI"
+        case .mirrored: "MIR"
         }
     }
 
@@ -48,6 +53,9 @@ enum ResponseFlag: UInt8, CaseIterable {
         case .authorizerDenied: "ext_authz_denied"
         case .authorizerError: "ext_authz_error"
         case .badPath: "bad_path"
+        case .faultDelay: "fault_delay"
+        case .faultAbort: "fault_abort"
+        case .mirrored: "mirrored"
         }
     }
 }
@@ -61,8 +69,12 @@ enum Security: UInt8 {
 func reasonPhrase(_ status: Int) -> StaticString {
     switch status {
     case 200: "OK"
+    case 204: "No Content"
     case 301: "Moved Permanently"
     case 302: "Found"
+    case 303: "See Other"
+    case 307: "Temporary Redirect"
+    case 308: "Permanent Redirect"
     case 400: "Bad Request"
     case 401: "Unauthorized"
     case 403: "Forbidden"

@@ -7,6 +7,10 @@ import Wire
 struct RouteChoice {
     /// -1 when no rule applies and the default is taken.
     var rule: Int32 = -1
+    /// The match that chose the rule; -1 when the rule takes every request.
+    var match: Int32 = -1
+    /// The backend's entry among the rule's weights.
+    var weight: Int32 = -1
     var backend: Int32 = -1
     /// A pod called by its own address, or the app in this pod.
     var endpoint: Int32 = -1
@@ -139,6 +143,7 @@ extension Engine {
             return Int(found.valueLength) == length && memcmp(value, arrays.text + Int(match.value.offset), length) == 0
         case .prefix:
             return Int(found.valueLength) >= length && memcmp(value, arrays.text + Int(match.value.offset), length) == 0
+        case .suffix, .regex: return false
         }
     }
 

@@ -36,6 +36,8 @@ struct RuleEntry {
     var removeHeaders: Run
     var addHeaders: Run
     var editBytes: Int32
+    /// What else the rule does; -1 when nothing.
+    var actions: Int32 = -1
 }
 
 enum PathKind: UInt8 { case any, exact, elements, text }

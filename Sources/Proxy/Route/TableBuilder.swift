@@ -179,6 +179,7 @@ struct TableBuilder {
         var entries: [RuleEntry] = []
         for rule in list {
             let matchRun = add(matches: rule.matches)
+            if matchRun.count == 0 && !rule.matches.isEmpty { continue }
             let weightStart = Int32(weights.count)
             var total: UInt32 = 0
             for backend in rule.backends where backend.weight > 0 {
@@ -243,6 +244,7 @@ struct TableBuilder {
                 while trimmed.hasSuffix("/") { trimmed.removeLast() }
                 if !trimmed.isEmpty { (kind, path) = (.elements, add(text: trimmed)) }
             case .textPrefix(let value): (kind, path) = (.text, add(text: value))
+            case .regex: continue
             }
             entries.append(
                 MatchEntry(pathKind: kind, path: path, method: add(text: match.method ?? ""), headers: headerRun))
