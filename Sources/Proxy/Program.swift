@@ -29,15 +29,16 @@ package struct ProgramOptions: Sendable {
 package final class Program: Sendable {
     package let options: ProgramOptions
     package let state: ProgramState
+    private let follower: FileFollower?
 
     /// Opens all listeners and starts all threads.
-    package init(_ options: ProgramOptions) throws {
-        self.options = options
+    package init(_ given: ProgramOptions) throws {
+        var options = given
         Processors.raiseDescriptorLimit()
         let loops = options.concurrency > 0 ? options.concurrency : Processors.usable()
         let inherited = InheritedDescriptors.take()
         var listeners: [ListenerOption] = []
-        var file: ConfigurationFile? = nil
+        var follower: FileFollower? = nil
         switch options.role {
         case .sidecar:
             listeners.append(ListenerOption(side: .outbound, port: options.outboundPort))
@@ -45,24 +46,32 @@ package final class Program: Sendable {
         case .gateway: break
         case .run:
             guard let path = options.configFile else { throw ConfigurationFault("run needs --config FILE") }
-            let read = try ConfigurationFile(reading: path)
-            listeners = read.listeners
-            file = read
+            let file = try ConfigurationFile(reading: path)
+            try file.checkListeners(besides: [], inherited: Set(inherited.keys))
+            listeners = file.listeners
+            options.take(file.doors)
+            follower = FileFollower(path, file)
         }
         let plane = try DataPlane(loops: loops, listeners: listeners, inherited: inherited)
         let keeper = options.role == .run ? nil : LastGood(directory: options.stateDirectory)
-        state = ProgramState(plane: plane, role: options.role.rawValue, keeper: keeper)
-        if let file {
-            try plane.apply(file.configuration, identity: file.identity)
-            state.adopt(file.configuration, identity: file.identity)
+        state = ProgramState(
+            plane: plane, role: options.role.rawValue, keeper: keeper, inheritedNames: Set(inherited.keys))
+        self.options = options
+        self.follower = follower
+        if let follower {
+            try follower.begin(state)
         } else {
             state.restore()
             DiscoveryClient.start(socket: options.meshSocket, state: state)
         }
         try AdminServer.start(state: state, options: options)
         if options.role == .sidecar && options.dnsPort > 0 { try NameServer.start(port: options.dnsPort, state: state) }
+        if let follower { FileWatch.start(follower) }
         log("meshproxy \(options.role.rawValue) started with \(loops) loop\(loops == 1 ? "" : "s")")
     }
+
+    /// Reads the configuration file again; what it says now is taken whole or not at all.
+    package func reload() { follower?.reload() }
 
     /// Takes its leave: not ready, responses close their connections, and the end when nothing is in flight or the time is over.
     package func drain() {

@@ -1,4 +1,4 @@
-package import ProxyResources
+import ProxyResources
 import Synchronization
 
 /// What the threads beside the loops share.
@@ -21,20 +21,16 @@ package final class ProgramState: Sendable {
     private let keeper: LastGood?
     private let held = Mutex(Held())
 
-    init(plane: DataPlane, role: String, keeper: LastGood?) {
+    let inheritedNames: Set<String>
+
+    init(plane: DataPlane, role: String, keeper: LastGood?, inheritedNames: Set<String> = []) {
+        self.inheritedNames = inheritedNames
         self.plane = plane
         self.role = role
         self.keeper = keeper
     }
 
     func read<Value>(_ body: (borrowing Held) -> Value) -> Value { held.withLock { body($0) } }
-
-    package func adopt(_ configuration: ProxyConfiguration, identity: Identity?) {
-        held.withLock {
-            $0.configuration = configuration
-            $0.identity = identity
-        }
-    }
 
     /// Gives what the control plane sent to the loops, and keeps it for a life without the control plane.
     func apply(
@@ -72,6 +68,9 @@ package final class ProgramState: Sendable {
     package func beginDraining() { held.withLock { $0.isDraining = true } }
     func note(connected: Bool) { held.withLock { $0.isConnected = connected } }
     func note(fault: String) { held.withLock { $0.lastFault = fault } }
+
+    /// Why the last configuration was not taken; empty when it was.
+    package var lastFault: String { held.withLock { $0.lastFault } }
 
     /// What the loops were last given.
     package var configuration: ProxyConfiguration? { held.withLock { $0.configuration } }

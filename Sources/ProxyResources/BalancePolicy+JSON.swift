@@ -165,7 +165,7 @@ extension ResourceFields {
     func requiredWord<Word: RawRepresentable>(_ field: String) throws(ResourceFault) -> Word
     where Word.RawValue == String {
         let text = try requiredString(field)
-        guard let word = Word(rawValue: text) else { throw fault(field, "has the unknown value \(text)") }
+        guard let word = word(of: text) as Word? else { throw fault(field, "has the unknown value \(text)") }
         return word
     }
 }

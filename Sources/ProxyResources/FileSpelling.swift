@@ -55,6 +55,8 @@ final class FileSpelling {
         if field.hasSuffix("Seconds") { return .int(try Self.time(written) / 1000) }
         if Self.textFields.contains(field) { return try text(written) }
         switch (shape, field, written) {
+        case (.scalar, "algorithm", "least-request"): return ""
+        case (.object, "balance", .string): return ["algorithm": written]
         case (.object, "path", .string(let prefix)): return ["prefix": .string(prefix)]
         case (.list, "matches", .object), (.list, "tls", .object): return .array([written])
         case (.list, "backends", .string), (.list, "backends", .object): return .array([Self.share(written)])

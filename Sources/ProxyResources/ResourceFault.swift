@@ -135,10 +135,17 @@ struct ResourceFields {
     func word<Word: RawRepresentable>(_ field: String, or missing: Word) throws(ResourceFault) -> Word
     where Word.RawValue == String {
         guard let value = try value(field) else { return missing }
-        guard let string = value.string, let word = Word(rawValue: string) else {
+        guard let string = value.string, let word = word(of: string) as Word? else {
             throw fault(field, "has the unknown value \(value.text)")
         }
         return word
+    }
+
+    /// Files write `round-robin` where resources say `ROUND_ROBIN`.
+    func word<Word: RawRepresentable>(of text: String) -> Word? where Word.RawValue == String {
+        if let word = Word(rawValue: text) { return word }
+        guard spelling != nil else { return nil }
+        return Word(rawValue: String(text.uppercased().map { $0 == "-" ? "_" : $0 }))
     }
 
     func array(_ field: String) throws(ResourceFault) -> [JSON] {

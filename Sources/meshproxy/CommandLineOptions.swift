@@ -3,6 +3,7 @@ import Proxy
 /// What the command line asks for.
 enum CommandLineOptions {
     case start(ProgramOptions)
+    case check(String)
     case print(String)
     case fault(String)
 
@@ -14,11 +15,12 @@ enum CommandLineOptions {
         USAGE
           meshproxy sidecar [options]     takes a pod's traffic, configured over the mesh socket
           meshproxy gateway [options]     lets calls from outside into the mesh
-          meshproxy run --config FILE     stands alone, configured by one JSON file
+          meshproxy run --config FILE     stands alone, configured by one file (YAML or JSON) that it follows
+          meshproxy check --config FILE   says whether run would take the file, and where it would not
 
         OPTIONS
           --mesh-socket PATH      the control plane's socket (default /var/run/weft/mesh/mesh.sock)
-          --config FILE           resources and listeners as JSON, for run
+          --config FILE           listeners, routes and clusters: see proxies/README.md; read again when it changes
           --concurrency N         loops; default one a processor of the container's share, at most 2
           --state DIRECTORY       keeps the last good configuration (default /tmp/weft-proxy; "" for nowhere)
           --outbound-port N       default 15001
@@ -33,7 +35,7 @@ enum CommandLineOptions {
 
         EXAMPLES
           meshproxy sidecar
-          meshproxy run --config pair.json --admin-port 0 --health-port 0 --metrics-port 9090
+          meshproxy run --config edge.yaml --metrics-port 9090
           curl http://127.0.0.1:15000/config_dump
 
         """
@@ -42,13 +44,17 @@ enum CommandLineOptions {
         var options: ProgramOptions? = nil
         var rest = arguments[...]
         var isStandalone = false
+        var isCheck = false
         while let word = rest.popFirst() {
             switch word {
             case "--help", "-h", "help": return .print(help)
             case "--version", "version": return .print("meshproxy \(version)\n")
-            case "sidecar", "gateway", "run":
-                if options != nil { return .fault("\(word): only one of sidecar, gateway, run") }
-                guard let role = ProgramOptions.Role(rawValue: word) else { return .fault("\(word): unknown") }
+            case "sidecar", "gateway", "run", "check":
+                if options != nil { return .fault("\(word): only one of sidecar, gateway, run, check") }
+                isCheck = word == "check"
+                guard let role = isCheck ? .run : ProgramOptions.Role(rawValue: word) else {
+                    return .fault("\(word): unknown")
+                }
                 options = ProgramOptions(role: role)
                 isStandalone = role == .run
                 if isStandalone {
@@ -64,7 +70,7 @@ enum CommandLineOptions {
                     name = String(word[..<equals])
                     value = String(word[word.index(after: equals)...])
                 }
-                guard options != nil else { return .fault("\(name): say sidecar, gateway or run first") }
+                guard options != nil else { return .fault("\(name): say sidecar, gateway, run or check first") }
                 guard let value = value ?? rest.popFirst() else { return .fault("\(name): needs a value") }
                 if var changed = options {
                     if let fault = set(&changed, name, value) { return .fault(fault) }
@@ -72,8 +78,11 @@ enum CommandLineOptions {
                 }
             }
         }
-        guard let options else { return .fault("say sidecar, gateway or run; see meshproxy --help") }
-        if isStandalone && options.configFile == nil { return .fault("run: needs --config FILE") }
+        guard let options else { return .fault("say sidecar, gateway, run or check; see meshproxy --help") }
+        if isStandalone && options.configFile == nil {
+            return .fault("\(isCheck ? "check" : "run"): needs --config FILE")
+        }
+        if isCheck, let path = options.configFile { return .check(path) }
         return .start(options)
     }
 

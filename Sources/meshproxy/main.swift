@@ -5,7 +5,7 @@ signal(SIGPIPE, SIG_IGN)
 // Signals are taken by this thread alone, in `sigwait`.
 var signals = sigset_t()
 sigemptyset(&signals)
-for number in [SIGTERM, SIGINT] { sigaddset(&signals, number) }
+for number in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, number) }
 pthread_sigmask(SIG_BLOCK, &signals, nil)
 
 func say(_ text: String, to file: Int32) {
@@ -19,11 +19,22 @@ case .print(let text):
 case .fault(let text):
     say("meshproxy: \(text)\n", to: 2)
     exit(64)
+case .check(let path):
+    do {
+        let file = try ConfigurationFile(reading: path)
+        say("\(path): \(file.summary)\n", to: 1)
+    } catch {
+        say("meshproxy: \(error)\n", to: 2)
+        exit(1)
+    }
 case .start(let options):
     do {
         let program = try Program(options)
         var number: Int32 = 0
-        sigwait(&signals, &number)
+        repeat {
+            sigwait(&signals, &number)
+            if number == SIGHUP { program.reload() }
+        } while number == SIGHUP
         program.drain()
         exit(0)
     } catch {

@@ -28,6 +28,8 @@ void weft_no_delay(int fd);
 // Starts a connection; the outcome comes as writability and weft_socket_error.
 int weft_connect_ipv4(uint32_t address, uint16_t port);
 int weft_listen_ipv4(uint32_t address, uint16_t port, int share, int backlog);
+// 0 when a listener that shares could have the place now, without opening one.
+int weft_try_ipv4(uint32_t address, uint16_t port);
 int weft_udp_ipv4(uint32_t address, uint16_t port);
 long weft_receive_from(int fd, void *into, size_t count, uint32_t *address, uint16_t *port);
 long weft_send_to(int fd, const void *from, size_t count, uint32_t address, uint16_t port);

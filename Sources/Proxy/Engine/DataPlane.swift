@@ -7,7 +7,7 @@ import Synchronization
 package import TLS
 
 /// Where to accept, without or beside the configuration.
-package struct ListenerOption: Sendable {
+package struct ListenerOption: Sendable, Hashable {
     package enum Side: String, Sendable { case outbound, inbound }
     package var side: Side
     package var address: String
