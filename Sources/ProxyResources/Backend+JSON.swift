@@ -17,6 +17,7 @@ extension Backend {
         if let found = try fields.object("health") { health = try HealthCheck(found) }
         if let tls = try fields.object("tls") { self.tls = try BackendTLS(tls) }
         proxyProtocol = try fields.word("proxyProtocol", or: .none)
+        resilience = try BackendResilience(try fields.object("resilience"))
     }
 
     package var json: JSON {
@@ -31,6 +32,7 @@ extension Backend {
         if let tls { out.write("tls", tls.json) }
         out.write("proxyProtocol", proxyProtocol.rawValue)
         out.write("protocol", appProtocol.rawValue)
+        if resilience != .none { out.write("resilience", resilience.json) }
         return out.json
     }
 }

@@ -12,6 +12,7 @@ package struct Backend: Sendable, Hashable {
     package var proxyProtocol = ProxyProtocolVersion.none
     /// What the endpoints' apps speak; unknown: what the client speaks.
     package var appProtocol: AppProtocol
+    package var resilience = BackendResilience.none
 
     package init(
         name: String, service: String = "", namespace: String = "", endpoints: [Endpoint] = [],

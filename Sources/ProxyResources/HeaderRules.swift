@@ -4,7 +4,7 @@ package enum HeaderRules {
     private static let reserved: Set<String> = [
         "connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding",
         "upgrade",
-        "x-weft-peer",
+        "x-weft-peer", "x-weft-attempt", "x-weft-retry-depth", "x-request-deadline",
     ]
 
     /// Why a name cannot be changed by a route, or `nil` (RFC 9110 §5.1: a token).

@@ -34,6 +34,7 @@ extension RouteRule {
             directStatus: try fields.integer("directStatus", in: 200...599),
             actions: try RouteActions(rule: fields))
         if let found = try fields.object("session") { session = try SessionPolicy(found) }
+        resilience = try RouteResilience(try fields.object("resilience"))
         if backends.isEmpty, directStatus == nil, actions.redirect == nil {
             throw fields.fault("backends", "is required when neither directStatus nor redirect is set")
         }
@@ -51,6 +52,7 @@ extension RouteRule {
         out.write("directStatus", directStatus)
         if let session { out.write("session", session.json) }
         actions.write(to: &out)
+        if resilience != .none { out.write("resilience", resilience.json) }
         return out.json
     }
 }

@@ -22,6 +22,7 @@ package struct RouteRule: Sendable, Hashable {
     /// Instead of the session policies of its backends.
     package var session: SessionPolicy?
     package var actions: RouteActions
+    package var resilience = RouteResilience.none
 
     package init(
         name: String, matches: [RouteMatch] = [], backends: [WeightedBackend] = [], timeoutMilliseconds: Int? = nil,

@@ -32,6 +32,7 @@ extension Workload {
         if let security = try fields.object("security") { self.security = try WorkloadSecurity(security) }
         if let telemetry = try fields.object("telemetry") { self.telemetry = try Telemetry(telemetry) }
         self.labels = labels
+        rateLimits = try RateLimit.list(fields, "rateLimits")
     }
 
     package var json: JSON {
@@ -59,6 +60,7 @@ extension Workload {
         out.write("dnsUpstream", dnsUpstream)
         if !security.isEmpty { out.write("security", security.json) }
         if telemetry != Telemetry() { out.write("telemetry", telemetry.json) }
+        out.write("rateLimits", rateLimits.map(\.json))
         return out.json
     }
 }
@@ -67,7 +69,7 @@ extension InboundPort {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(
             port: try fields.port("port"), appProtocol: try fields.word("protocol", or: .unknown),
-            service: try fields.string("service"))
+            service: try fields.string("service"), rateLimits: try RateLimit.list(fields, "rateLimits"))
     }
 
     package var json: JSON {
@@ -75,6 +77,7 @@ extension InboundPort {
         out.write("port", port)
         out.write("protocol", appProtocol.rawValue)
         out.write("service", service)
+        out.write("rateLimits", rateLimits.map(\.json))
         return out.json
     }
 }

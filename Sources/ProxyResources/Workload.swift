@@ -19,6 +19,7 @@ package struct Workload: Sendable, Hashable {
     package var dnsUpstream: String  // `10.96.0.10:53`
     package var security = WorkloadSecurity()
     package var telemetry = Telemetry()
+    package var rateLimits: [RateLimit] = []  // on requests to the pod, whatever the port
 
     package init(
         namespace: String, pod: String, name: String = "", app: String = "", version: String = "", node: String = "",
@@ -49,11 +50,15 @@ package struct InboundPort: Sendable, Hashable {
     package var port: Int
     package var appProtocol: AppProtocol
     package var service: String  // `catalog.demo.svc.cluster.local`, for metrics; empty if no service selects it
+    package var rateLimits: [RateLimit]
 
-    package init(port: Int, appProtocol: AppProtocol = .unknown, service: String = "") {
+    package init(
+        port: Int, appProtocol: AppProtocol = .unknown, service: String = "", rateLimits: [RateLimit] = []
+    ) {
         self.port = port
         self.appProtocol = appProtocol
         self.service = service
+        self.rateLimits = rateLimits
     }
 }
 

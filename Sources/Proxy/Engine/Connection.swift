@@ -62,6 +62,8 @@ struct Connection {
     var writeEnded = false
     var sawResponse = false
     var isMutual = false
+    /// Its `Effort` is in use.
+    var hasEffort = false
     var peer: Conn? = nil
     var ssl: OpaquePointer? = nil
 

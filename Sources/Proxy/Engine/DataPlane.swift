@@ -35,6 +35,7 @@ package final class DataPlane: Sendable {
     }
 
     let labels = LabelBook()
+    let limits: LimitBook
     private let mailboxes: [Mailbox<LoopMessage>]
     private let compiled = Mutex(Compiled())
     private let threads = Mutex<[pthread_t]>([])
@@ -44,6 +45,7 @@ package final class DataPlane: Sendable {
         loops: Int, listeners: [ListenerOption], inherited: [String: CInt] = [:], seed: UInt64 = 0
     ) throws(SystemCallFailed) {
         mailboxes = (0..<max(1, loops)).map { _ in Mailbox() }
+        limits = LimitBook(loops: loops)
         let ownPorts = Set(listeners.compactMap { UInt16(exactly: $0.port) })
         var plans: [[Listening]] = []
         for _ in mailboxes {
@@ -59,7 +61,7 @@ package final class DataPlane: Sendable {
             var engine = Engine(
                 poller: poller, mailbox: mailbox, labels: labels,
                 seed: spread &+ UInt64(place) &* 0x9E37_79B9_7F4A_7C15, inherited: inherited,
-                ownPorts: ownPorts, loopNumber: UInt8(truncatingIfNeeded: place))
+                ownPorts: ownPorts, loopNumber: UInt8(truncatingIfNeeded: place), loops: mailboxes)
             for listening in plan { engine.listen(listening) }
             start("loop-\(place)", Parked(engine))
         }
@@ -119,7 +121,7 @@ package final class DataPlane: Sendable {
             return .success(
                 TableBuilder.table(
                     of: configuration, credentials: compiled.credentials, generation: compiled.generation,
-                    labels: labels, telemetry: compiled.telemetryNumber,
+                    labels: labels, telemetry: compiled.telemetryNumber, limits: limits,
                     numbers: &compiled.numbers))
         }
         let table = try outcome.get()

@@ -13,6 +13,10 @@ enum LoopMessage: Sendable {
     case collect(@Sendable ([Series], LoopCounts) -> Void)
     case survey(@Sendable ([BackendSurvey]) -> Void)
     case drain
+    /// A place at a gate is a parked request's.
+    case admitted(Gate, UInt64)
+    /// Somebody waits for a connection while one of ours may be idle.
+    case yield(Gate)
     case stop
 }
 
@@ -79,12 +83,16 @@ struct Engine: ~Copyable {
     var freeHead: Int32 = -1
     var top: Int32 = 0
     let endpoints: UnsafeMutablePointer<LiveEndpoint>
+    /// By the connections' places; touched only when needed.
+    let efforts: UnsafeMutablePointer<Effort>
     var freeEndpoint: Int32 = -1
     var topEndpoint: Int32 = 0
     var localEndpoints: [UInt64: Int32] = [:]
 
     let poller: Poller
     let mailbox: Mailbox<LoopMessage>
+    /// Those of all loops.
+    let loops: [Mailbox<LoopMessage>]
     var timers: TimerWheel
     let buffers = BufferPool()
     var parser = HeadParser()
@@ -120,10 +128,11 @@ struct Engine: ~Copyable {
     init(
         poller: consuming Poller, mailbox: Mailbox<LoopMessage>, labels: LabelBook, seed: UInt64,
         inherited: [String: CInt],
-        ownPorts: Set<UInt16>, loopNumber: UInt8 = 0
+        ownPorts: Set<UInt16>, loopNumber: UInt8 = 0, loops: [Mailbox<LoopMessage>] = []
     ) {
         self.poller = poller
         self.mailbox = mailbox
+        self.loops = loops
         self.labels = labels
         self.inherited = inherited
         self.ownPorts = ownPorts
@@ -135,6 +144,7 @@ struct Engine: ~Copyable {
         drafts = RecordHistory.memory(Limits.connections)
         self.loopNumber = loopNumber
         endpoints = Self.zeroed(Limits.endpoints)
+        efforts = Self.zeroed(Limits.connections)
         if let door = open(mailbox.descriptor, .mailbox) {
             _ = self.poller.addReadable(mailbox.descriptor, key: key(door))
         }
@@ -151,6 +161,7 @@ struct Engine: ~Copyable {
     deinit {
         munmap(slab, Limits.connections * MemoryLayout<Connection>.stride)
         munmap(drafts, Limits.connections * MemoryLayout<RequestRecord>.stride)
+        munmap(efforts, Limits.connections * MemoryLayout<Effort>.stride)
         munmap(endpoints, Limits.endpoints * MemoryLayout<LiveEndpoint>.stride)
     }
 
@@ -284,6 +295,8 @@ struct Engine: ~Copyable {
         case .collect(let report): report(series.copy(), counts)
         case .survey(let report): report(survey())
         case .drain: isDraining = true
+        case .admitted(let gate, let key): admitted(gate, key)
+        case .yield(let gate): yieldIdle(gate)
         case .stop: isStopped = true
         }
     }

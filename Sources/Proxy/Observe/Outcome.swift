@@ -6,6 +6,7 @@ enum ResponseFlag: UInt8, CaseIterable {
     case denied, badToken, authorizerDenied, authorizerError, badPath
     /// Made on purpose; and the copies of requests for a mirror.
     case faultDelay, faultAbort, mirrored
+    case rateLimited, retriesExhausted
 
     var short: String {
         switch self {
@@ -29,6 +30,8 @@ enum ResponseFlag: UInt8, CaseIterable {
         case .faultDelay: "DI"
         case .faultAbort: "FI"
         case .mirrored: "MIR"
+        case .rateLimited: "RL"
+        case .retriesExhausted: "URX"
         }
     }
 
@@ -56,6 +59,8 @@ enum ResponseFlag: UInt8, CaseIterable {
         case .faultDelay: "fault_delay"
         case .faultAbort: "fault_abort"
         case .mirrored: "mirrored"
+        case .rateLimited: "rate_limited"
+        case .retriesExhausted: "retries_exhausted"
         }
     }
 }

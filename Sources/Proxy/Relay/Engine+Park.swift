@@ -17,6 +17,12 @@ enum Parking: UInt8 {
     case none
     /// A time to pass; then it goes on.
     case delay
+    /// A place among the requests or connections that a limit admits.
+    case slot
+    /// The time before the next try; the request is in `replay`, no longer in `input`.
+    case retry
+    /// A part of a global rate limit.
+    case quota
 }
 
 extension Engine {
@@ -38,7 +44,9 @@ extension Engine {
     /// A parked request has waited for as long as it may.
     mutating func parkingEnded(_ client: Conn) {
         switch client.pointee.parking {
-        case .none, .delay: unpark(client)
+        case .none, .delay, .quota: unpark(client)
+        case .slot: slotWaitEnded(client)
+        case .retry: sendAgain(client)
         }
     }
 }

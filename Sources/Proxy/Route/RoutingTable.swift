@@ -38,6 +38,8 @@ struct RuleEntry {
     var editBytes: Int32
     /// What else the rule does; -1 when nothing.
     var actions: Int32 = -1
+    /// Place in `resilience.efforts`; -1 when the rule asks for nothing of the kind.
+    var effort: Int32 = -1
 }
 
 enum PathKind: UInt8 { case any, exact, elements, text }
@@ -71,6 +73,8 @@ struct WeightEntry {
 struct BackendEntry {
     var label: UInt32
     var members: Run
+    /// Place in `resilience.guards`; -1 when nothing guards the backend.
+    var guardPlace: Int32 = -1
 }
 
 struct EndpointEntry {
@@ -101,6 +105,7 @@ struct InboundEntry {
     var port: UInt16
     var appProtocol: AppProtocol
     var label: UInt32
+    var rates = Run()
 }
 
 struct ModeEntry {
@@ -185,6 +190,7 @@ struct TableArrays {
     var passthroughLabel: UInt32
     /// One entry.
     var telemetry: UnsafeMutablePointer<TelemetryEntry>
+    var resilience: ResilienceArrays
 }
 
 /// Everything one proxy was told, compiled for looking up. Made on the configuration thread, posted to each loop, never changed.
@@ -195,12 +201,17 @@ final class RoutingTable: @unchecked Sendable {
     let credentials: Credentials?
     let generation: UInt64
     let gateways: [GatewayListener]
+    private let resilience: ResilienceTables
 
-    init(arrays: TableArrays, credentials: Credentials?, generation: UInt64, gateways: [GatewayListener]) {
+    init(
+        arrays: TableArrays, credentials: Credentials?, generation: UInt64, gateways: [GatewayListener],
+        resilience: ResilienceTables
+    ) {
         self.arrays = arrays
         self.credentials = credentials
         self.generation = generation
         self.gateways = gateways
+        self.resilience = resilience
     }
 
     deinit {

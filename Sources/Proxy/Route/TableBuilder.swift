@@ -51,14 +51,18 @@ struct TableBuilder {
     private var hosts: [HostEntry] = []
     private var gateways: [GatewayEntry] = []
     private var backendPlaces: [String: Int32] = [:]
+    private var resilience: ResilienceBuilder
 
-    private init(labels: LabelBook) { self.labels = labels }
+    private init(labels: LabelBook, resilience: ResilienceBuilder) {
+        self.labels = labels
+        self.resilience = resilience
+    }
 
     static func table(
         of configuration: ProxyConfiguration, credentials: Credentials?, generation: UInt64, labels: LabelBook,
-        telemetry: UInt32 = 0, numbers: inout EndpointNumbers
+        telemetry: UInt32 = 0, limits: LimitBook = LimitBook(loops: 1), numbers: inout EndpointNumbers
     ) -> RoutingTable {
-        var builder = TableBuilder(labels: labels)
+        var builder = TableBuilder(labels: labels, resilience: ResilienceBuilder(limits, configuration))
         return builder.build(configuration, credentials, generation, telemetry, &numbers)
     }
 
@@ -72,7 +76,7 @@ struct TableBuilder {
             let place = Int32(services.count)
             let host =
                 port.hosts.first ?? "\(port.service).\(port.namespace).svc.\(configuration.workload.clusterDomain)"
-            let run = add(rules: port.routes)
+            let run = add(rules: port.routes, in: port.resourceName)
             services.append(
                 ServiceEntry(
                     appProtocol: port.appProtocol, label: labels.number(ofService: host), rules: run,
@@ -91,11 +95,14 @@ struct TableBuilder {
         let inbound = workload.inboundPorts.compactMap { port -> InboundEntry? in
             guard let number = UInt16(exactly: port.port) else { return nil }
             return InboundEntry(
-                port: number, appProtocol: port.appProtocol, label: labels.number(ofService: port.service))
+                port: number, appProtocol: port.appProtocol, label: labels.number(ofService: port.service),
+                rates: add(rates: port.rateLimits, in: "port \(port.port)"))
         }
         let modes = workload.portMutualTLS.compactMap { port, mode -> ModeEntry? in
             UInt16(exactly: port).map { ModeEntry(port: $0, mode: mode) }
         }
+        let workloadRates = add(rates: workload.rateLimits, in: "workload")
+        let kept = resilience.tables(workloadRates: workloadRates)
         let peerLine = add(text: PeerHeader.line(for: workload))
         let principal = add(text: credentials?.principal ?? workload.principal)
         let arrays = TableArrays(
@@ -109,9 +116,10 @@ struct TableBuilder {
             byAddress: AddressIndex(byAddress),
             byPod: AddressIndex(byPod), peerLine: peerLine, principal: principal,
             passthroughLabel: labels.number(ofService: "PassthroughCluster"),
-            telemetry: plain([TelemetryEntry(workload.telemetry, number: telemetry)]))
+            telemetry: plain([TelemetryEntry(workload.telemetry, number: telemetry)]), resilience: kept.arrays)
         return RoutingTable(
-            arrays: arrays, credentials: credentials, generation: generation, gateways: workload.gatewayListeners)
+            arrays: arrays, credentials: credentials, generation: generation, gateways: workload.gatewayListeners,
+            resilience: kept)
     }
 
     private func plain<Entry>(_ entries: [Entry]) -> UnsafeMutablePointer<Entry> {
@@ -171,11 +179,34 @@ struct TableBuilder {
             backends.append(
                 BackendEntry(
                     label: labels.number(ofService: backend.service),
-                    members: Run(start: start, count: Int32(members.count) - start)))
+                    members: Run(start: start, count: Int32(members.count) - start),
+                    guardPlace: resilience.add(backend)))
         }
     }
 
-    private mutating func add(rules list: [RouteRule]) -> Run {
+    private mutating func add(rates list: [RateLimit], in scope: String) -> Run {
+        if list.isEmpty { return Run() }
+        let headers = list.map { limit in
+            if case .header(let name) = limit.key { add(text: name) } else { TextRange() }
+        }
+        return resilience.add(list, scope, headers)
+    }
+
+    private mutating func addEffort(_ rule: RouteRule, in scope: String) -> Int32 {
+        let wanted = rule.resilience
+        if wanted == .none { return -1 }
+        let start = Int32(headerMatches.count)
+        for header in wanted.retry?.responseHeaders ?? [] {
+            headerMatches.append(
+                HeaderMatchEntry(
+                    kind: header.kind, name: add(text: header.name.lowercased()), value: add(text: header.value)))
+        }
+        let run = Run(start: start, count: Int32(headerMatches.count) - start)
+        let rates = add(rates: wanted.rateLimits, in: "route \(scope) \(rule.name)")
+        return resilience.add(rule, in: scope, headers: run, rates: rates)
+    }
+
+    private mutating func add(rules list: [RouteRule], in scope: String) -> Run {
         var entries: [RuleEntry] = []
         for rule in list {
             let matchRun = add(matches: rule.matches)
@@ -216,7 +247,8 @@ struct TableBuilder {
                     directStatus: Int32(rule.directStatus ?? 0),
                     setHeaders: Run(start: setStart, count: removeStart - setStart),
                     removeHeaders: Run(start: removeStart, count: addStart - removeStart),
-                    addHeaders: Run(start: addStart, count: Int32(edits.count) - addStart), editBytes: editBytes))
+                    addHeaders: Run(start: addStart, count: Int32(edits.count) - addStart), editBytes: editBytes,
+                    effort: addEffort(rule, in: scope)))
         }
         let run = Run(start: Int32(rules.count), count: Int32(entries.count))
         rules += entries
@@ -258,7 +290,8 @@ struct TableBuilder {
     private mutating func add(_ listener: GatewayListener) {
         var entries: [HostEntry] = []
         for virtualHost in listener.routes {
-            let run = add(rules: virtualHost.rules)
+            let scope = "\(listener.name):\(listener.port) \(virtualHost.hosts.first ?? "")"
+            let run = add(rules: virtualHost.rules, in: scope)
             for host in virtualHost.hosts {
                 let name = host.lowercased()
                 if name == "*" {

@@ -227,7 +227,22 @@ package struct HeadParser: ~Copyable {
                     head.contentTypeLine = head.lineCount
                 } else if isRequest && equals(line, 12, "x-b3-traceid") {
                     head.b3Line = head.lineCount
+                } else if isRequest && equals(line, 12, "grpc-timeout") {
+                    if head.grpcTimeoutLine < 0 { head.grpcTimeoutLine = head.lineCount } else { dropped = true }
                 }
+            case 11:
+                if equals(line, 11, "retry-after") {
+                    head.retryAfterLine = head.lineCount
+                } else if equals(line, 11, "grpc-status") {
+                    head.grpcStatusLine = head.lineCount
+                }
+            case 14 where isRequest && equals(line, 14, "x-weft-attempt"):
+                // Of these that are repeated the first counts.
+                if head.attemptLine < 0 { head.attemptLine = head.lineCount } else { dropped = true }
+            case 18 where isRequest && equals(line, 18, "x-request-deadline"):
+                if head.deadlineLine < 0 { head.deadlineLine = head.lineCount } else { dropped = true }
+            case 18 where isRequest && equals(line, 18, "x-weft-retry-depth"):
+                if head.retryDepthLine < 0 { head.retryDepthLine = head.lineCount } else { dropped = true }
             case 13 where !isRequest && equals(line, 13, "x-weft-reason"): head.reasonLine = head.lineCount
             case 14 where equals(line, 14, "content-length"):
                 if head.contentLength >= 0 { return .refused(.repeatedContentLength) }

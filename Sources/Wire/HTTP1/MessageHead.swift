@@ -50,6 +50,12 @@ package struct MessageHead {
     package var traceStateLine = -1
     /// `b3`, or the first of `x-b3-*`; their values are found by name.
     package var b3Line = -1
+    package var deadlineLine = -1
+    package var grpcTimeoutLine = -1
+    package var retryDepthLine = -1
+    package var attemptLine = -1
+    package var retryAfterLine = -1
+    package var grpcStatusLine = -1
     var connectionNamesOthers = false
 
     package init() {}

@@ -1,0 +1,39 @@
+/// So many requests in so much time, counted over all loops of a proxy: a bucket for each key, filled at a steady rate.
+package struct RateLimit: Sendable, Hashable {
+    /// What requests are counted apart by.
+    package enum Key: Sendable, Hashable {
+        case none
+        case header(String)
+        /// The caller's certificate; all without one count as one.
+        case principal
+        case address
+        case path  // without the query
+    }
+
+    package var name: String  // for metrics, and of the quota when global
+    package var requests: Int
+    package var perMilliseconds: Int
+    /// How many at once after a pause; `requests` when 0.
+    package var burst: Int
+    package var key: Key
+    /// The keys remembered; beyond it the ones longest unused are forgotten.
+    package var maxKeys: Int
+    /// Shared among all proxies that have a limit of this name: the control plane leases each a part.
+    package var isGlobal: Bool
+
+    package static let defaultKeys = 4096
+    package static let mostKeys = 1 << 20
+
+    package init(
+        name: String = "", requests: Int, perMilliseconds: Int = 1000, burst: Int = 0, key: Key = .none,
+        maxKeys: Int = defaultKeys, isGlobal: Bool = false
+    ) {
+        self.name = name
+        self.requests = requests
+        self.perMilliseconds = perMilliseconds
+        self.burst = burst
+        self.key = key
+        self.maxKeys = maxKeys
+        self.isGlobal = isGlobal
+    }
+}
