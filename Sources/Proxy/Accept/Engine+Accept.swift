@@ -27,6 +27,7 @@ extension Engine {
             counts.clients += 1
             client.pointee.listener = door.pointee.listener
             client.pointee.remoteAddress = address
+            client.pointee.peerAddress = address
             begin(client)
         }
     }

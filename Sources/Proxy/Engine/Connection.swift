@@ -87,7 +87,9 @@ struct Connection {
     var armed: UInt64 = .max
 
     // Where it came from and wanted to go, in host order.
+    /// Of the client, as a trusted PROXY protocol header may say; `peerAddress` is that of the socket's other end.
     var remoteAddress: UInt32 = 0
+    var peerAddress: UInt32 = 0
     var originalAddress: UInt32 = 0
     var originalPort: UInt16 = 0
     /// Listener's place, for listeners and clients.
@@ -131,6 +133,8 @@ struct Connection {
     /// Inbound: `x-forwarded-client-cert: By=…;URI=…`, made at the handshake.
     var certificateLine: Bytes? = nil
     var certificateLineLength: Int32 = 0
+    /// Where in `certificateLine` the peer's SPIFFE ID begins; it ends before the CRLF. 0 when it has none.
+    var principalStart: Int32 = 0
     /// Inbound: hash of the last `x-weft-peer`, whose labels `peerLabels` are.
     var peerHash: UInt64 = 0
     /// Inbound: labels by certificate alone.

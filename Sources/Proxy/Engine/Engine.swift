@@ -31,6 +31,7 @@ struct LoopCounts: Sendable {
     var handshakes: UInt64 = 0
     var resumed: UInt64 = 0
     var handshakeFailures: UInt64 = 0
+    var policies: [PolicyCount: UInt64] = [:]
     var refusedPlain: UInt64 = 0
 }
 
@@ -120,6 +121,8 @@ struct Engine: ~Copyable {
     /// Connections to look at again this turn.
     var again: [UInt64] = []
     var expired: [UInt64] = []
+    /// Header lines for the answer about to be made.
+    var answerLines: [UInt8] = []
     var isDraining = false
     var isStopped = false
     /// Why the last `pickEndpoint` found none.

@@ -48,10 +48,10 @@ extension Engine {
     }
 
     /// An opaque connection a strict port turned away.
-    mutating func countTunnelRefused(_ client: Conn) {
+    mutating func countTunnelRefused(_ client: Conn, _ flag: ResponseFlag = .refusedPlain) {
         let key = SeriesKey(
-            kind: .tcp, isDestination: true, peer: 0, service: client.pointee.service, security: .none,
-            flag: .refusedPlain, status: 0)
+            kind: .tcp, isDestination: true, peer: client.pointee.peerLabels, service: client.pointee.service,
+            security: client.pointee.secure, flag: flag, status: 0)
         series.closed(series.opened(key))
     }
 }

@@ -15,6 +15,7 @@ struct MetricsText {
         text.http(merged.filter { $0.key.kind == .http })
         text.tcp(merged.filter { $0.key.kind == .tcp })
         text.loops(loops.map(\.counts))
+        text.policies(loops.map(\.counts), names: labels.names())
         return text.out
     }
 
@@ -134,6 +135,21 @@ struct MetricsText {
         counter("istio_tcp_connections_closed_total", series, \.closed)
         counter("istio_tcp_sent_bytes_total", series, \.sent)
         counter("istio_tcp_received_bytes_total", series, \.received)
+    }
+
+    private mutating func policies(_ counts: [LoopCounts], names: [String]) {
+        var total: [PolicyCount: UInt64] = [:]
+        for one in counts { total.merge(one.policies) { $0 + $1 } }
+        if total.isEmpty { return }
+        line("# TYPE weft_policy_decisions_total counter")
+        let sorted = total.sorted { one, other in
+            (one.key.policy, one.key.outcome.rawValue) < (other.key.policy, other.key.outcome.rawValue)
+        }
+        for (key, count) in sorted {
+            let name = Int(key.policy) < names.count ? names[Int(key.policy)] : ""
+            let labels = "policy=\"\(quoted(name))\",outcome=\"\(key.outcome.word)\""
+            line("weft_policy_decisions_total{\(labels)} \(count)")
+        }
     }
 
     private mutating func loops(_ counts: [LoopCounts]) {

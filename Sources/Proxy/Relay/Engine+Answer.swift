@@ -15,7 +15,8 @@ extension Engine {
         }
         draft(client).pointee.reason = reason
         if closes || client.pointee.phase != .done || isDraining { client.pointee.closesAfter = true }
-        guard let out = room(client, 512) else {
+        guard let out = room(client, 512 + answerLines.count) else {
+            answerLines.removeAll(keepingCapacity: true)
             closePair(client, flag)
             return
         }
@@ -34,7 +35,14 @@ extension Engine {
         } else if client.pointee.oldClient {
             put("\r\nconnection: keep-alive", out, &at)
         }
-        put("\r\n\r\n", out, &at)
+        put("\r\n", out, &at)
+        if !answerLines.isEmpty {
+            answerLines.withUnsafeBufferPointer { lines in
+                if let start = lines.baseAddress { put(start, lines.count, out, &at) }
+            }
+            answerLines.removeAll(keepingCapacity: true)
+        }
+        put("\r\n", out, &at)
         if !client.pointee.isHead {
             put(reason, out, &at)
             put("\n", out, &at)

@@ -172,4 +172,6 @@ enum StaticText {
     static var upgrade: StaticString { "upgrade" }
     static var preface: StaticString { "PRI * HTTP/2.0" }
     static var h2c: StaticString { "h2c" }
+    static var slash: StaticString { "/" }
+    static var forwardedFor: StaticString { "x-forwarded-for" }
 }

@@ -45,6 +45,7 @@ extension Engine {
         case .complete: break
         }
         if client.pointee.stage == .head {
+            if client.pointee.side != .outbound && normalizePath(client, bytes) { return }
             begin(client, bytes)
             client.pointee.stage = .authorize
         } else if client.pointee.side == .inbound && parser.head.peerLine >= 0 {

@@ -8,6 +8,7 @@ import Wire
 extension Engine {
     /// Relays opaque bytes to where the client wanted to go.
     mutating func startTunnel(_ client: Conn) {
+        if !authorizeTunnel(client) { return }
         client.pointee.mode = .opaque
         client.pointee.phase = .tunnel
         client.pointee.startedAt = now

@@ -191,6 +191,8 @@ struct TableArrays {
     /// One entry.
     var telemetry: UnsafeMutablePointer<TelemetryEntry>
     var resilience: ResilienceArrays
+    /// `nil` when nothing is asked of those who call.
+    var access: UnsafeMutablePointer<AccessTable>?
 }
 
 /// Everything one proxy was told, compiled for looking up. Made on the configuration thread, posted to each loop, never changed.
@@ -230,6 +232,8 @@ final class RoutingTable: @unchecked Sendable {
         arrays.inbound.deallocate()
         arrays.modes.deallocate()
         arrays.telemetry.deallocate()
+        arrays.access?.pointee.deallocate()
+        arrays.access?.deallocate()
         arrays.byAddress.deallocate()
         arrays.byPod.deallocate()
     }

@@ -116,16 +116,11 @@ struct TableBuilder {
             byAddress: AddressIndex(byAddress),
             byPod: AddressIndex(byPod), peerLine: peerLine, principal: principal,
             passthroughLabel: labels.number(ofService: "PassthroughCluster"),
-            telemetry: plain([TelemetryEntry(workload.telemetry, number: telemetry)]), resilience: kept.arrays)
+            telemetry: plain([TelemetryEntry(workload.telemetry, number: telemetry)]), resilience: kept.arrays,
+            access: AccessTableBuilder.table(of: workload.security, labels: labels))
         return RoutingTable(
             arrays: arrays, credentials: credentials, generation: generation, gateways: workload.gatewayListeners,
             resilience: kept)
-    }
-
-    private func plain<Entry>(_ entries: [Entry]) -> UnsafeMutablePointer<Entry> {
-        let memory = UnsafeMutablePointer<Entry>.allocate(capacity: max(1, entries.count))
-        for (place, entry) in entries.enumerated() { (memory + place).initialize(to: entry) }
-        return memory
     }
 
     private mutating func add(text string: String) -> TextRange {

@@ -116,6 +116,7 @@ extension Engine {
         for (place, byte) in line.enumerated() { memory[place] = byte }
         client.pointee.certificateLine = memory
         client.pointee.certificateLineLength = Int32(line.count)
+        client.pointee.principalStart = Int32(line.count - 2 - principal.utf8.count)
     }
 }
 

@@ -189,7 +189,11 @@ package enum TokenClaims {
 
     /// A claim's texts: one, or those of a list. `scope` and `permission` are lists parted by spaces (RFC 8693 §4.2).
     package static func texts(_ token: JSON?, _ names: [String]) -> [String] {
-        guard let claim = token?[path: names] else { return [] }
+        token?[path: names].map { texts(of: $0, names) } ?? []
+    }
+
+    /// `names`: the way to the claim.
+    package static func texts(of claim: JSON, _ names: [String]) -> [String] {
         if let text = claim.string {
             let isList = names == ["scope"] || names == ["permission"]
             return isList ? text.split(separator: " ").map(String.init) : [text]

@@ -1,0 +1,213 @@
+import ProxyResources
+
+/// A pattern of a policy, as bytes.
+struct PatternEntry {
+    enum Kind: UInt8 { case present, exact, prefix, suffix, template, block, port }
+    var kind: Kind
+    /// Of `template`, its parts are in `parts`.
+    var text = TextRange()
+    var parts = Run()
+    /// An address and its mask, or a port.
+    var number: UInt32 = 0
+    var mask: UInt32 = 0
+    /// No peer of ours is in this block.
+    var isForeign = false
+}
+
+struct TemplatePartEntry {
+    enum Kind: UInt8 { case text, element, rest }
+    var kind: Kind
+    var text = TextRange()
+}
+
+struct AccessTestEntry {
+    var attribute: AccessTest.Attribute
+    var isNegated: Bool
+    var isOfRequests: Bool
+    var key: TextRange
+    var patterns: Run
+}
+
+struct AccessRuleEntry {
+    /// Runs of `clauses`, each a run of `tests`.
+    var sources: Run
+    var operations: Run
+    /// Of `tests`.
+    var conditions: Run
+    var asksOfRequests: Bool
+}
+
+struct PolicyEntry {
+    var action: AuthorizationPolicy.Action
+    var isDryRun: Bool
+    var name: TextRange
+    /// The same name in the book of labels, for counting and records.
+    var label: UInt32
+    var ports: Run
+    var rules: Run
+    /// CUSTOM: place of the authorizer.
+    var authorizer: Int32
+}
+
+/// A workload's policies compiled for looking at bytes: plain memory, made once for a table and freed with it.
+struct AccessTable {
+    var text: UnsafeMutablePointer<UInt8>
+    /// CUSTOM first, then DENY, ALLOW and AUDIT, as they are asked.
+    var policies: UnsafeMutablePointer<PolicyEntry>
+    var policyCount: Int
+    var rules: UnsafeMutablePointer<AccessRuleEntry>
+    var clauses: UnsafeMutablePointer<Run>
+    var tests: UnsafeMutablePointer<AccessTestEntry>
+    var patterns: UnsafeMutablePointer<PatternEntry>
+    var parts: UnsafeMutablePointer<TemplatePartEntry>
+    var ports: UnsafeMutablePointer<UInt16>
+    var normalization: PathNormalization
+    var trustedProxies: Int
+    var explainsDenials: Bool
+    var hasCustom: Bool
+    var hasTrials: Bool
+
+    func deallocate() {
+        text.deallocate()
+        policies.deallocate()
+        rules.deallocate()
+        clauses.deallocate()
+        tests.deallocate()
+        patterns.deallocate()
+        parts.deallocate()
+        ports.deallocate()
+    }
+}
+
+/// Compiles policies. The order of policies within an action stays.
+struct AccessTableBuilder {
+    private var text: [UInt8] = []
+    private var policies: [PolicyEntry] = []
+    private var rules: [AccessRuleEntry] = []
+    private var clauses: [Run] = []
+    private var tests: [AccessTestEntry] = []
+    private var patterns: [PatternEntry] = []
+    private var parts: [TemplatePartEntry] = []
+    private var ports: [UInt16] = []
+
+    /// `nil` when nothing is asked of anyone.
+    static func table(of security: WorkloadSecurity, labels: LabelBook) -> UnsafeMutablePointer<AccessTable>? {
+        if security.isEmpty { return nil }
+        var builder = AccessTableBuilder()
+        for action in AuthorizationPolicy.Action.allCases {
+            for policy in security.policies where policy.action == action {
+                let place = security.authorizers.firstIndex { $0.name == policy.provider }
+                builder.add(policy, label: labels.number(ofName: policy.name), authorizer: Int32(place ?? -1))
+            }
+        }
+        let made = UnsafeMutablePointer<AccessTable>.allocate(capacity: 1)
+        made.initialize(to: builder.finish(security))
+        return made
+    }
+
+    private func finish(_ security: WorkloadSecurity) -> AccessTable {
+        AccessTable(
+            text: plain(text), policies: plain(policies), policyCount: policies.count, rules: plain(rules),
+            clauses: plain(clauses), tests: plain(tests), patterns: plain(patterns), parts: plain(parts),
+            ports: plain(ports), normalization: security.pathNormalization, trustedProxies: security.trustedProxies,
+            explainsDenials: security.explainsDenials,
+            hasCustom: security.policies.contains { $0.action == .custom && !$0.isDryRun },
+            hasTrials: security.policies.contains { $0.isDryRun || $0.action == .audit })
+    }
+
+    private mutating func add(_ policy: AuthorizationPolicy, label: UInt32, authorizer: Int32) {
+        var entries: [AccessRuleEntry] = []
+        for rule in policy.rules {
+            let all = (rule.sources + rule.operations).flatMap { $0 } + rule.conditions
+            entries.append(
+                AccessRuleEntry(
+                    sources: add(clauses: rule.sources), operations: add(clauses: rule.operations),
+                    conditions: add(tests: rule.conditions),
+                    asksOfRequests: all.contains(where: \.attribute.isOfRequests)))
+        }
+        let ruleRun = Run(start: Int32(rules.count), count: Int32(entries.count))
+        rules += entries
+        let portRun = Run(start: Int32(ports.count), count: Int32(policy.ports.count))
+        ports += policy.ports.map { UInt16(clamping: $0) }
+        policies.append(
+            PolicyEntry(
+                action: policy.action, isDryRun: policy.isDryRun, name: add(text: policy.name), label: label,
+                ports: portRun, rules: ruleRun, authorizer: authorizer))
+    }
+
+    private mutating func add(clauses list: [[AccessTest]]) -> Run {
+        let runs = list.map { add(tests: $0) }
+        let run = Run(start: Int32(clauses.count), count: Int32(runs.count))
+        clauses += runs
+        return run
+    }
+
+    private mutating func add(tests list: [AccessTest]) -> Run {
+        let entries = list.map { test in
+            AccessTestEntry(
+                attribute: test.attribute, isNegated: test.isNegated, isOfRequests: test.attribute.isOfRequests,
+                key: add(text: test.key), patterns: add(patterns: test.values, of: test.attribute))
+        }
+        let run = Run(start: Int32(tests.count), count: Int32(entries.count))
+        tests += entries
+        return run
+    }
+
+    private mutating func add(patterns values: [String], of attribute: AccessTest.Attribute) -> Run {
+        let entries = values.map { pattern(of: $0, attribute) }
+        let run = Run(start: Int32(patterns.count), count: Int32(entries.count))
+        patterns += entries
+        return run
+    }
+
+    private mutating func pattern(of value: String, _ attribute: AccessTest.Attribute) -> PatternEntry {
+        switch attribute {
+        case .sourceAddress, .remoteAddress, .destinationAddress:
+            guard let block = AddressBlock(value) else { return PatternEntry(kind: .block, isForeign: true) }
+            return PatternEntry(
+                kind: .block, number: block.address, mask: block.mask, isForeign: block.isForeign)
+        case .port: return PatternEntry(kind: .port, number: UInt32(value) ?? .max)
+        case .serviceAccount: return PatternEntry(kind: .exact, text: add(text: value))
+        case .path:
+            if let template = PathTemplate(value) { return add(template) }
+        case .host: return plainPattern(value.lowercased())
+        default: break
+        }
+        return plainPattern(value)
+    }
+
+    private mutating func plainPattern(_ value: String) -> PatternEntry {
+        switch ValuePattern(value) {
+        case .present: PatternEntry(kind: .present)
+        case .exact(let text): PatternEntry(kind: .exact, text: add(text: text))
+        case .prefix(let text): PatternEntry(kind: .prefix, text: add(text: text))
+        case .suffix(let text): PatternEntry(kind: .suffix, text: add(text: text))
+        }
+    }
+
+    private mutating func add(_ template: PathTemplate) -> PatternEntry {
+        let entries = template.parts.map { part in
+            switch part {
+            case .text(let text): TemplatePartEntry(kind: .text, text: add(text: text))
+            case .element: TemplatePartEntry(kind: .element)
+            case .rest: TemplatePartEntry(kind: .rest)
+            }
+        }
+        let run = Run(start: Int32(parts.count), count: Int32(entries.count))
+        parts += entries
+        return PatternEntry(kind: .template, parts: run)
+    }
+
+    private mutating func add(text string: String) -> TextRange {
+        let range = TextRange(offset: Int32(text.count), count: Int32(string.utf8.count))
+        text += Array(string.utf8)
+        return range
+    }
+}
+
+/// Entries as memory of their own.
+func plain<Entry>(_ entries: [Entry]) -> UnsafeMutablePointer<Entry> {
+    let memory = UnsafeMutablePointer<Entry>.allocate(capacity: max(1, entries.count))
+    for (place, entry) in entries.enumerated() { (memory + place).initialize(to: entry) }
+    return memory
+}
