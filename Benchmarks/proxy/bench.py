@@ -1,19 +1,30 @@
-"""The proxy beside nginx, HAProxy and Envoy: one plain hop, and a pair that speaks mutual TLS to each other.
+"""The proxy beside nginx, HAProxy and Envoy: every row that was promised.
 
-All run at once, idle but for the one measured; rounds are interleaved, so that the machine's other work falls on all alike. CPU is
-what /proc says of a proxy's own processes, over the requests answered. Requests carry 12 headers.
+All run at once, idle but for the one measured; rounds are interleaved, another one going first each time, so that the machine's other work
+falls on all alike. CPU is what /proc says of a proxy's own processes, over the requests answered or the bytes moved. Requests carry 12
+headers. Everything is on loopback.
+
+Latency is measured by `demo-service pace`: wrk, hey and h2load wait for an answer before they ask again, so a slow answer delays the requests
+behind it and they look fast. Pace gives each request its time beforehand and counts from there. The direct way to the origin is measured in
+the same rounds and taken off.
 """
 
+import functools
 import json
 import os
 import re
 import shutil
-import signal
+import ssl
 import socket
 import statistics
 import subprocess
-import tempfile
+import sys
 import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import subjects as proxies  # noqa: E402
+from machine import Scratch, cpu, free_port, rss, settled, wait_for  # noqa: E402
 
 HEADERS = [
     "accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
@@ -28,264 +39,35 @@ HEADERS = [
     "x-client-version: 12.4.1",
     "x-experiment: a=1,b=2,c=3",
 ]
-BODY = "hello from the origin, sixty-six bytes of body for every request.\n"
-HERTZ = os.sysconf("SC_CLK_TCK")
 SECONDS = 2
+GIGABYTE = 1e9
 
 
-def free_port():
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return door.getsockname()[1]
-
-
-def wait_for(port, process):
-    limit = time.time() + 10
-    while time.time() < limit:
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args[0]} ended: see its log in the scratch directory")
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.2).close()
-            return
-        except OSError:
-            time.sleep(0.05)
-    raise RuntimeError(f"{process.args[0]} does not listen on {port}")
-
-
-def family(pid):
-    """A process and its descendants."""
-    found = [pid]
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children") as file:
-                for child in file.read().split():
-                    found += family(int(child))
-    except OSError:
-        pass
-    return found
-
-
-def cpu(pids):
-    """CPU seconds used so far."""
-    total = 0
-    for pid in pids:
-        with open(f"/proc/{pid}/stat") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / HERTZ
-
-
-def rss(pids):
-    """Resident megabytes."""
-    total = 0
-    for pid in pids:
-        with open(f"/proc/{pid}/status") as file:
-            total += int(re.search(r"VmRSS:\s+(\d+)", file.read()).group(1))
-    return total / 1024
-
-
-class Scratch:
-    """Processes and files of one run, gone at its end."""
+class Table:
+    """The figures so far, as rows."""
 
     def __init__(self):
-        self.path = tempfile.mkdtemp(prefix="weft-bench-")
-        self.processes = []
+        self.rows = []
 
-    def write(self, name, text):
-        path = os.path.join(self.path, name)
-        with open(path, "w") as file:
-            file.write(text)
-        return path
+    def add(self, name, unit, own, others):
+        for peer, value in others.items():
+            self.rows.append({"name": name, "ours": round(own, 3), "unit": unit, "peer": peer, "peer_value": round(value, 3)})
 
-    def start(self, name, command):
-        log = open(os.path.join(self.path, name + ".log"), "w")
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.path)
-        self.processes.append(process)
-        return process
+    def alone(self, name, unit, own):
+        self.rows.append({"name": name, "ours": round(own, 3), "unit": unit})
 
-    def end(self):
-        for process in self.processes:
-            process.send_signal(signal.SIGTERM)
-        for process in self.processes:
-            try:
-                process.wait(6)
-            except subprocess.TimeoutExpired:
-                process.kill()
-        shutil.rmtree(self.path, ignore_errors=True)
+    def failed(self, name, why):
+        self.rows.append({"name": name, "ours": None, "unit": f"FAILED: {why}", "met": False})
 
 
-def certificates(scratch):
-    def run(command):
-        subprocess.run(command, shell=True, check=True, cwd=scratch.path, stderr=subprocess.DEVNULL)
-
-    run("openssl ecparam -name prime256v1 -genkey -noout -out ca.key")
-    run("openssl req -x509 -new -key ca.key -subj /CN=bench -days 2 -out ca.crt")
-    for name in ("client", "server"):
-        scratch.write(
-            f"{name}.ext",
-            f"subjectAltName=URI:spiffe://cluster.local/ns/bench/sa/{name}\nextendedKeyUsage=serverAuth,clientAuth\n",
-        )
-        run(f"openssl ecparam -name prime256v1 -genkey -noout -out {name}.key")
-        run(f"openssl req -new -key {name}.key -subj / -out {name}.csr")
-        run(f"openssl x509 -req -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile {name}.ext -out {name}.crt")
-        run(f"cat {name}.crt {name}.key > {name}.pem")
+def headers(flag):
+    return [word for header in HEADERS for word in (flag, header)]
 
 
-def start_origin(scratch):
-    port = free_port()
-    os.makedirs(os.path.join(scratch.path, "www"))
-    with open(os.path.join(scratch.path, "www/big"), "wb") as file:
-        file.write(os.urandom(1 << 20))
-    temporary = " ".join(f"{kind}_temp_path {scratch.path}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    config = scratch.write(
-        "origin.conf",
-        f"""daemon off; worker_processes 1; pid {scratch.path}/origin.pid; error_log {scratch.path}/origin.err; user root;
-events {{ worker_connections 4096; }}
-http {{ access_log off; keepalive_requests 1000000000; {temporary}
-  server {{ listen 127.0.0.1:{port} reuseport; location / {{ return 200 "{BODY.strip()}\\n"; }} location /big {{ root {scratch.path}/www; }} }} }}
-""",
-    )
-    process = scratch.start("origin", ["nginx", "-c", config])
-    wait_for(port, process)
-    return port
-
-
-def ours(scratch, programs, origin):
-    program = os.path.join(programs, "meshproxy")
-    plain, front, back = free_port(), free_port(), free_port()
-
-    def identity(name):
-        files = {"certificateChainFile": ".crt", "privateKeyFile": ".key"}
-        found = {key: f"{scratch.path}/{name}{end}" for key, end in files.items()}
-        return found | {"trustRootsFile": f"{scratch.path}/ca.crt"}
-
-    def gateway(port, endpoint):
-        rules = [{"name": f"route {n}", "matches": [{"path": {"prefix": f"/api/v{n}"}}], "backends": [{"backend": "o", "weight": 1}]}
-                 for n in range(6)]
-        rules.append({"name": "all", "backends": [{"backend": "o", "weight": 1}]})
-        return {
-            "workload": {"name": "client", "gatewayListeners": [{"name": "http", "port": port, "routes": [{"hosts": ["*"], "rules": rules}]}]},
-            "backends": [{"name": "o", "service": "origin.bench.svc.cluster.local", "namespace": "bench", "endpoints": [endpoint]}],
-        }
-
-    def run(name, config, port):
-        path = scratch.write(f"{name}.json", json.dumps(config))
-        process = scratch.start(name, [program, "run", "--config", path, "--concurrency", "1", "--drain-seconds", "0"])
-        wait_for(port, process)
-        return process.pid
-
-    target = {"address": "127.0.0.1", "port": origin, "workload": "origin"}
-    one = run("ours-plain", gateway(plain, target), plain)
-    server = {
-        "workload": {"name": "server", "mutualTLS": "STRICT", "inboundPorts": [{"port": origin, "protocol": "http"}]},
-        "identity": identity("server"),
-        "listeners": [{"side": "inbound", "address": "127.0.0.1", "port": back, "destination": f"127.0.0.1:{origin}"}],
-    }
-    far = run("ours-server", server, back)
-    client = gateway(front, {"address": "127.0.0.1", "port": back, "principal": "spiffe://cluster.local/ns/bench/sa/server"})
-    client["identity"] = identity("client")
-    near = run("ours-client", client, front)
-    return {"plain": (plain, [one]), "pair": (front, [near, far])}
-
-
-def nginx(scratch, origin):
-    port = free_port()
-    temporary = " ".join(f"{kind}_temp_path {scratch.path}/n-{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    config = scratch.write(
-        "nginx.conf",
-        f"""daemon off; worker_processes 1; pid {scratch.path}/nginx.pid; error_log {scratch.path}/nginx.err; user root;
-events {{ worker_connections 4096; }}
-http {{ access_log off; keepalive_requests 1000000000; {temporary}
-  upstream o {{ server 127.0.0.1:{origin}; keepalive 128; keepalive_requests 1000000000; }}
-  server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://o; proxy_http_version 1.1; proxy_set_header Connection ""; }} }} }}
-""",
-    )
-    process = scratch.start("nginx", ["nginx", "-c", config])
-    wait_for(port, process)
-    return {"plain": (port, family(process.pid))}
-
-
-def haproxy(scratch, origin):
-    plain, front, back = free_port(), free_port(), free_port()
-    base = """global
-  nbthread 1
-  maxconn 8000
-defaults
-  mode http
-  timeout connect 2s
-  timeout client 60s
-  timeout server 60s
-  http-reuse always
-"""
-    tls = f"ssl crt {scratch.path}/%s.pem ca-file {scratch.path}/ca.crt verify required"
-
-    def run(name, text, port):
-        process = scratch.start(name, ["haproxy", "-db", "-f", scratch.write(f"{name}.cfg", base + text)])
-        wait_for(port, process)
-        return process.pid
-
-    one = run("haproxy-plain", f"listen p\n  bind 127.0.0.1:{plain}\n  server o 127.0.0.1:{origin} pool-max-conn 256\n", plain)
-    far = run(
-        "haproxy-server", f"listen p\n  bind 127.0.0.1:{back} {tls % 'server'}\n  server o 127.0.0.1:{origin} pool-max-conn 256\n", back)
-    near = run(
-        "haproxy-client",
-        f"listen p\n  bind 127.0.0.1:{front}\n  server o 127.0.0.1:{back} pool-max-conn 256 {tls % 'client'}\n", front)
-    return {"plain": (plain, [one]), "pair": (front, [near, far])}
-
-
-def envoy(scratch, program, origin):
-    plain, front, back = free_port(), free_port(), free_port()
-
-    def secrets(name):
-        return {
-            "tls_certificates": [
-                {"certificate_chain": {"filename": f"{scratch.path}/{name}.crt"}, "private_key": {"filename": f"{scratch.path}/{name}.key"}}],
-            "validation_context": {"trusted_ca": {"filename": f"{scratch.path}/ca.crt"}},
-        }
-
-    def config(port, target, listener_tls=None, cluster_tls=None):
-        kind = "type.googleapis.com/envoy.extensions"
-        manager = {
-            "@type": f"{kind}.filters.network.http_connection_manager.v3.HttpConnectionManager", "stat_prefix": "in",
-            "route_config": {"virtual_hosts": [
-                {"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "o", "timeout": "60s"}}]}]},
-            "http_filters": [{"name": "router", "typed_config": {"@type": f"{kind}.filters.http.router.v3.Router"}}],
-        }
-        chain = {"filters": [{"name": "hcm", "typed_config": manager}]}
-        cluster = {
-            "name": "o", "type": "STATIC", "connect_timeout": "2s",
-            "load_assignment": {"cluster_name": "o", "endpoints": [{"lb_endpoints": [
-                {"endpoint": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": target}}}}]}]},
-        }
-        if listener_tls:
-            chain["transport_socket"] = {"name": "tls", "typed_config": {
-                "@type": f"{kind}.transport_sockets.tls.v3.DownstreamTlsContext", "common_tls_context": secrets(listener_tls),
-                "require_client_certificate": True}}
-        if cluster_tls:
-            cluster["transport_socket"] = {"name": "tls", "typed_config": {
-                "@type": f"{kind}.transport_sockets.tls.v3.UpstreamTlsContext", "common_tls_context": secrets(cluster_tls)}}
-        return {"static_resources": {"clusters": [cluster], "listeners": [
-            {"name": "l", "address": {"socket_address": {"address": "127.0.0.1", "port_value": port}}, "filter_chains": [chain]}]}}
-
-    def run(name, number, settings, port):
-        path = scratch.write(f"{name}.yaml", json.dumps(settings))
-        process = scratch.start(
-            name, [program, "-c", path, "--concurrency", "1", "--base-id", str(number), "-l", "error", "--use-dynamic-base-id"])
-        wait_for(port, process)
-        return process.pid
-
-    one = run("envoy-plain", 1, config(plain, origin), plain)
-    far = run("envoy-server", 2, config(back, origin, listener_tls="server"), back)
-    near = run("envoy-client", 3, config(front, back, cluster_tls="client"), front)
-    return {"plain": (plain, family(one)), "pair": (front, family(near) + family(far))}
-
-
-def load(port, path="/items/17", connections=64, seconds=SECONDS):
+def wrk(port, path="/items/17", connections=64, seconds=SECONDS):
     """One run of wrk: requests answered, and p50 and p99 in milliseconds."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
-    for header in HEADERS:
-        command += ["-H", header]
-    text = subprocess.run(command + [f"http://127.0.0.1:{port}{path}"], capture_output=True, text=True, check=True).stdout
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", *headers("-H"), f"http://127.0.0.1:{port}{path}"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     errors = re.search(r"Socket errors: (.*)|Non-2xx.*: (\d+)", text)
     if errors:
         raise RuntimeError(f"wrk on port {port}: {errors.group(0)}")
@@ -297,84 +79,238 @@ def load(port, path="/items/17", connections=64, seconds=SECONDS):
     return int(re.search(r"(\d+) requests in", text).group(1)), latency(50), latency(99)
 
 
-def paced(port):
-    """p50 and p99 in milliseconds at about 1,000 requests a second over 16 connections."""
-    command = ["hey", "-z", "2s", "-c", "16", "-q", "62"]
-    for header in HEADERS:
-        command += ["-H", header]
+def h2load(port, seconds=SECONDS):
+    """Requests answered over 4 connections of 32 streams each, HTTP/2 without TLS."""
+    command = ["h2load", "-c4", "-m32", "-t1", f"--duration={seconds}", "--warm-up-time=0", *headers("-H")]
     text = subprocess.run(command + [f"http://127.0.0.1:{port}/items/17"], capture_output=True, text=True, check=True).stdout
-    return [float(re.search(rf"{percent}%+ in ([\d.]+) secs", text).group(1)) * 1000 for percent in (50, 99)]
+    done, good, bad = (int(re.search(rf"(\d+) {word}", text).group(1)) for word in ("done", "succeeded", "failed"))
+    if bad or good == 0 or done != good:
+        raise RuntimeError(f"h2load on port {port}: {done} done, {good} succeeded, {bad} failed")
+    return good
+
+
+def paced(programs, port, seconds):
+    """p50 and p99 in milliseconds at 1,000 requests a second over 16 connections, open loop, 1 KB answers."""
+    command = [os.path.join(programs, "demo-service"), "pace", str(port), "1000", "16", str(seconds), "/kb", *HEADERS]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"pace on port {port}: {done.stdout}{done.stderr}")
+    told = json.loads(done.stdout)
+    return told["p50"], told["p99"]
+
+
+def iperf(port, seconds=SECONDS):
+    """Bytes moved over one TCP connection."""
+    command = ["iperf3", "-c", "127.0.0.1", "-p", str(port), "-t", str(seconds), "-l", "128K", "-J"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    told = json.loads(done.stdout)
+    if "error" in told:
+        raise RuntimeError(f"iperf3 on port {port}: {told['error']}")
+    return told["end"]["sum_received"]["bytes"]
+
+
+def interleaved(runs, rounds, measure):
+    """What `measure` says of each run, round by round."""
+    seen = {run: [] for run in runs}
+    for number in range(rounds):
+        first = number % len(runs)
+        for run in runs[first:] + runs[:first]:
+            seen[run].append(measure(run))
+    return seen
+
+
+class Bench:
+    def __init__(self, scratch, programs, rounds):
+        self.scratch, self.programs, self.rounds = scratch, programs, rounds
+        self.table = Table()
+        proxies.certificates(scratch)
+        self.origin = proxies.start_origin(scratch)
+        self.bulk = free_port()
+        scratch.start("iperf3", ["iperf3", "-s", "-p", str(self.bulk), "-B", "127.0.0.1"])
+        self.subjects = {
+            "ours": proxies.ours(scratch, programs, self.origin, self.bulk),
+            "haproxy": proxies.haproxy(scratch, self.origin, self.bulk), "nginx": proxies.nginx(scratch, self.origin)}
+        program = self.envoy_program()
+        if program:
+            self.subjects["envoy"] = proxies.envoy(scratch, program, self.origin)
+
+    def envoy_program(self):
+        tools = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), ".build/tools")
+        found = [path for path in (f"{tools}/bin/envoy", f"{tools}/envoy/bin/envoy", shutil.which("envoy") or "") if os.path.exists(path)]
+        return found[0] if found else None
+
+    def who(self, kind, names=("ours", "haproxy", "nginx", "envoy")):
+        return [name for name in names if kind in self.subjects.get(name, {})]
+
+    def cpu_of(self, kind, name, count):
+        """CPU seconds a unit, `count` telling how many units a run took."""
+        port, pids = self.subjects[name][kind]
+        before = cpu(pids)
+        units = count(port)
+        return (cpu(pids) - before) / units
+
+    def against(self, name, unit, seen, take):
+        own, others = take(seen["ours"]), {peer: take(figures) for peer, figures in seen.items() if peer != "ours"}
+        self.table.add(name, unit, own, others)
+
+    def run(self):
+        parts = [
+            ("proxy, idle memory", self.idle),
+            ("proxy one hop", functools.partial(self.requests, "plain", "proxy one hop")),
+            ("proxy mTLS pair", functools.partial(self.requests, "pair", "proxy mTLS pair")),
+            ("proxy HTTP/2 one hop", self.http2), ("proxy mTLS pair, added latency", self.latency),
+            ("proxy one hop, 1 MB bodies", functools.partial(self.bodies, "plain", "proxy one hop, 1 MB bodies")),
+            ("proxy mTLS pair, 1 MB bodies", functools.partial(self.bodies, "pair", "proxy mTLS pair, 1 MB bodies")),
+            ("proxy TCP bulk", self.tcp), ("proxy, memory of 1,000 mTLS connections", self.connections),
+            ("proxy, memory of 10,000 routes and endpoints", self.many_routes), ("proxy, exec to first answer", self.first_answer),
+        ]
+        for name, part in parts:
+            try:
+                part()
+            except (RuntimeError, OSError, subprocess.SubprocessError, ValueError, AttributeError) as fault:
+                self.table.failed(name, str(fault).splitlines()[0] if str(fault) else type(fault).__name__)
+        return self.table.rows
+
+    def idle(self):
+        memory = {name: settled(kinds["plain"][1]) for name, kinds in self.subjects.items()}
+        self.table.alone("proxy, idle memory", "MB", memory["ours"])
+        self.against("proxy, idle memory", "MB", {name: [value] for name, value in memory.items()}, min)
+
+    def requests(self, kind, title):
+        names = self.who(kind)
+        for name in names:
+            wrk(self.subjects[name][kind][0], seconds=1)
+        times = {name: [] for name in names}
+
+        def one(name):
+            def count(port):
+                answered, p50, p99 = wrk(port)
+                times[name].append((p50, p99))
+                return answered
+
+            return self.cpu_of(kind, name, count) * 1e6
+
+        seen = interleaved(names, self.rounds, one)
+        self.against(f"{title}, CPU median", "us/request", seen, statistics.median)
+        self.against(f"{title}, CPU minimum", "us/request", seen, min)
+        for place, what in enumerate(("p50", "p99")):
+            self.against(
+                f"{title}, {what} saturated", "ms", {name: [run[place] for run in runs] for name, runs in times.items()}, statistics.median)
+
+    def http2(self):
+        names = self.who("h2")
+        for name in names:
+            h2load(self.subjects[name]["h2"][0], seconds=1)
+        seen = interleaved(names, self.rounds, lambda name: self.cpu_of("h2", name, h2load) * 1e6)
+        self.against("proxy HTTP/2 one hop, CPU median", "us/request", seen, statistics.median)
+        self.against("proxy HTTP/2 one hop, CPU minimum", "us/request", seen, min)
+
+    def latency(self):
+        ports = {name: self.subjects[name]["pair"][0] for name in self.who("pair")} | {"direct": self.origin}
+        seconds = 2
+        for port in ports.values():
+            paced(self.programs, port, 1)
+        seen = interleaved(list(ports), self.rounds, lambda name: paced(self.programs, ports[name], seconds))
+        for place, what in enumerate(("p50", "p99")):
+            direct = statistics.median(run[place] for run in seen["direct"])
+            added = {name: [run[place] - direct for run in runs] for name, runs in seen.items() if name != "direct"}
+            self.against(f"proxy mTLS pair, added {what} at 1,000/s", "ms", added, statistics.median)
+
+    def bodies(self, kind, title):
+        names = self.who(kind, ("ours", "haproxy", "envoy"))
+
+        def one(name):
+            return self.cpu_of(kind, name, lambda port: wrk(port, "/big", 16)[0] * (1 << 20) / GIGABYTE)
+
+        seen = interleaved(names, self.rounds, one)
+        self.against(f"{title}, CPU median", "s/GB", seen, statistics.median)
+        self.against(f"{title}, CPU minimum", "s/GB", seen, min)
+
+    def tcp(self):
+        self.subjects["haproxy splice"] = {"tcp": self.subjects["haproxy"]["splice"]}
+        names = self.who("tcp", ("ours", "haproxy", "haproxy splice"))
+        seen = interleaved(names, self.rounds, lambda name: self.cpu_of("tcp", name, lambda port: iperf(port) / GIGABYTE))
+        self.against("proxy TCP bulk, CPU median", "s/GB", seen, statistics.median)
+        self.against("proxy TCP bulk, CPU minimum", "s/GB", seen, min)
+
+    def connections(self):
+        """1,000 clients with certificates, each of whom has asked once and stays."""
+        context = ssl.create_default_context(cafile=f"{self.scratch.path}/ca.crt")
+        context.check_hostname = False
+        context.load_cert_chain(f"{self.scratch.path}/client.crt", f"{self.scratch.path}/client.key")
+        memory = {}
+        for name in self.who("far", ("ours", "haproxy", "envoy")):
+            context.set_alpn_protocols(["weft-http/1.1"] if name == "ours" else ["http/1.1"])
+            port, pids = self.subjects[name]["far"]
+            open_now = []
+            try:
+                for _ in range(1000):
+                    line = context.wrap_socket(socket.create_connection(("127.0.0.1", port), 5))
+                    line.sendall(b"GET /items/17 HTTP/1.1\r\nhost: bench\r\n\r\n")
+                    if not line.recv(4096).startswith(b"HTTP/1.1 200"):
+                        raise RuntimeError(f"{name} did not answer connection {len(open_now)}")
+                    open_now.append(line)
+                memory[name] = [settled(pids)]
+            finally:
+                for line in open_now:
+                    line.close()
+        self.table.alone("proxy, memory of 1,000 mTLS connections", "MB", memory["ours"][0])
+        self.against("proxy, memory of 1,000 mTLS connections", "MB", memory, min)
+
+    def many_routes(self):
+        port, many = free_port(), 10_000
+        config = proxies.our_gateway(port, {"address": "127.0.0.1", "port": self.origin}, routes=0)
+        rules = config["workload"]["gatewayListeners"][0]["routes"][0]["rules"]
+        config["backends"] += [
+            {"name": f"b{n}", "service": f"s{n}.bench.svc.cluster.local", "namespace": "bench",
+             "endpoints": [{"address": f"10.{n // 65536}.{n // 256 % 256}.{n % 256}", "port": 8080, "workload": f"w{n}"}]} for n in range(many)]
+        rules[:0] = [
+            {"name": f"route {n}", "matches": [{"path": {"prefix": f"/api/v{n}"}}], "backends": [{"backend": f"b{n}", "weight": 1}]}
+            for n in range(many)]
+        process = proxies.our_process(self.scratch, self.programs, "ours-many", config, port)
+        if wrk(port, seconds=1)[0] == 0:
+            raise RuntimeError("no answer behind 10,000 routes")
+        self.table.alone("proxy, memory of 10,000 routes and endpoints", "MB", settled([process.pid]))
+        self.scratch.stop(process)
+
+    def first_answer(self):
+        """From exec to the first answer, the configuration being there."""
+        port = free_port()
+        path = self.scratch.write("ours-start.json", json.dumps(proxies.our_gateway(port, {"address": "127.0.0.1", "port": self.origin})))
+        program = os.path.join(self.programs, "meshproxy")
+        command = [program, "run", "--config", path, "--concurrency", "1", "--drain-seconds", "0"]
+        request = b"GET /items/17 HTTP/1.1\r\nhost: bench\r\n\r\n"
+        silence = os.open(os.devnull, os.O_WRONLY)
+        seen = []
+        for _ in range(max(self.rounds * 2, 3)):
+            start = time.perf_counter()
+            pid = os.posix_spawn(program, command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, silence, 2)])
+            try:
+                seen.append(self.wait_for_answer(port, request, start) * 1000)
+            finally:
+                os.kill(pid, 9)
+                os.waitpid(pid, 0)
+        os.close(silence)
+        self.table.alone("proxy, exec to first answer, median", "ms", statistics.median(seen))
+        self.table.alone("proxy, exec to first answer, minimum", "ms", min(seen))
+
+    @staticmethod
+    def wait_for_answer(port, request, start):
+        while time.perf_counter() - start < 5:
+            try:
+                with socket.create_connection(("127.0.0.1", port), 1) as line:
+                    line.sendall(request)
+                    if line.recv(4096).startswith(b"HTTP/1.1 200"):
+                        return time.perf_counter() - start
+            except OSError:
+                pass
+            time.sleep(0.0002)
+        raise RuntimeError("no answer within 5 seconds")
 
 
 def measure(programs, rounds=5):
     scratch = Scratch()
     try:
-        return measure_in(scratch, programs, rounds)
+        return Bench(scratch, programs, rounds).run()
     finally:
         scratch.end()
-
-
-def measure_in(scratch, programs, rounds):
-    certificates(scratch)
-    origin = start_origin(scratch)
-    subjects = {"ours": ours(scratch, programs, origin), "haproxy": haproxy(scratch, origin), "nginx": nginx(scratch, origin)}
-    tools = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), ".build/tools")
-    found = [path for path in (f"{tools}/bin/envoy", f"{tools}/envoy/bin/envoy", shutil.which("envoy") or "") if os.path.exists(path)]
-    if found:
-        subjects["envoy"] = envoy(scratch, found[0], origin)
-    idle = {name: rss(kinds["plain"][1]) for name, kinds in subjects.items()}
-    runs = [(kind, name) for kind in ("plain", "pair") for name in subjects if kind in subjects[name]]
-    for kind, name in runs:
-        load(subjects[name][kind][0], seconds=1)
-    seen = {run: {"cpu": [], "p50": [], "p99": []} for run in runs}
-    bulk = {run: [] for run in runs if run[1] in ("ours", "envoy")}
-    pace = {run: [] for run in runs}
-    for number in range(rounds):
-        # Another one goes first each round.
-        for kind, name in runs[number % len(runs):] + runs[:number % len(runs)]:
-            port, pids = subjects[name][kind]
-            before = cpu(pids)
-            count, p50, p99 = load(port)
-            figures = seen[(kind, name)]
-            figures["cpu"].append((cpu(pids) - before) / count * 1e6)
-            figures["p50"].append(p50)
-            figures["p99"].append(p99)
-        if number < 2:
-            for kind, name in bulk:
-                port, pids = subjects[name][kind]
-                before = cpu(pids)
-                count, _, _ = load(port, "/big", 16, 2)
-                bulk[(kind, name)].append((cpu(pids) - before) / count * 1e6)
-            if shutil.which("hey"):
-                for kind, name in runs:
-                    pace[(kind, name)].append(paced(subjects[name][kind][0]))
-    return rows(subjects, seen, bulk, pace, idle)
-
-
-def rows(subjects, seen, bulk, pace, idle):
-    titles = {"plain": "proxy one hop", "pair": "proxy mTLS pair"}
-    found = []
-
-    def add(name, unit, own, others):
-        for peer, value in others.items():
-            found.append({"name": name, "ours": round(own, 3), "unit": unit, "peer": peer, "peer_value": round(value, 3)})
-
-    for kind, title in titles.items():
-        peers = [name for name in subjects if name != "ours" and kind in subjects[name]]
-        for what, unit, take in (("CPU median", "us/request", statistics.median), ("CPU minimum", "us/request", min)):
-            add(f"{title}, {what}", unit, take(seen[(kind, "ours")]["cpu"]), {peer: take(seen[(kind, peer)]["cpu"]) for peer in peers})
-        for what in ("p50", "p99"):
-            add(
-                f"{title}, {what} saturated", "ms", statistics.median(seen[(kind, "ours")][what]),
-                {peer: statistics.median(seen[(kind, peer)][what]) for peer in peers})
-        if pace[(kind, "ours")]:
-            for place, what in enumerate(("p50", "p99")):
-                add(
-                    f"{title}, {what} at 1,000/s", "ms", min(run[place] for run in pace[(kind, "ours")]),
-                    {peer: min(run[place] for run in pace[(kind, peer)]) for peer in peers})
-        if (kind, "envoy") in bulk:
-            add(f"{title}, 1 MB body CPU", "us/request", min(bulk[(kind, "ours")]), {"envoy": min(bulk[(kind, "envoy")])})
-    add("proxy, idle memory", "MB", idle["ours"], {name: value for name, value in idle.items() if name != "ours"})
-    loaded = {name: rss(kinds["plain"][1]) for name, kinds in subjects.items()}
-    add("proxy, memory after load", "MB", loaded["ours"], {name: value for name, value in loaded.items() if name != "ours"})
-    return found

@@ -57,6 +57,12 @@ int weft_poll_wait(int poll, void *into, int count, int milliseconds) {
     int r = epoll_wait(poll, into, count, milliseconds);
     return r < 0 ? -errno : r;
 }
+int weft_poll_wait_nanoseconds(int poll, void *into, int count, uint64_t nanoseconds) {
+    struct timespec limit = {.tv_sec = (time_t)(nanoseconds / 1000000000u), .tv_nsec = (long)(nanoseconds % 1000000000u)};
+    int r = epoll_pwait2(poll, into, count, &limit, NULL);
+    return r < 0 ? -errno : r;
+}
+void weft_precise_timers(void) { prctl(PR_SET_TIMERSLACK, 1); }
 uint64_t weft_event_key(const void *events, long i) { return ((const struct epoll_event *)events)[i].data.u64; }
 uint32_t weft_event_mask(const void *events, long i) { return ((const struct epoll_event *)events)[i].events; }
 

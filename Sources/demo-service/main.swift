@@ -7,6 +7,9 @@ signal(SIGPIPE, SIG_IGN)
 Shutdown.block()
 
 if CommandLine.arguments.count == 3, CommandLine.arguments[1] == "get" { exit(Visit.run(CommandLine.arguments[2])) }
+if CommandLine.arguments.count > 1, CommandLine.arguments[1] == "pace" {
+    exit(Pace.run(Array(CommandLine.arguments.dropFirst(2))))
+}
 switch Options.read(CommandLine.arguments) {
 case .failure(let problem):
     say("demo-service: \(problem.message)\n\n\(Options.usage)", to: 2)

@@ -21,6 +21,9 @@ int weft_poll_add_listener(int poll, int fd, uint64_t key);
 int weft_poll_add_readable(int poll, int fd, uint64_t key);
 int weft_poll_remove(int poll, int fd);
 int weft_poll_wait(int poll, void *into, int count, int milliseconds);
+// The same with a finer clock, and the calling thread's timers as exact as the kernel can.
+int weft_poll_wait_nanoseconds(int poll, void *into, int count, uint64_t nanoseconds);
+void weft_precise_timers(void);
 uint64_t weft_event_key(const void *events, long i);
 uint32_t weft_event_mask(const void *events, long i);
 int weft_eventfd(void);
