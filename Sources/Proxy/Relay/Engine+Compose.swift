@@ -17,6 +17,8 @@ extension Engine {
         if parser.head.pathOffset == parser.head.targetOffset {
             memcpy(out, bytes, parser.head.startLineLength)
             at = parser.head.startLineLength
+            // A version between the two we speak becomes ours (RFC 9110 §6.2).
+            if parser.head.minorVersion == 1 { out[at &- 3] = 49 }
         } else {
             // Absolute form becomes origin form (RFC 9112 §3.2.2).
             at = parser.head.methodLength &+ 1
@@ -29,6 +31,7 @@ extension Engine {
         if let rule, let arrays, rule.setHeaders.count > 0 || rule.removeHeaders.count > 0 {
             dropEdited(arrays, rule, bytes)
         }
+        if parser.head.expectsContinue { dropNeedlessExpect(client, bytes) }
         let upgrades = keepsUpgrade(bytes)
         client.pointee.isUpgrade = upgrades
         let isGateway = client.pointee.side == .gateway
@@ -86,10 +89,26 @@ extension Engine {
             let isUpgrade = sameName(bytes + Int(line.offset), StaticText.upgrade.utf8Start, 7)
             if !isUpgrade { continue }
             let isHTTP2 = line.valueLength == 3 && sameName(bytes + Int(line.valueOffset), StaticText.h2c.utf8Start, 3)
-            if parser.head.saysUpgrade && !isHTTP2 && !line.dropped { return true }
+            // HTTP/1.0 has no upgrade (RFC 9110 §7.8).
+            let isOurs = parser.head.saysUpgrade && parser.head.minorVersion == 1
+            if isOurs && !isHTTP2 && !line.dropped { return true }
             parser.lines[place].dropped = true
         }
         return false
+    }
+
+    /// A body that has come whole already needs nobody's leave: without the expectation there is one answer, not two.
+    private func dropNeedlessExpect(_ client: Conn, _ bytes: UnsafePointer<UInt8>) {
+        let isHere =
+            parser.head.contentLength >= 0
+            && client.pointee.inputCount &- parser.head.length >= parser.head.contentLength
+        if !isHere { return }
+        for place in 0..<parser.head.lineCount where parser.lines[place].nameLength == 6 {
+            let line = parser.lines[place]
+            let isExpect = sameName(bytes + Int(line.offset), StaticText.expect.utf8Start, 6)
+            let isPlain = line.valueLength == 12
+            if isExpect && isPlain { parser.lines[place].dropped = true }
+        }
     }
 
     @inline(__always)
@@ -170,6 +189,9 @@ extension Engine {
 
 enum StaticText {
     static var upgrade: StaticString { "upgrade" }
+    static var expect: StaticString { "expect" }
+    static var contentLength: StaticString { "content-length" }
+    static var transferEncoding: StaticString { "transfer-encoding" }
     static var preface: StaticString { "PRI * HTTP/2.0" }
     static var h2c: StaticString { "h2c" }
     static var slash: StaticString { "/" }

@@ -83,10 +83,24 @@ extension Engine {
         return sink.pointee.generation == generation
     }
 
-    /// The sender breaks its own framing.
+    /// The sender breaks its own framing: nothing more of it goes on, and a client that has no response yet hears why.
     private mutating func badBody(_ source: Conn) -> Bool {
-        closePair(source, source.pointee.role == .client ? .clientProtocol : .upstreamProtocol)
+        guard source.pointee.role == .client, source.pointee.status == 0, let upstream = source.pointee.peer else {
+            closePair(source, source.pointee.role == .client ? .clientProtocol : .upstreamProtocol)
+            return false
+        }
+        cutRequest(source, upstream, status: 400, .clientProtocol, source.pointee.badChunk.word)
         return false
+    }
+
+    /// Ends an exchange whose request cannot be gone on with. The upstream has part of it, so its connection ends too.
+    mutating func cutRequest(
+        _ client: Conn, _ upstream: Conn, status: Int, _ flag: ResponseFlag, _ reason: StaticString
+    ) {
+        upstream.pointee.peer = nil
+        client.pointee.peer = nil
+        close(upstream)
+        answer(client, status: status, flag, reason, close: true)
     }
 
     /// How many of these bytes belong to the message; 0 when its framing is broken.
@@ -97,6 +111,7 @@ extension Engine {
         case .chunked:
             var scanner = source.pointee.chunks
             let taken = scanner.scan(bytes, count)
+            if scanner.isBad { source.pointee.badChunk = scanner.fault }
             return scanner.isBad ? 0 : taken
         default: return count
         }
@@ -113,7 +128,10 @@ extension Engine {
             return taken
         case .chunked:
             let taken = source.pointee.chunks.scan(bytes, count)
-            if source.pointee.chunks.isBad { return -1 }
+            if source.pointee.chunks.isBad {
+                source.pointee.badChunk = source.pointee.chunks.fault
+                return -1
+            }
             if source.pointee.chunks.isDone { source.pointee.phase = .done }
             return taken
         default: return count

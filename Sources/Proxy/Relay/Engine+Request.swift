@@ -76,6 +76,9 @@ extension Engine {
         client.pointee.oldClient = parser.head.minorVersion == 0
         client.pointee.closesAfter =
             parser.head.saysClose || (client.pointee.oldClient && !parser.head.saysKeepAlive) || isDraining
+        client.pointee.interims = 0
+        client.pointee.hasDoubtfulBody = hasDoubtfulBody(bytes)
+        if client.pointee.hasDoubtfulBody && !client.pointee.isMutual { client.pointee.closesAfter = true }
         client.pointee.requestBytes = parser.head.length
         client.pointee.affinity = Affinity()
         client.pointee.answeredAt = 0
@@ -113,6 +116,12 @@ extension Engine {
             return .over
         }
         return .go
+    }
+
+    /// GET and HEAD with content: "no generally defined semantics" (RFC 9110 §9.3.1), and some servers leave it unread.
+    private func hasDoubtfulBody(_ bytes: UnsafePointer<UInt8>) -> Bool {
+        if !parser.head.isChunked && parser.head.contentLength <= 0 { return false }
+        return parser.head.isHead || (parser.head.methodLength == 3 && memcmp(bytes, "GET", 3) == 0)
     }
 
     /// The head has been used: what follows it in the input is the body, or the next request.

@@ -13,8 +13,8 @@ extension Engine {
             let bytes = UnsafePointer(input + Int(upstream.pointee.inputStart))
             switch parser.response(bytes, count) {
             case .incomplete: return
-            case .refused:
-                failExchange(upstream, client, .upstreamProtocol, status: 502)
+            case .refused(let fault):
+                failExchange(upstream, client, .upstreamProtocol, status: 502, reason: fault.word)
                 return
             case .complete: break
             }
@@ -32,18 +32,27 @@ extension Engine {
             if !isInterim { noteResponse(client, bytes) }
             if parser.head.status == 101 {
                 if !client.pointee.isUpgrade {
-                    failExchange(upstream, client, .upstreamProtocol, status: 502)
+                    failExchange(upstream, client, .upstreamProtocol, status: 502, reason: "upgrade_not_asked_for")
                     return
                 }
                 switchProtocols(upstream, client, bytes)
                 return
             }
+            if isInterim {
+                client.pointee.interims &+= 1
+                if client.pointee.interims > Limits.interims {
+                    let reason: StaticString = "too_many_interim_responses"
+                    failExchange(upstream, client, .upstreamProtocol, status: 502, reason: reason)
+                    return
+                }
+            }
+            if isInterim || parser.head.status == 204 { dropFraming(bytes) }
             if isInterim && client.pointee.oldClient {
                 upstream.pointee.inputStart &+= Int32(truncatingIfNeeded: parser.head.length)
                 continue
             }
             if !isInterim && !frameResponse(upstream, client) {
-                failExchange(upstream, client, .upstreamProtocol, status: 502)
+                failExchange(upstream, client, .upstreamProtocol, status: 502, reason: "chunked_for_http_1_0")
                 return
             }
             guard composeResponse(client, bytes, isInterim: isInterim) else {
@@ -78,18 +87,34 @@ extension Engine {
         return false
     }
 
+    /// A response without a body has no length either (RFC 9112 §6.1, RFC 9110 §8.6); a client might wait for what it says.
+    private func dropFraming(_ bytes: UnsafePointer<UInt8>) {
+        if !parser.head.isChunked && parser.head.contentLength < 0 { return }
+        for place in 0..<parser.head.lineCount {
+            let line = bytes + Int(parser.lines[place].offset)
+            let isFraming =
+                switch parser.lines[place].nameLength {
+                case 14: sameName(line, StaticText.contentLength.utf8Start, 14)
+                case 17: sameName(line, StaticText.transferEncoding.utf8Start, 17)
+                default: false
+                }
+            if isFraming { parser.lines[place].dropped = true }
+        }
+    }
+
     /// How the response's body ends, and whether both connections can serve again. False when we cannot pass it on.
     private func frameResponse(_ upstream: Conn, _ client: Conn) -> Bool {
+        let hasBody = !client.pointee.isHead && parser.head.status != 204 && parser.head.status != 304
+        if hasBody && parser.head.isChunked && client.pointee.oldClient { return false }
         client.pointee.status = UInt16(truncatingIfNeeded: parser.head.status)
         client.pointee.responseBytes = parser.head.length
         client.pointee.answeredAt = now
         if parser.head.saysClose || (parser.head.minorVersion == 0 && !parser.head.saysKeepAlive) {
             upstream.pointee.closesAfter = true
         }
-        if client.pointee.isHead || parser.head.status == 204 || parser.head.status == 304 {
+        if !hasBody {
             upstream.pointee.phase = .done
         } else if parser.head.isChunked {
-            if client.pointee.oldClient { return false }
             upstream.pointee.phase = .chunked
             upstream.pointee.chunks = ChunkScanner()
         } else if parser.head.contentLength >= 0 {
@@ -159,6 +184,7 @@ extension Engine {
         let isUsable =
             !upstream.pointee.closesAfter && upstream.pointee.inputCount == 0 && client.pointee.phase == .done
             && !upstream.pointee.endOfInput && !upstream.pointee.hasOutput
+            && (!client.pointee.hasDoubtfulBody || upstream.pointee.ssl != nil)
         release(upstream, isUsable: isUsable)
         afterResponse(client)
     }
@@ -187,7 +213,9 @@ extension Engine {
     }
 
     /// The upstream cannot give a response. One that has begun is cut off; otherwise the client gets an answer of ours.
-    mutating func failExchange(_ upstream: Conn, _ client: Conn, _ flag: ResponseFlag, status: Int) {
+    mutating func failExchange(
+        _ upstream: Conn, _ client: Conn, _ flag: ResponseFlag, status: Int, reason: StaticString? = nil
+    ) {
         if client.pointee.status != 0 {
             closePair(client, flag)
             return
@@ -195,7 +223,7 @@ extension Engine {
         upstream.pointee.peer = nil
         client.pointee.peer = nil
         close(upstream)
-        answer(client, status: status, flag, flag.reason, close: false)
+        answer(client, status: status, flag, reason ?? flag.reason, close: false)
     }
 
     /// Upgrade: the head goes on, and then bytes of any kind, both ways.

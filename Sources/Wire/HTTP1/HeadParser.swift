@@ -4,10 +4,10 @@ package typealias Bytes = UnsafeMutablePointer<UInt8>
 
 /// Reads the heads of HTTP/1 messages in place: no copy, no allocation.
 ///
-/// Strict where leniency lets two hops disagree on where a message ends (RFC 9112 §11.2): a head is refused for a bare LF, a folded line,
-/// a space before the colon, control characters, two lengths, a length beside chunked, or a coding other than exactly `chunked`.
+/// Strict where leniency lets two hops disagree on where a message ends (RFC 9112 §11.2); `HeadFault` lists what is refused.
 package struct HeadParser: ~Copyable {
     package static let longestTarget = 8192
+    package static let longestMethod = 64
     package static let mostLines = 128
     /// Offsets are 16 bits wide.
     package static let longestHead = 61440
@@ -34,12 +34,12 @@ package struct HeadParser: ~Copyable {
     /// Reads a request's head from `count` bytes at `bytes`, into `head` and `lines`.
     package mutating func request(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> HeadOutcome {
         guard let lineLength = lineEnd(bytes, count) else {
-            if count > Self.longestTarget + 32 { return .refused(.targetTooLong) }
-            return .incomplete
+            if count <= Self.longestTarget + 32 { return .incomplete }
+            return .refused(memchr(bytes, 32, Self.longestMethod) == nil ? .methodTooLong : .targetTooLong)
         }
         reset(lineLength)
         if lineLength < 2 || bytes[lineLength &- 2] != 13 { return .refused(.bareLineFeed) }
-        if let fault = requestLine(bytes, lineLength) { return .refused(fault) }
+        if let fault = requestLine(bytes, lineLength) { return .refused(control(bytes, lineLength &- 2) ?? fault) }
         let outcome = headerLines(bytes, count, isRequest: true)
         if outcome != .complete { return outcome }
         if let fault = requestRules(bytes) { return .refused(fault) }
@@ -63,10 +63,33 @@ package struct HeadParser: ~Copyable {
         if hundreds < 1 || hundreds > 9 || tens < 0 || tens > 9 || ones < 0 || ones > 9 { return .refused(.badStatus) }
         if bytes[12] != 32 && bytes[12] != 13 { return .refused(.badStatus) }
         head.status = hundreds &* 100 &+ tens &* 10 &+ ones
+        var scan = 13
+        while scan < lineLength &- 2 {
+            if (bytes[scan] < 32 && bytes[scan] != 9) || bytes[scan] == 127 {
+                return .refused(control(bytes, lineLength &- 2) ?? .badStatus)
+            }
+            scan &+= 1
+        }
         let outcome = headerLines(bytes, count, isRequest: false)
         if outcome != .complete { return outcome }
-        if head.isChunked && head.contentLength >= 0 { return .refused(.lengthAndChunked) }
+        if let fault = framingRules() { return .refused(fault) }
         return .complete
+    }
+
+    /// What a refused line has in it that never belongs into a head.
+    private func control(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> HeadFault? {
+        if count <= 0 { return nil }
+        if memchr(bytes, 0, count) != nil { return .nulInHead }
+        return memchr(bytes, 13, count) != nil ? .bareReturn : nil
+    }
+
+    /// RFC 9112 §6.3: a message has one length, or one coding, which is `chunked`, or neither.
+    @inline(__always)
+    private func framingRules() -> HeadFault? {
+        if !head.isChunked && !head.hasOtherCoding { return nil }
+        if head.contentLength >= 0 { return .lengthAndChunked }
+        if head.hasOtherCoding { return .unknownTransferEncoding }
+        return head.minorVersion == 0 ? .chunkedInOldVersion : nil
     }
 
     private func lineEnd(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Int? {
@@ -88,6 +111,7 @@ package struct HeadParser: ~Copyable {
         var place = 0
         while isToken[Int(bytes[place])] { place &+= 1 }
         if place == 0 || bytes[place] != 32 { return .badStartLine }
+        if place > Self.longestMethod { return .methodTooLong }
         head.methodLength = place
         head.isHead = place == 4 && bytes[0] == 72 && bytes[1] == 69 && bytes[2] == 65 && bytes[3] == 68
         head.isConnect = place == 7 && equals(bytes, 7, "connect") && bytes[0] == 67
@@ -136,11 +160,19 @@ package struct HeadParser: ~Copyable {
         if length == 1 && bytes[target] == 42 {
             return head.methodLength == 7 && equals(bytes, 7, "options") ? nil : .badTarget
         }
-        guard length > 7, equals(bytes + target, 7, "http://") else { return .badTarget }
-        var path = target &+ 7
+        let scheme =
+            if length > 7 && equals(bytes + target, 7, "http://") {
+                7
+            } else if length > 8 && equals(bytes + target, 8, "https://") {
+                8
+            } else {
+                0
+            }
+        if scheme == 0 { return .badTarget }
+        var path = target &+ scheme
         let end = target &+ length
         while path < end, bytes[path] != 47, bytes[path] != 63 { path &+= 1 }
-        head.hostOffset = target &+ 7
+        head.hostOffset = target &+ scheme
         head.hostLength = path &- head.hostOffset
         if head.hostLength == 0 || (path < end && bytes[path] == 63) { return .badTarget }
         head.pathOffset = path
@@ -169,11 +201,7 @@ package struct HeadParser: ~Copyable {
             if place &+ length > Self.longestHead { return .refused(.headTooLong) }
             var name = 0
             while isToken[Int(line[name])] { name &+= 1 }
-            if name == 0 {
-                if line[0] == 32 || line[0] == 9 { return .refused(.foldedHeader) }
-                return .refused(line[0] == 10 ? .bareLineFeed : .badHeaderName)
-            }
-            if line[name] != 58 { return .refused(.badHeaderName) }
+            if name == 0 || line[name] != 58 { return .refused(badName(line, name, length)) }
             if line[length &- 2] != 13 { return .refused(.bareLineFeed) }
             if head.lineCount >= Self.mostLines { return .refused(.tooManyHeaders) }
             var start = name &+ 1
@@ -187,8 +215,9 @@ package struct HeadParser: ~Copyable {
                 refused = refused || (byte < 32 && byte != 9) || byte == 127
                 scan &+= 1
             }
-            if refused { return .refused(.badHeaderValue) }
+            if refused { return .refused(control(line, length &- 2) ?? .badHeaderValue) }
             var dropped = false
+            var isFraming = false
             // Few names matter here; their lengths tell them apart.
             switch name {
             case 2 where isRequest:
@@ -246,6 +275,7 @@ package struct HeadParser: ~Copyable {
             case 13 where !isRequest && equals(line, 13, "x-weft-reason"): head.reasonLine = head.lineCount
             case 14 where equals(line, 14, "content-length"):
                 if head.contentLength >= 0 { return .refused(.repeatedContentLength) }
+                isFraming = true
                 var value = 0
                 if start == end { return .refused(.badContentLength) }
                 var digit = start
@@ -260,12 +290,16 @@ package struct HeadParser: ~Copyable {
             case 16 where equals(line, 16, "proxy-connection"): dropped = true
             case 17:
                 if equals(line, 17, "transfer-encoding") {
-                    if head.isChunked { return .refused(.badTransferEncoding) }
-                    if !equals(line + start, end &- start, "chunked") {
-                        let known = hasToken(line + start, end &- start, "chunked")
-                        return .refused(known ? .badTransferEncoding : .unknownTransferEncoding)
+                    isFraming = true
+                    if head.isChunked || head.hasOtherCoding { return .refused(.repeatedTransferEncoding) }
+                    head.isChunked = equals(line + start, end &- start, "chunked")
+                    if !head.isChunked {
+                        if start == end || mentions(line + start, end &- start, "chunked") {
+                            return .refused(.badTransferEncoding)
+                        }
+                        // Said at the end, since another fault may make it no coding at all.
+                        head.hasOtherCoding = true
                     }
-                    head.isChunked = true
                 } else if isRequest && equals(line, 17, "x-forwarded-proto") {
                     head.forwardedProtoLine = head.lineCount
                 }
@@ -273,6 +307,9 @@ package struct HeadParser: ~Copyable {
                 head.clientCertificateLine = head.lineCount
                 dropped = true
             default: break
+            }
+            if name >= 14 && !isFraming && (line[0] | 32 == 99 || line[0] | 32 == 116) && looksLikeFraming(line, name) {
+                return .refused(.ambiguousName)
             }
             lines[head.lineCount] = HeaderLine(
                 offset: UInt16(truncatingIfNeeded: place), length: UInt16(truncatingIfNeeded: length),
@@ -282,13 +319,14 @@ package struct HeadParser: ~Copyable {
             place &+= length
         }
         if isRequest {
-            if hosts > 1 || (hosts == 0 && head.minorVersion == 1) { return .refused(.badHost) }
+            if hosts > 1 { return .refused(.repeatedHost) }
+            if hosts == 0 && head.minorVersion == 1 { return .refused(.missingHost) }
             if absoluteHost.1 > 0 {
                 let agrees =
                     hosts == 0
                     || (head.hostLength == absoluteHost.1
                         && strncasecmp(text(bytes + head.hostOffset), text(bytes + absoluteHost.0), absoluteHost.1) == 0)
-                if !agrees { return .refused(.badHost) }
+                if !agrees { return .refused(.hostMismatch) }
                 head.hostOffset = absoluteHost.0
                 head.hostLength = absoluteHost.1
             }
@@ -302,20 +340,80 @@ package struct HeadParser: ~Copyable {
     }
 
     private func requestRules(_ bytes: UnsafePointer<UInt8>) -> HeadFault? {
-        if head.isChunked {
-            if head.contentLength >= 0 { return .lengthAndChunked }
-            if head.minorVersion == 0 { return .badTransferEncoding }
-        }
-        var scan = head.hostOffset
-        let end = scan &+ head.hostLength
-        while scan < end {
-            let byte = bytes[scan]
-            if byte <= 32 || byte == 47 || byte == 64 || byte == 63 || byte == 35 || byte == 44 || byte >= 127 {
-                return .badHost
+        if let fault = framingRules() { return fault }
+        if head.hostLength == 0 { return head.minorVersion == 1 ? .emptyHost : nil }
+        return isHost(bytes + head.hostOffset, head.hostLength) ? nil : .badHost
+    }
+
+    /// RFC 3986 §3.2: a name, an IPv4 address or an IPv6 address in brackets, and maybe a port; no user, and no list of several.
+    private func isHost(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        var place = 0
+        if bytes[0] == 91 {
+            place = 1
+            while place < count, isHexadecimal(bytes[place]) || bytes[place] == 58 || bytes[place] == 46 { place &+= 1 }
+            if place < 4 || place == count || bytes[place] != 93 { return false }
+            place &+= 1
+        } else {
+            // Of RFC 3986's characters all but the comma are those of a token, or the first three of these.
+            while place < count,
+                isToken[Int(bytes[place])] || bytes[place] == 40 || bytes[place] == 41
+                    || bytes[place] == 59 || bytes[place] == 61
+            {
+                if bytes[place] == 35 || bytes[place] == 94 || bytes[place] == 96 || bytes[place] == 124 {
+                    return false
+                }
+                place &+= 1
             }
-            scan &+= 1
+            if place == 0 { return false }
         }
-        return nil
+        if place == count { return true }
+        if bytes[place] != 58 { return false }
+        place &+= 1
+        while place < count, bytes[place] &- 48 < 10 { place &+= 1 }
+        return place == count
+    }
+
+    private func isHexadecimal(_ byte: UInt8) -> Bool { byte &- 48 < 10 || (byte | 32) &- 97 < 6 }
+
+    /// Why a line does not begin with a name and a colon.
+    private func badName(_ line: UnsafePointer<UInt8>, _ name: Int, _ length: Int) -> HeadFault {
+        if name == 0 {
+            switch line[0] {
+            case 32, 9: return .foldedHeader
+            case 10: return .bareLineFeed
+            case 58: return .emptyHeaderName
+            default: return control(line, length &- 2) ?? .badHeaderName
+            }
+        }
+        switch line[name] {
+        case 32, 9:
+            var place = name
+            while line[place] == 32 || line[place] == 9 { place &+= 1 }
+            return line[place] == 58 ? .spaceBeforeColon : .badHeaderName
+        case 10: return .bareLineFeed
+        case 13: return line[name &+ 1] == 10 ? .missingColon : .bareReturn
+        case 0: return .nulInHead
+        default: return .badHeaderName
+        }
+    }
+
+    /// Another spelling of a name that frames the message, which some gateways take for it: `Transfer_Encoding`, `Content--Length`.
+    private func looksLikeFraming(_ name: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        squeezed(name, count, "contentlength") || squeezed(name, count, "transferencoding")
+    }
+
+    private func squeezed(_ name: UnsafePointer<UInt8>, _ count: Int, _ word: StaticString) -> Bool {
+        let wanted = word.utf8Start
+        var matched = 0
+        var place = 0
+        while place < count {
+            let byte = name[place]
+            place &+= 1
+            if byte == 45 || byte == 95 || byte == 46 { continue }
+            if matched == word.utf8CodeUnitCount || byte | 32 != wanted[matched] { return false }
+            matched &+= 1
+        }
+        return matched == word.utf8CodeUnitCount
     }
 
     private mutating func connectionTokens(_ value: UnsafePointer<UInt8>, _ count: Int) {
@@ -367,6 +465,18 @@ private func forEachToken(_ value: UnsafePointer<UInt8>, _ count: Int, _ body: (
         while end > start, value[end &- 1] == 32 || value[end &- 1] == 9 { end &-= 1 }
         if end > start { body(value + start, end &- start) }
     }
+}
+
+/// Whether an element of the list begins with the word and goes on with no character of a token: `chunked;q=1`, `x, chunked`.
+private func mentions(_ value: UnsafePointer<UInt8>, _ count: Int, _ word: StaticString) -> Bool {
+    var found = false
+    let length = word.utf8CodeUnitCount
+    forEachToken(value, count) { token, size in
+        if size >= length && equals(token, length, word) {
+            found = found || size == length || token[length] == 59 || token[length] == 32 || token[length] == 9
+        }
+    }
+    return found
 }
 
 @inline(__always)

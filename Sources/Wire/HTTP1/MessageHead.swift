@@ -29,6 +29,8 @@ package struct MessageHead {
     /// -1 when not given.
     package var contentLength = -1
     package var isChunked = false
+    /// A transfer coding that is not exactly `chunked`.
+    var hasOtherCoding = false
     package var saysClose = false
     package var saysKeepAlive = false
     package var saysUpgrade = false
@@ -59,50 +61,6 @@ package struct MessageHead {
     var connectionNamesOthers = false
 
     package init() {}
-}
-
-/// Why a head is refused.
-package enum HeadFault: UInt8, Sendable, CaseIterable {
-    case badStartLine, badVersion, bareLineFeed, badTarget, targetTooLong, badHeaderName, badHeaderValue, foldedHeader,
-        tooManyHeaders
-    case badContentLength, repeatedContentLength, lengthAndChunked, badTransferEncoding, unknownTransferEncoding,
-        badHost, badStatus
-    case headTooLong, badConnection
-
-    /// As metrics and the reason header name it.
-    package var word: StaticString {
-        switch self {
-        case .badStartLine: "bad_start_line"
-        case .badVersion: "bad_version"
-        case .bareLineFeed: "bare_line_feed"
-        case .badTarget: "bad_target"
-        case .targetTooLong: "target_too_long"
-        case .badHeaderName: "bad_header_name"
-        case .badHeaderValue: "bad_header_value"
-        case .foldedHeader: "folded_header"
-        case .tooManyHeaders: "too_many_headers"
-        case .badContentLength: "bad_content_length"
-        case .repeatedContentLength: "repeated_content_length"
-        case .lengthAndChunked: "length_and_chunked"
-        case .badTransferEncoding: "bad_transfer_encoding"
-        case .unknownTransferEncoding: "unknown_transfer_encoding"
-        case .badHost: "bad_host"
-        case .badStatus: "bad_status"
-        case .headTooLong: "head_too_long"
-        case .badConnection: "bad_connection_header"
-        }
-    }
-
-    /// The status a request with this fault gets.
-    package var status: Int {
-        switch self {
-        case .badVersion: 505
-        case .targetTooLong: 414
-        case .tooManyHeaders, .headTooLong: 431
-        case .unknownTransferEncoding: 501
-        default: 400
-        }
-    }
 }
 
 package enum HeadOutcome: Equatable {
