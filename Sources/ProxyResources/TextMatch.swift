@@ -44,3 +44,24 @@ package struct SourceMatch: Sendable, Hashable {
 
     package var isAnyone: Bool { namespace == nil && labels.isEmpty && addresses.isEmpty }
 }
+
+extension TextMatch {
+    /// An origin as policies write it: `*` is any, and a `*` for a host's name or its first labels stands for at least one character of
+    /// it. Scheme and host are compared in any case.
+    package var asOrigin: TextMatch {
+        guard kind == .exact else { return self }
+        if value == "*" { return TextMatch(.present) }
+        if !value.utf8.contains(UInt8(ascii: "*")) { return TextMatch(.exact, value, ignoresCase: true) }
+        var pattern = ""
+        for character in value {
+            if character == "*" {
+                pattern += "[-a-z0-9._]+"
+            } else if character.isLetter || character.isNumber {
+                pattern.append(character)
+            } else {
+                pattern += "\\\(character)"
+            }
+        }
+        return TextMatch(.regex, pattern, ignoresCase: true)
+    }
+}

@@ -5,20 +5,22 @@ import TLS
 
 extension Engine {
     /// Picks by weight among a rule's backends; -1 when the rule has none or its share goes to one that does not exist.
-    mutating func pickBackend(_ arrays: TableArrays, _ rule: RuleEntry) -> (backend: Int32, isUnresolved: Bool) {
-        if rule.totalWeight == 0 { return (-1, false) }
+    mutating func pickBackend(_ arrays: TableArrays, _ rule: RuleEntry) -> (
+        backend: Int32, weight: Int32, isUnresolved: Bool
+    ) {
+        if rule.totalWeight == 0 { return (-1, -1, false) }
         let start = Int(rule.backends.start)
         if rule.backends.count == 1 {
             let only = arrays.weights[start]
-            return (only.backend, only.isUnresolved)
+            return (only.backend, rule.backends.start, only.isUnresolved)
         }
         var drawn = shares.below(rule.totalWeight)
         for place in start..<start + Int(rule.backends.count) {
             let entry = arrays.weights[place]
-            if drawn < entry.weight { return (entry.backend, entry.isUnresolved) }
+            if drawn < entry.weight { return (entry.backend, Int32(place), entry.isUnresolved) }
             drawn -= entry.weight
         }
-        return (-1, false)
+        return (-1, -1, false)
     }
 
     /// The less busy of two endpoints drawn at random, leaving out those that just failed while others are left.

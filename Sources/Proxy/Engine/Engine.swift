@@ -99,6 +99,7 @@ struct Engine: ~Copyable {
     var timers: TimerWheel
     let buffers = BufferPool()
     var parser = HeadParser()
+    var matching = MatchingSpace()
     var series = SeriesTable()
     /// A record for each place of the slab; see `draft`.
     let drafts: RecordPointer

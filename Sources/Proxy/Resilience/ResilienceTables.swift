@@ -3,7 +3,7 @@ import ProxyResources
 /// A route's part of resilience. Times in nanoseconds, 0 for none.
 struct EffortEntry {
     var retry = RetryPlan()
-    var retryHeaders = Run()  // among the table's header matches
+    var retryHeaders = Run()  // among `routes.conditions`, for `headerHolds`
     var requests: Unmanaged<Gate>? = nil
     var retries: Unmanaged<Gate>? = nil
     var mostPending = 0

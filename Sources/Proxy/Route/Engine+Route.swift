@@ -31,7 +31,7 @@ extension Engine {
         }
         guard let table else { return refused(choice, .noRoute, 503) }
         let arrays = table.pointee.arrays
-        var rules = Run()
+        var rules = RuleRun()
         var fallback: Int32 = -1
         if client.pointee.side == .outbound {
             let service = arrays.byAddress.find(client.pointee.originalAddress, client.pointee.originalPort)
@@ -48,29 +48,34 @@ extension Engine {
             fallback = entry.defaultBackend
         } else {
             let place = listeners[Int(client.pointee.listener)].gatewayPlace
-            guard place >= 0, let found = virtualHost(arrays, arrays.gateways[Int(place)].hosts, bytes) else {
+            guard place >= 0, let host = virtualHost(arrays, arrays.gateways[Int(place)], bytes) else {
                 return refused(choice, .noRoute, 404)
             }
-            rules = found
+            rules = arrays.hosts[Int(host)].rules
         }
-        guard let rule = matchRule(arrays, rules, bytes) else {
+        let taken = matchRule(arrays, rules, client, bytes)
+        guard taken.rule >= 0 else {
             if fallback >= 0 {
                 choice.backend = fallback
                 return choice
             }
             return client.pointee.side == .gateway ? refused(choice, .noRoute, 404) : refused(choice, .noBackend, 503)
         }
-        choice.rule = rule
-        let entry = arrays.rules[Int(rule)]
+        choice.rule = taken.rule
+        choice.match = taken.match
+        let entry = arrays.rules[Int(taken.rule)]
         if entry.directStatus > 0 {
-            choice.status = Int(entry.directStatus)
+            // With actions there may be more to it: `admit` answers.
+            if entry.actions < 0 { choice.status = Int(entry.directStatus) }
             return choice
         }
+        if entry.actions >= 0 && arrays.routes.actions[Int(entry.actions)].redirect >= 0 { return choice }
         let picked = pickBackend(arrays, entry)
         if picked.backend < 0 {
             return refused(choice, .noBackend, picked.isUnresolved || entry.totalWeight == 0 ? 500 : 503)
         }
         choice.backend = picked.backend
+        choice.weight = picked.weight
         choice.service = arrays.backends[Int(picked.backend)].label
         return choice
     }
@@ -82,96 +87,10 @@ extension Engine {
         return choice
     }
 
-    /// The first rule that matches; rules come in order of precedence.
-    @inline(__always)
-    func matchRule(_ arrays: TableArrays, _ rules: Run, _ bytes: UnsafePointer<UInt8>) -> Int32? {
-        let path = bytes + parser.head.pathOffset
-        var pathLength = parser.head.pathLength
-        if let query = memchr(path, 63, pathLength) {
-            pathLength = UnsafeRawPointer(path).distance(to: UnsafeRawPointer(query))
-        }
-        for place in Int(rules.start)..<Int(rules.start &+ rules.count) {
-            let run = arrays.rules[place].matches
-            if run.count == 0 { return Int32(place) }
-            for index in Int(run.start)..<Int(run.start &+ run.count)
-            where matches(arrays, arrays.matches[index], bytes, path, pathLength) {
-                return Int32(place)
-            }
-        }
-        return nil
-    }
-
-    private func matches(
-        _ arrays: TableArrays, _ match: MatchEntry, _ bytes: UnsafePointer<UInt8>, _ path: UnsafePointer<UInt8>,
-        _ pathLength: Int
-    ) -> Bool {
-        let wanted = arrays.text + Int(match.path.offset)
-        let length = Int(match.path.count)
-        switch match.pathKind {
-        case .any: break
-        case .exact: if length != pathLength || memcmp(wanted, path, length) != 0 { return false }
-        case .elements:
-            if length > pathLength || memcmp(wanted, path, length) != 0 { return false }
-            if pathLength > length && path[length] != 47 { return false }
-        case .text: if length > pathLength || memcmp(wanted, path, length) != 0 { return false }
-        }
-        if match.method.count > 0 {
-            let method = Int(match.method.count)
-            if method != parser.head.methodLength || memcmp(arrays.text + Int(match.method.offset), bytes, method) != 0
-            {
-                return false
-            }
-        }
-        for place in Int(match.headers.start)..<Int(match.headers.start &+ match.headers.count)
-        where !headerMatches(arrays, arrays.headerMatches[place], bytes) {
-            return false
-        }
-        return true
-    }
-
-    private func headerMatches(_ arrays: TableArrays, _ match: HeaderMatchEntry, _ bytes: UnsafePointer<UInt8>) -> Bool
-    {
-        guard let line = findLine(bytes, arrays.text + Int(match.name.offset), Int(match.name.count)) else {
-            return false
-        }
-        let found = parser.lines[line]
-        let value = bytes + Int(found.valueOffset)
-        let length = Int(match.value.count)
-        switch match.kind {
-        case .present: return true
-        case .exact:
-            return Int(found.valueLength) == length && memcmp(value, arrays.text + Int(match.value.offset), length) == 0
-        case .prefix:
-            return Int(found.valueLength) >= length && memcmp(value, arrays.text + Int(match.value.offset), length) == 0
-        case .suffix, .regex: return false
-        }
-    }
-
     /// The first line with a name, which is given in lower case.
     func findLine(_ bytes: UnsafePointer<UInt8>, _ name: UnsafePointer<UInt8>, _ count: Int) -> Int? {
         for place in 0..<parser.head.lineCount where Int(parser.lines[place].nameLength) == count {
             if sameName(bytes + Int(parser.lines[place].offset), name, count) { return place }
-        }
-        return nil
-    }
-
-    /// A gateway's virtual host for the Host header, without its port and in any case.
-    private func virtualHost(_ arrays: TableArrays, _ hosts: Run, _ bytes: UnsafePointer<UInt8>) -> Run? {
-        let host = bytes + parser.head.hostOffset
-        var length = parser.head.hostLength
-        if let colon = memchr(host, 58, length) {
-            length = UnsafeRawPointer(host).distance(to: UnsafeRawPointer(colon))
-        }
-        if length > 0 && host[length - 1] == 46 { length -= 1 }
-        for place in Int(hosts.start)..<Int(hosts.start &+ hosts.count) {
-            let entry = arrays.hosts[place]
-            let name = arrays.text + Int(entry.name.offset)
-            let count = Int(entry.name.count)
-            switch entry.kind {
-            case .any: return entry.rules
-            case .exact: if count == length && sameName(host, name, count) { return entry.rules }
-            case .suffix: if length > count && sameName(host + (length - count), name, count) { return entry.rules }
-            }
         }
         return nil
     }

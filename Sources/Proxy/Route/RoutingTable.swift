@@ -2,6 +2,7 @@ import Glibc
 import Loop
 import ProxyResources
 import TLS
+import Wire
 
 /// A place in a table's text.
 struct TextRange {
@@ -18,7 +19,7 @@ struct Run {
 struct ServiceEntry {
     var appProtocol: AppProtocol
     var label: UInt32
-    var rules: Run
+    var rules: RuleRun
     var defaultBackend: Int32
 }
 
@@ -42,21 +43,6 @@ struct RuleEntry {
     var effort: Int32 = -1
 }
 
-enum PathKind: UInt8 { case any, exact, elements, text }
-
-struct MatchEntry {
-    var pathKind: PathKind
-    var path: TextRange
-    var method: TextRange
-    var headers: Run
-}
-
-struct HeaderMatchEntry {
-    var kind: HeaderMatch.Kind
-    var name: TextRange
-    var value: TextRange
-}
-
 struct HeaderEditEntry {
     var name: TextRange
     /// `name: value\r\n`
@@ -68,6 +54,8 @@ struct WeightEntry {
     var backend: Int32
     var weight: UInt32
     var isUnresolved: Bool
+    /// Changes of headers for this backend only; -1 when there are none.
+    var edits: Int32 = -1
 }
 
 struct BackendEntry {
@@ -92,13 +80,14 @@ enum HostKind: UInt8 { case exact, suffix, any }
 struct HostEntry {
     var kind: HostKind
     var name: TextRange
-    var rules: Run
+    var rules: RuleRun
 }
 
 struct GatewayEntry {
     var name: TextRange
     var port: UInt16
     var hosts: Run
+    var index: HostIndexEntry
 }
 
 struct InboundEntry {
@@ -166,7 +155,7 @@ struct TableArrays {
     var services: UnsafeMutablePointer<ServiceEntry>
     var rules: UnsafeMutablePointer<RuleEntry>
     var matches: UnsafeMutablePointer<MatchEntry>
-    var headerMatches: UnsafeMutablePointer<HeaderMatchEntry>
+    var routes: RouteTables
     var edits: UnsafeMutablePointer<HeaderEditEntry>
     var weights: UnsafeMutablePointer<WeightEntry>
     var backends: UnsafeMutablePointer<BackendEntry>
@@ -204,16 +193,19 @@ final class RoutingTable: @unchecked Sendable {
     let generation: UInt64
     let gateways: [GatewayListener]
     private let resilience: ResilienceTables
+    /// What the views in `arrays` look at.
+    private let patterns: [Pattern]
 
     init(
         arrays: TableArrays, credentials: Credentials?, generation: UInt64, gateways: [GatewayListener],
-        resilience: ResilienceTables
+        resilience: ResilienceTables, patterns: [Pattern] = []
     ) {
         self.arrays = arrays
         self.credentials = credentials
         self.generation = generation
         self.gateways = gateways
         self.resilience = resilience
+        self.patterns = patterns
     }
 
     deinit {
@@ -221,7 +213,7 @@ final class RoutingTable: @unchecked Sendable {
         arrays.services.deallocate()
         arrays.rules.deallocate()
         arrays.matches.deallocate()
-        arrays.headerMatches.deallocate()
+        arrays.routes.deallocate()
         arrays.edits.deallocate()
         arrays.weights.deallocate()
         arrays.backends.deallocate()

@@ -37,20 +37,20 @@ package struct ProxyConfiguration: Sendable, Equatable {
 
 /// Compiles a configuration into a routing table.
 struct TableBuilder {
-    private let labels: LabelBook
-    private var text: [UInt8] = []
+    let labels: LabelBook
+    var text: [UInt8] = []
     private var services: [ServiceEntry] = []
-    private var rules: [RuleEntry] = []
-    private var matches: [MatchEntry] = []
-    private var headerMatches: [HeaderMatchEntry] = []
-    private var edits: [HeaderEditEntry] = []
-    private var weights: [WeightEntry] = []
+    var rules: [RuleEntry] = []
+    var matches: [MatchEntry] = []
+    var routes = RouteDraft()
+    var edits: [HeaderEditEntry] = []
+    var weights: [WeightEntry] = []
     private var backends: [BackendEntry] = []
     private var members: [Int32] = []
     private var endpoints: [EndpointEntry] = []
-    private var hosts: [HostEntry] = []
+    var hosts: [HostEntry] = []
     private var gateways: [GatewayEntry] = []
-    private var backendPlaces: [String: Int32] = [:]
+    var backendPlaces: [String: Int32] = [:]
     private var resilience: ResilienceBuilder
 
     private init(labels: LabelBook, resilience: ResilienceBuilder) {
@@ -71,12 +71,14 @@ struct TableBuilder {
         _ telemetry: UInt32, _ numbers: inout EndpointNumbers
     ) -> RoutingTable {
         addEndpoints(configuration.backends, &numbers)
+        routes.namespace = configuration.workload.namespace
+        routes.labels = configuration.workload.labels
         var byAddress: [(address: UInt32, port: UInt16, value: Int32)] = []
         for (_, port) in configuration.servicePorts.sorted(by: { $0.key < $1.key }) {
             let place = Int32(services.count)
             let host =
                 port.hosts.first ?? "\(port.service).\(port.namespace).svc.\(configuration.workload.clusterDomain)"
-            let run = add(rules: port.routes, in: port.resourceName)
+            let run = add(rules: port.routes, in: port.resourceName, port: port.port)
             services.append(
                 ServiceEntry(
                     appProtocol: port.appProtocol, label: labels.number(ofService: host), rules: run,
@@ -107,7 +109,7 @@ struct TableBuilder {
         let principal = add(text: credentials?.principal ?? workload.principal)
         let arrays = TableArrays(
             text: plain(text), services: plain(services), rules: plain(rules), matches: plain(matches),
-            headerMatches: plain(headerMatches), edits: plain(edits), weights: plain(weights),
+            routes: plainRoutes, edits: plain(edits), weights: plain(weights),
             backends: plain(backends),
             members: plain(members), endpoints: plain(endpoints), endpointCount: endpoints.count, hosts: plain(hosts),
             gateways: plain(gateways), gatewayCount: gateways.count, inbound: plain(inbound),
@@ -120,10 +122,16 @@ struct TableBuilder {
             access: AccessTableBuilder.table(of: workload.security, labels: labels))
         return RoutingTable(
             arrays: arrays, credentials: credentials, generation: generation, gateways: workload.gatewayListeners,
-            resilience: kept)
+            resilience: kept, patterns: routes.patterns)
     }
 
-    private mutating func add(text string: String) -> TextRange {
+    func plain<Entry>(_ entries: [Entry]) -> UnsafeMutablePointer<Entry> {
+        let memory = UnsafeMutablePointer<Entry>.allocate(capacity: max(1, entries.count))
+        for (place, entry) in entries.enumerated() { (memory + place).initialize(to: entry) }
+        return memory
+    }
+
+    mutating func add(text string: String) -> TextRange {
         let range = TextRange(offset: Int32(text.count), count: Int32(string.utf8.count))
         text += Array(string.utf8)
         return range
@@ -187,98 +195,12 @@ struct TableBuilder {
         return resilience.add(list, scope, headers)
     }
 
-    private mutating func addEffort(_ rule: RouteRule, in scope: String) -> Int32 {
+    mutating func addEffort(_ rule: RouteRule, in scope: String) -> Int32 {
         let wanted = rule.resilience
         if wanted == .none { return -1 }
-        let start = Int32(headerMatches.count)
-        for header in wanted.retry?.responseHeaders ?? [] {
-            headerMatches.append(
-                HeaderMatchEntry(
-                    kind: header.kind, name: add(text: header.name.lowercased()), value: add(text: header.value)))
-        }
-        let run = Run(start: start, count: Int32(headerMatches.count) - start)
+        let run = add(headers: wanted.retry?.responseHeaders ?? [])
         let rates = add(rates: wanted.rateLimits, in: "route \(scope) \(rule.name)")
         return resilience.add(rule, in: scope, headers: run, rates: rates)
-    }
-
-    private mutating func add(rules list: [RouteRule], in scope: String) -> Run {
-        var entries: [RuleEntry] = []
-        for rule in list {
-            let matchRun = add(matches: rule.matches)
-            if matchRun.count == 0 && !rule.matches.isEmpty { continue }
-            let weightStart = Int32(weights.count)
-            var total: UInt32 = 0
-            for backend in rule.backends where backend.weight > 0 {
-                weights.append(
-                    WeightEntry(
-                        backend: backendPlaces[backend.backend] ?? -1, weight: UInt32(backend.weight),
-                        isUnresolved: backend.backend.isEmpty))
-                total += UInt32(backend.weight)
-            }
-            let weightRun = Run(start: weightStart, count: Int32(weights.count) - weightStart)
-            let setStart = Int32(edits.count)
-            for header in rule.setRequestHeaders {
-                edits.append(
-                    HeaderEditEntry(
-                        name: add(text: header.name.lowercased()),
-                        line: add(text: "\(header.name.lowercased()): \(header.value)\r\n")))
-            }
-            let removeStart = Int32(edits.count)
-            for name in rule.removeRequestHeaders {
-                edits.append(HeaderEditEntry(name: add(text: name.lowercased()), line: TextRange()))
-            }
-            let addStart = Int32(edits.count)
-            for header in rule.addRequestHeaders {
-                edits.append(
-                    HeaderEditEntry(
-                        name: TextRange(), line: add(text: "\(header.name.lowercased()): \(header.value)\r\n")))
-            }
-            var editBytes: Int32 = 0
-            for place in Int(setStart)..<edits.count { editBytes += edits[place].line.count }
-            entries.append(
-                RuleEntry(
-                    name: labels.number(ofName: rule.name), matches: matchRun, backends: weightRun, totalWeight: total,
-                    timeoutMilliseconds: Int32(clamping: rule.timeoutMilliseconds ?? 0),
-                    directStatus: Int32(rule.directStatus ?? 0),
-                    setHeaders: Run(start: setStart, count: removeStart - setStart),
-                    removeHeaders: Run(start: removeStart, count: addStart - removeStart),
-                    addHeaders: Run(start: addStart, count: Int32(edits.count) - addStart), editBytes: editBytes,
-                    effort: addEffort(rule, in: scope)))
-        }
-        let run = Run(start: Int32(rules.count), count: Int32(entries.count))
-        rules += entries
-        return run
-    }
-
-    private mutating func add(matches list: [RouteMatch]) -> Run {
-        var entries: [MatchEntry] = []
-        for match in list {
-            let headerStart = Int32(headerMatches.count)
-            for header in match.headers {
-                headerMatches.append(
-                    HeaderMatchEntry(
-                        kind: header.kind, name: add(text: header.name.lowercased()), value: add(text: header.value)))
-            }
-            let headerRun = Run(start: headerStart, count: Int32(headerMatches.count) - headerStart)
-            var kind = PathKind.any
-            var path = TextRange()
-            switch match.path {
-            case .any: break
-            case .exact(let value): (kind, path) = (.exact, add(text: value))
-            case .prefix(let value):
-                // `/foo/` and `/foo` mean the same; `/` matches all.
-                var trimmed = value
-                while trimmed.hasSuffix("/") { trimmed.removeLast() }
-                if !trimmed.isEmpty { (kind, path) = (.elements, add(text: trimmed)) }
-            case .textPrefix(let value): (kind, path) = (.text, add(text: value))
-            case .regex: continue
-            }
-            entries.append(
-                MatchEntry(pathKind: kind, path: path, method: add(text: match.method ?? ""), headers: headerRun))
-        }
-        let run = Run(start: Int32(matches.count), count: Int32(entries.count))
-        matches += entries
-        return run
     }
 
     /// Hosts in the order they are tried: exact names, then longer suffixes, then any.
@@ -286,7 +208,7 @@ struct TableBuilder {
         var entries: [HostEntry] = []
         for virtualHost in listener.routes {
             let scope = "\(listener.name):\(listener.port) \(virtualHost.hosts.first ?? "")"
-            let run = add(rules: virtualHost.rules, in: scope)
+            let run = add(rules: virtualHost.rules, in: scope, port: listener.port)
             for host in virtualHost.hosts {
                 let name = host.lowercased()
                 if name == "*" {
@@ -307,7 +229,10 @@ struct TableBuilder {
         }
         let run = Run(start: Int32(hosts.count), count: Int32(sorted.count))
         hosts += sorted.map(\.element)
-        gateways.append(GatewayEntry(name: add(text: listener.name), port: UInt16(clamping: listener.port), hosts: run))
+        let index = hostIndex(run, slots: &routes.hostSlots)
+        gateways.append(
+            GatewayEntry(
+                name: add(text: listener.name), port: UInt16(clamping: listener.port), hosts: run, index: index))
     }
 }
 
