@@ -124,6 +124,6 @@ import Wire
         #expect(out == [2, 1, 3] && wheel.isEmpty && wheel.patience(now: horizon) == -1)
     }
 
-    @Test("a connection costs at most 352 bytes beside its buffers")
-    func connectionSize() { #expect(MemoryLayout<Connection>.stride <= 352) }
+    @Test("a connection costs at most 576 bytes beside its buffers")
+    func connectionSize() { #expect(MemoryLayout<Connection>.stride <= 576) }
 }
