@@ -19,6 +19,8 @@ package struct BufferPool: ~Copyable {
     private let counts: UnsafeMutablePointer<Int>
     private let limits: UnsafeMutablePointer<Int>
     private static let stride = 512
+    /// Taken and not given back.
+    private let used: UnsafeMutablePointer<Int>
 
     package init() {
         free = .allocate(capacity: Self.stride * Self.classes)
@@ -26,6 +28,8 @@ package struct BufferPool: ~Copyable {
         counts.initialize(repeating: 0, count: Self.classes)
         limits = .allocate(capacity: Self.classes)
         for place in 0..<Self.classes { limits[place] = Self.kept[place] }
+        used = .allocate(capacity: Self.classes)
+        used.initialize(repeating: 0, count: Self.classes)
     }
 
     deinit {
@@ -35,11 +39,19 @@ package struct BufferPool: ~Copyable {
         free.deallocate()
         counts.deallocate()
         limits.deallocate()
+        used.deallocate()
+    }
+
+    package var bytesInUse: Int {
+        var bytes = 0
+        for place in 0..<Self.classes { bytes += used[place] * Self.size(UInt8(place)) }
+        return bytes
     }
 
     package func take(_ sizeClass: UInt8) -> UnsafeMutablePointer<UInt8> {
         let place = Int(sizeClass)
         let count = counts[place]
+        used[place] &+= 1
         if count > 0 {
             counts[place] = count &- 1
             return free[place &* Self.stride &+ count &- 1]
@@ -51,6 +63,7 @@ package struct BufferPool: ~Copyable {
     package func give(_ buffer: UnsafeMutablePointer<UInt8>, _ sizeClass: UInt8) {
         let place = Int(sizeClass)
         let count = counts[place]
+        used[place] &-= 1
         if count < limits[place] {
             free[place &* Self.stride &+ count] = buffer
             counts[place] = count &+ 1

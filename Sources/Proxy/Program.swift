@@ -85,7 +85,7 @@ package final class Program: Sendable {
             let now = Clock.monotonic
             if now >= most { break }
             if now < least { continue }
-            if state.plane.collect().allSatisfy({ $0.counts.exchanges == 0 }) { break }
+            if state.plane.counts().allSatisfy({ $0.exchanges == 0 }) { break }
         }
         state.plane.stop()
     }

@@ -14,6 +14,7 @@ package final class ProgramState: Sendable {
         var isRestored = false
         var generation: UInt64 = 0
         var lastFault = ""
+        var faults: UInt64 = 0
     }
 
     package let plane: DataPlane
@@ -67,7 +68,22 @@ package final class ProgramState: Sendable {
 
     package func beginDraining() { held.withLock { $0.isDraining = true } }
     func note(connected: Bool) { held.withLock { $0.isConnected = connected } }
-    func note(fault: String) { held.withLock { $0.lastFault = fault } }
+    func note(fault: String) {
+        held.withLock {
+            $0.lastFault = fault
+            if !fault.isEmpty { $0.faults += 1 }
+        }
+    }
+
+    /// All that is counted, as metrics show it.
+    func metricsSnapshot() -> MetricsSnapshot {
+        let (workload, faults, isConnected) = held.withLock { ($0.configuration?.workload, $0.faults, $0.isConnected) }
+        return MetricsSnapshot(
+            loops: plane.collect(), pages: LabelPages(plane.labels, workload: workload),
+            settings: workload?.telemetry.metrics ?? MetricSettings(), desk: plane.desk.counts,
+            program: ProgramCounts(configurationRejects: faults, isConnected: isConnected, isReady: isReady),
+            clock: WallClock.read())
+    }
 
     /// Why the last configuration was not taken; empty when it was.
     package var lastFault: String { held.withLock { $0.lastFault } }

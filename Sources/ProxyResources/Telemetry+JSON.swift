@@ -132,14 +132,15 @@ extension MetricSettings.Change {
         }
         self.init(
             metric: try fields.string("metric"), side: try fields.word("side", or: .both),
-            isDisabled: try fields.says("disabled"), removedLabels: try fields.strings("removedLabels"), setLabels: set)
+            isDisabled: try fields.value("disabled") == nil ? nil : try fields.says("disabled"),
+            removedLabels: try fields.strings("removedLabels"), setLabels: set)
     }
 
     package var json: JSON {
         var out = ResourceWriter()
         out.write("metric", metric)
         out.write("side", side.rawValue)
-        if isDisabled { out.write("disabled", .bool(true)) }
+        if let isDisabled { out.write("disabled", .bool(isDisabled)) }
         out.write("removedLabels", removedLabels)
         out.write("setLabels", setLabels.map(\.json))
         return out.json

@@ -136,12 +136,13 @@ package struct MetricSettings: Sendable, Hashable {
     package struct Change: Sendable, Hashable {
         package var metric: String  // `istio_requests_total`; empty for all of Istio's names
         package var side: TelemetrySide
-        package var isDisabled: Bool
+        /// nil leaves it as changes before say.
+        package var isDisabled: Bool?
         package var removedLabels: [String]
         package var setLabels: [HeaderValue]  // a label's name and the text it always has
 
         package init(
-            metric: String = "", side: TelemetrySide = .both, isDisabled: Bool = false, removedLabels: [String] = [],
+            metric: String = "", side: TelemetrySide = .both, isDisabled: Bool? = nil, removedLabels: [String] = [],
             setLabels: [HeaderValue] = []
         ) {
             self.metric = metric

@@ -15,18 +15,26 @@ struct AdminPages: Sendable {
         static func json(_ json: JSON) -> Page { Page(body: Array(json.pretty().utf8)) }
     }
 
+    /// A page instead of what was asked for.
+    struct Refusal: Error {
+        let page: Page
+        init(_ page: Page) { self.page = page }
+    }
+
     let state: ProgramState
 
-    func page(_ door: Door, _ method: String, _ path: String) -> Page {
-        guard method == "GET" || method == "HEAD" else { return .text("only GET\n", status: 405) }
-        switch (door, path) {
+    func page(_ door: Door, _ request: AdminRequest) -> Page {
+        guard request.method == "GET" || request.method == "HEAD" else { return .text("only GET\n", status: 405) }
+        switch (door, request.path) {
         case (.health, "/healthz/ready"), (.admin, "/ready"): return ready()
         case (.metrics, "/stats/prometheus"), (.admin, "/stats/prometheus"), (.admin, "/stats"), (.metrics, "/metrics"):
-            return metrics()
+            return metrics(request)
+        case (.admin, "/requests"): return RecordPages(state: state).requests(request)
         case (.admin, "/config_dump"): return .json(configuration())
         case (.admin, "/edges"): return .json(edges())
-        case (.admin, "/"): return .text("/config_dump\n/edges\n/ready\n/stats\n")
-        default: return .text("no such page: \(path)\n", status: 404)
+        case (.admin, "/"):
+            return .text("/config_dump\n/edges\n/ready\n/requests?last=N|failed|id=\n/stats\n/tap?status=5xx&path=\n")
+        default: return .text("no such page: \(request.path)\n", status: 404)
         }
     }
 
@@ -35,10 +43,14 @@ struct AdminPages: Sendable {
         return .text(state.read { $0.isDraining } ? "draining\n" : "not configured yet\n", status: 503)
     }
 
-    private func metrics() -> Page {
-        let workload = state.read { $0.configuration?.workload }
-        let text = MetricsText.render(state.plane.collect(), labels: state.plane.labels, workload: workload)
-        return Page(type: "text/plain; version=0.0.4; charset=utf-8", body: text)
+    /// OpenMetrics when it is asked for, otherwise the Prometheus text format.
+    private func metrics(_ request: AdminRequest) -> Page {
+        let isOpen = request.accept.contains("application/openmetrics-text")
+        let text = MetricsText.render(state.metricsSnapshot(), isOpen ? .openMetrics : .prometheus)
+        let type =
+            isOpen
+            ? "application/openmetrics-text; version=1.0.0; charset=utf-8" : "text/plain; version=0.0.4; charset=utf-8"
+        return Page(type: type, body: text)
     }
 
     /// What this proxy runs, as the control plane sent it; keys stay secret.
@@ -84,14 +96,16 @@ struct AdminPages: Sendable {
         let merged = MetricsText.merge(state.plane.collect().map(\.series))
         let (peers, services) = state.plane.labels.contents()
         let own = state.read { $0.configuration?.workload }
-        var counts: [Edge: (requests: UInt64, failed: UInt64)] = [:]
+        var counts: [Edge: (requests: UInt64, failed: UInt64, fine: FineHistogram)] = [:]
         for series in merged {
             let key = series.key
             let edge = Edge(
                 peer: key.peer, service: key.service, isDestination: key.isDestination, security: key.security)
-            var count = counts[edge] ?? (0, 0)
+            if key.isOverflow { continue }
+            var count = counts[edge] ?? (0, 0, FineHistogram())
+            count.fine.add(series.fine)
             count.requests += series.count
-            if key.kind == .http && key.status >= 500 { count.failed += series.count }
+            if key.kind != .tcp && key.status >= 500 { count.failed += series.count }
             counts[edge] = count
         }
         var list: [JSON] = []
@@ -114,6 +128,9 @@ struct AdminPages: Sendable {
             json["security"] = .string(edge.security.word)
             json["requests"] = .int(Int64(count.requests))
             json["failed"] = .int(Int64(count.failed))
+            for (name, share) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
+                if let value = count.fine.quantile(share) { json["\(name)Milliseconds"] = .double(value / 1e6) }
+            }
             list.append(.object(json))
         }
         return .array(list)

@@ -14,6 +14,10 @@ struct AdminServer: ~Copyable {
         var written = 0
         var closes = false
         var since: UInt64
+        /// A stream of records being sent, and until when.
+        var tap: Tap?
+        var tapsUntil: UInt64 = 0
+        var isChunked = false
     }
 
     private static let mostVisitors = 256
@@ -22,6 +26,8 @@ struct AdminServer: ~Copyable {
     private let pages: AdminPages
     private var visitors: [Visitor] = []
     private var parser = HeadParser()
+    /// Rung by taps that have something.
+    private let bell = weft_eventfd()
 
     /// Opens the listeners; a port of 0 leaves one out. The admin page is for loopback only.
     static func start(state: ProgramState, options: ProgramOptions) throws(SystemCallFailed) {
@@ -56,14 +62,22 @@ struct AdminServer: ~Copyable {
                 let events = visitor.output.isEmpty ? POLLIN : POLLOUT
                 waiting.append(pollfd(fd: visitor.descriptor, events: Int16(events), revents: 0))
             }
-            if poll(&waiting, nfds_t(waiting.count), 5000) < 0 { continue }
+            waiting.append(pollfd(fd: bell, events: Int16(POLLIN), revents: 0))
+            let patience: CInt = visitors.contains { $0.tap != nil } ? 250 : 5000
+            if poll(&waiting, nfds_t(waiting.count), patience) < 0 { continue }
             let now = Clock.monotonic
+            if waiting[waiting.count - 1].revents != 0 {
+                var count: UInt64 = 0
+                _ = read(bell, &count, 8)
+            }
             for place in visitors.indices.reversed() {
                 let isReady = waiting[doors.count + place].revents != 0
                 var visitor = visitors[place]
                 visitors[place].input = []
                 visitors[place].output = []
-                let goesOn = isReady ? serve(&visitor, now) : now < visitor.since + Self.patience
+                var goesOn = isReady ? serve(&visitor, now) : now < visitor.since + Self.patience
+                if goesOn && visitor.tap != nil { goesOn = stream(&visitor, now) }
+                if !goesOn { visitor.tap?.end() }
                 visitors[place] = visitor
                 if goesOn { continue }
                 close(visitors[place].descriptor)
@@ -91,6 +105,8 @@ struct AdminServer: ~Copyable {
         let count = space.withUnsafeMutableBytes { weft_tcp_receive(visitor.descriptor, $0.baseAddress, $0.count) }
         if count == -Int(EAGAIN) { return true }
         if count <= 0 { return false }
+        // Who watches has nothing more to say.
+        if visitor.tap != nil { return true }
         visitor.input += space[..<count]
         if visitor.input.count > 16384 { return false }
         let outcome = visitor.input.withUnsafeBufferPointer { bytes in
@@ -102,21 +118,66 @@ struct AdminServer: ~Copyable {
             respond(&visitor, .text("\(fault.word)\n", status: fault.status), closes: true, isHead: false)
         case .complete:
             let head = parser.head
-            let method = String(decoding: visitor.input[..<head.methodLength], as: UTF8.self)
-            let target = String(
-                decoding: visitor.input[head.pathOffset..<head.pathOffset + head.pathLength], as: UTF8.self)
-            let path = String(target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)[0])
+            let request = AdminRequest(parser, visitor.input)
             visitor.input.removeFirst(head.length)
             let hasBody = head.contentLength > 0 || head.isChunked
             let closes = head.saysClose || (head.minorVersion == 0 && !head.saysKeepAlive) || hasBody
-            respond(&visitor, pages.page(visitor.door, method, path), closes: closes, isHead: head.isHead)
+            if visitor.door == .admin && request.path == "/tap" && request.method == "GET" {
+                beginStream(&visitor, request, closes: closes)
+            } else {
+                let page = pages.page(visitor.door, request)
+                respond(&visitor, page, closes: closes, isHead: head.isHead, takesGzip: request.takesGzip)
+            }
         }
         return write(&visitor)
     }
 
-    private func respond(_ visitor: inout Visitor, _ page: AdminPages.Page, closes: Bool, isHead: Bool) {
+    private func beginStream(_ visitor: inout Visitor, _ request: AdminRequest, closes: Bool) {
+        switch RecordPages(state: pages.state).tap(request, bell: bell) {
+        case .failure(let refusal): respond(&visitor, refusal.page, closes: closes, isHead: false)
+        case .success(let found):
+            visitor.tap = found.tap
+            visitor.tapsUntil = found.until
+            visitor.isChunked = !request.isHTTP10
+            visitor.closes = closes || request.isHTTP10
+            var head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ncache-control: no-store\r\n"
+            head += visitor.isChunked ? "transfer-encoding: chunked\r\n" : ""
+            head += visitor.closes ? "connection: close\r\n" : ""
+            visitor.output = Array((head + "\r\n").utf8)
+            visitor.written = 0
+        }
+    }
+
+    /// Sends on what a tap has; false when the visitor is to be let go.
+    private func stream(_ visitor: inout Visitor, _ now: UInt64) -> Bool {
+        visitor.since = now
+        guard visitor.output.isEmpty, let tap = visitor.tap else { return true }
+        var (lines, isOver) = tap.take()
+        if now >= visitor.tapsUntil { isOver = true }
+        if lines.isEmpty && !isOver { return true }
+        if visitor.isChunked && !lines.isEmpty {
+            lines = Array("\(String(lines.count, radix: 16))\r\n".utf8) + lines + [13, 10]
+        }
+        if isOver {
+            tap.end()
+            visitor.tap = nil
+            if visitor.isChunked { lines += Array("0\r\n\r\n".utf8) }
+        }
+        visitor.output = lines
+        visitor.written = 0
+        return write(&visitor)
+    }
+
+    private func respond(
+        _ visitor: inout Visitor, _ page: AdminPages.Page, closes: Bool, isHead: Bool, takesGzip: Bool = false
+    ) {
+        var page = page
         var head = "HTTP/1.1 \(page.status) \(reasonPhrase(page.status))\r\ncontent-type: \(page.type)\r\n"
-        head += "content-length: \(page.body.count)\r\ncache-control: no-store\r\n"
+        if takesGzip && page.body.count >= 1024 {
+            page.body = Gzip.packed(page.body)
+            head += "content-encoding: gzip\r\n"
+        }
+        head += "vary: accept, accept-encoding\r\ncontent-length: \(page.body.count)\r\ncache-control: no-store\r\n"
         if closes { head += "connection: close\r\n" }
         visitor.output = Array((head + "\r\n").utf8) + (isHead ? [] : page.body)
         visitor.written = 0
@@ -134,6 +195,6 @@ struct AdminServer: ~Copyable {
             visitor.written += count
         }
         visitor.output = []
-        return !visitor.closes
+        return !visitor.closes || visitor.tap != nil
     }
 }

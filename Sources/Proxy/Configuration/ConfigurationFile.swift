@@ -187,7 +187,7 @@ enum ResourceRules {
                     certificateChain: identity.certificateChain, privateKey: identity.privateKey,
                     trustRoots: identity.trustRoots)
             } catch { throw ResourceFault(resource: "Identity self", field: "", message: "\(error)") }
-        case .workload: break
+        case .workload(let workload): _ = try TelemetryPlan(workload.telemetry, number: 0)
         }
     }
 }

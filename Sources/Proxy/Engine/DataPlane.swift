@@ -31,12 +31,13 @@ package final class DataPlane: Sendable {
         var identity: Identity? = nil
         var credentials: Credentials? = nil
         var telemetry: Telemetry? = nil
-        var telemetryNumber: UInt32 = 0
+        var plan = TelemetryPlan()
     }
 
     let labels = LabelBook()
     let limits: LimitBook
-    private let mailboxes: [Mailbox<LoopMessage>]
+    let desk: TelemetryDesk
+    let mailboxes: [Mailbox<LoopMessage>]
     private let compiled = Mutex(Compiled())
     private let threads = Mutex<[pthread_t]>([])
 
@@ -46,6 +47,7 @@ package final class DataPlane: Sendable {
     ) throws(SystemCallFailed) {
         mailboxes = (0..<max(1, loops)).map { _ in Mailbox() }
         limits = LimitBook(loops: loops)
+        desk = TelemetryDesk(loops: mailboxes.count, labels: labels)
         let ownPorts = Set(listeners.compactMap { UInt16(exactly: $0.port) })
         var plans: [[Listening]] = []
         for _ in mailboxes {
@@ -61,10 +63,12 @@ package final class DataPlane: Sendable {
             var engine = Engine(
                 poller: poller, mailbox: mailbox, labels: labels,
                 seed: spread &+ UInt64(place) &* 0x9E37_79B9_7F4A_7C15, inherited: inherited,
-                ownPorts: ownPorts, loopNumber: UInt8(truncatingIfNeeded: place), loops: mailboxes)
+                ownPorts: ownPorts, loopNumber: UInt8(truncatingIfNeeded: place), queue: desk.queues[place],
+                loops: mailboxes)
             for listening in plan { engine.listen(listening) }
             start("loop-\(place)", Parked(engine))
         }
+        desk.start()
     }
 
     private static func open(_ option: ListenerOption) throws(SystemCallFailed) -> Listening {
@@ -115,13 +119,14 @@ package final class DataPlane: Sendable {
             }
             if compiled.telemetry != configuration.workload.telemetry {
                 compiled.telemetry = configuration.workload.telemetry
-                compiled.telemetryNumber += 1
+                compiled.plan = telemetryPlan(configuration.workload.telemetry, after: compiled.plan.number)
             }
+            desk.configure(compiled.plan, workload: configuration.workload)
             compiled.generation += 1
             return .success(
                 TableBuilder.table(
                     of: configuration, credentials: compiled.credentials, generation: compiled.generation,
-                    labels: labels, telemetry: compiled.telemetryNumber, limits: limits,
+                    labels: labels, telemetry: compiled.plan, limits: limits,
                     numbers: &compiled.numbers))
         }
         let table = try outcome.get()
@@ -141,12 +146,68 @@ package final class DataPlane: Sendable {
             return all
         }
         for thread in waiting { pthread_join(thread, nil) }
+        desk.end()
     }
 
-    /// What every loop has counted; a loop that does not answer within a second is left out.
+    /// What settings mean. Those with formats that cannot be read are refused where resources are taken in; here they mean none.
+    private func telemetryPlan(_ telemetry: Telemetry, after number: UInt32) -> TelemetryPlan {
+        do throws(ResourceFault) { return try TelemetryPlan(telemetry, number: number + 1) } catch {
+            log("\(error)", level: "error")
+            var plan = TelemetryPlan()
+            plan.number = number + 1
+            return plan
+        }
+    }
+}
+
+extension DataPlane {
+    /// Asks every loop in turn, in bounded slices, so that traffic goes on between them.
     func collect() -> [(series: [Series], counts: LoopCounts)] {
-        let tray = Tray(expected: mailboxes.count)
-        for mailbox in mailboxes { mailbox.post(.collect { series, counts in tray.put(series, counts) }) }
+        mailboxes.compactMap { mailbox in
+            var series: [Series] = []
+            var place = 0
+            while true {
+                let from = place
+                guard let slice = ask(mailbox, { .collect(from: from, most: 64, $0) }) else { return nil }
+                series += slice.series
+                guard let next = slice.next else { return (series, slice.counts) }
+                place = next
+            }
+        }
+    }
+
+    /// The counts alone.
+    func counts() -> [LoopCounts] {
+        mailboxes.compactMap { mailbox in ask(mailbox) { .collect(from: .max, most: 0, $0) }?.counts }
+    }
+
+    /// The newest records a reader wants, of all loops, the newest first.
+    func records(most: Int, where isWanted: (RequestRecord) -> Bool) -> [RequestRecord] {
+        var found: [RequestRecord] = []
+        for mailbox in mailboxes {
+            var skipped = 0
+            var count = 0
+            while count < most {
+                let from = skipped
+                guard let slice = ask(mailbox, { .records(skipping: from, most: 32, $0) }), !slice.isEmpty else {
+                    break
+                }
+                skipped += slice.count
+                for record in slice where count < most && isWanted(record) {
+                    found.append(record)
+                    count += 1
+                }
+            }
+        }
+        return Array(found.sorted { $0.started > $1.started }.prefix(most))
+    }
+
+    /// One loop's answer; nil when it does not come within a second.
+    private func ask<Answer: Sendable>(
+        _ mailbox: Mailbox<LoopMessage>, _ message: (@escaping @Sendable (Answer) -> Void) -> LoopMessage
+    ) -> Answer? {
+        let tray = Tray<Answer>()
+        mailbox.post(message { tray.put($0) })
         return tray.wait()
     }
 }
@@ -157,33 +218,23 @@ private struct Parked: ~Copyable, @unchecked Sendable {
     init(_ engine: consuming Engine) { self.engine = engine }
 }
 
-/// Collects the loops' answers for one reader.
-private final class Tray: Sendable {
-    private let answers = Mutex<[(series: [Series], counts: LoopCounts)]>([])
+/// Holds one loop's answer for one reader.
+private final class Tray<Answer: Sendable>: Sendable {
+    private let answer = Mutex<Answer?>(nil)
     private let bell = weft_eventfd()
-    private let expected: Int
-
-    init(expected: Int) { self.expected = expected }
 
     deinit { close(bell) }
 
-    func put(_ series: [Series], _ counts: LoopCounts) {
-        answers.withLock { $0.append((series, counts)) }
+    func put(_ value: Answer) {
+        answer.withLock { $0 = value }
         var one: UInt64 = 1
         _ = write(bell, &one, 8)
     }
 
-    func wait() -> [(series: [Series], counts: LoopCounts)] {
-        let limit = Clock.monotonic + 1_000_000_000
-        while true {
-            let have = answers.withLock { $0 }
-            let now = Clock.monotonic
-            if have.count == expected || now >= limit { return have }
-            var waiting = pollfd(fd: bell, events: Int16(POLLIN), revents: 0)
-            poll(&waiting, 1, Int32((limit - now) / 1_000_000) + 1)
-            var count: UInt64 = 0
-            _ = read(bell, &count, 8)
-        }
+    func wait() -> Answer? {
+        var waiting = pollfd(fd: bell, events: Int16(POLLIN), revents: 0)
+        poll(&waiting, 1, 1000)
+        return answer.withLock { $0 }
     }
 }
 

@@ -10,7 +10,10 @@ import Wire
 /// What other threads ask of a loop.
 enum LoopMessage: Sendable {
     case configure(RoutingTable)
-    case collect(@Sendable ([Series], LoopCounts) -> Void)
+    /// A slice of the series, from a place on; and the counts.
+    case collect(from: Int, most: Int, @Sendable (SeriesSlice) -> Void)
+    /// A slice of the history, from the newest record but so many.
+    case records(skipping: Int, most: Int, @Sendable ([RequestRecord]) -> Void)
     case survey(@Sendable ([BackendSurvey]) -> Void)
     case drain
     /// A place at a gate is a parked request's.
@@ -33,6 +36,11 @@ struct LoopCounts: Sendable {
     var handshakeFailures: UInt64 = 0
     var policies: [PolicyCount: UInt64] = [:]
     var refusedPlain: UInt64 = 0
+    /// Exchanges that ended.
+    var records: UInt64 = 0
+    var series = 0
+    var bufferBytes = 0
+    var turns = TurnTimes()
 }
 
 /// Where a loop accepts.
@@ -104,9 +112,11 @@ struct Engine: ~Copyable {
     /// A record for each place of the slab; see `draft`.
     let drafts: RecordPointer
     var history = RecordHistory(bytes: Telemetry.defaultRecordKilobytes * 1024)
-    /// Exchanges that ended, kept in the history or not.
-    var recordsMade: UInt64 = 0
     let loopNumber: UInt8
+    /// When series are looked through next for those nobody adds to.
+    var sweepsAt: UInt64 = 0
+    /// To the telemetry thread.
+    let queue: RecordQueue
     let labels: LabelBook
     /// What callers said of themselves, by the bytes they said it with.
     var knownPeers: [[UInt8]: UInt32] = [:]
@@ -134,7 +144,8 @@ struct Engine: ~Copyable {
     init(
         poller: consuming Poller, mailbox: Mailbox<LoopMessage>, labels: LabelBook, seed: UInt64,
         inherited: [String: CInt],
-        ownPorts: Set<UInt16>, loopNumber: UInt8 = 0, loops: [Mailbox<LoopMessage>] = []
+        ownPorts: Set<UInt16>, loopNumber: UInt8 = 0,
+        queue: RecordQueue = RecordQueue(bell: RecordQueue.Bell()), loops: [Mailbox<LoopMessage>] = []
     ) {
         self.poller = poller
         self.mailbox = mailbox
@@ -149,6 +160,7 @@ struct Engine: ~Copyable {
         slab = Self.zeroed(Limits.connections)
         drafts = RecordHistory.memory(Limits.connections)
         self.loopNumber = loopNumber
+        self.queue = queue
         endpoints = Self.zeroed(Limits.endpoints)
         efforts = Self.zeroed(Limits.connections)
         if let door = open(mailbox.descriptor, .mailbox) {
@@ -229,6 +241,8 @@ struct Engine: ~Copyable {
             }
             if !again.isEmpty { runQueued() }
             if timers.due(now: now) { runExpired() }
+            if now >= sweepsAt { sweep() }
+            counts.turns.add(Clock.monotonic &- now)
         }
         closeAll()
     }
@@ -298,7 +312,8 @@ struct Engine: ~Copyable {
     private mutating func handle(_ message: LoopMessage) {
         switch message {
         case .configure(let table): configure(table)
-        case .collect(let report): report(series.copy(), counts)
+        case .collect(let place, let most, let report): report(slice(from: place, most: most))
+        case .records(let skipped, let most, let report): report(history.copy(skipping: skipped, most: most))
         case .survey(let report): report(survey())
         case .drain: isDraining = true
         case .admitted(let gate, let key): admitted(gate, key)

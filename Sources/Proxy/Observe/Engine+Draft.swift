@@ -23,8 +23,7 @@ extension Engine {
         draft.pointee.path = draft.keep(bytes + parser.head.pathOffset, parser.head.pathLength, most: 192)
         if parser.head.contentTypeLine >= 0 && isGRPC(bytes) { draft.pointee.kind = .grpc }
         beginTrace(client, bytes, draft)
-        if let settings = client.pointee.table?.pointee.arrays.telemetry {
-            draft.pointee.settings = settings.pointee.number
+        if let settings = telemetry(client) {
             let count = settings.pointee.requestCaptures
             if count > 0 { capture(client, bytes, draft, from: 0, count) }
         }
@@ -44,7 +43,14 @@ extension Engine {
         draft.pointee.remoteAddress = client.pointee.remoteAddress
         draft.pointee.originalAddress = client.pointee.originalAddress
         draft.pointee.originalPort = client.pointee.originalPort
+        draft.pointee.settings = telemetry(client)?.pointee.number ?? 0
         return draft
+    }
+
+    /// The settings an exchange follows: those it began under, or the newest.
+    @inline(__always)
+    func telemetry(_ client: Conn) -> UnsafeMutablePointer<TelemetryEntry>? {
+        (client.pointee.table ?? table)?.pointee.arrays.telemetry
     }
 
     /// An opaque connection begins.
@@ -160,13 +166,13 @@ extension Engine {
         }
         if client.pointee.flag != .none { noteOutcome(client, client.pointee.flag, status: 0) }
         let hasFailed = draft.hasFailed
-        recordsMade &+= 1
-        draft.pointee.sequence = recordsMade
-        let settings = client.pointee.table?.pointee.arrays.telemetry
+        counts.records &+= 1
+        draft.pointee.sequence = counts.records
+        let settings = telemetry(client)
         let threshold = settings?.pointee.recordThreshold ?? TelemetryEntry.threshold(percent: 1)
         if hasFailed || Self.draws(&chance, threshold) { history.add(draft) }
-        guard let settings else { return }
-        if settings.pointee.logCount > 0 { chooseLogs(settings, draft, hasFailed) }
+        if let settings, settings.pointee.logCount > 0 { chooseLogs(settings, draft, hasFailed) }
+        if draft.pointee.logs != 0 || draft.pointee.hasSpan || queue.isTapped { queue.push(draft) }
     }
 
     private mutating func chooseLogs(

@@ -1,4 +1,13 @@
 import Glibc
+import Loop
+
+/// Some of a loop's series, and all of its counts.
+struct SeriesSlice: Sendable {
+    var series: [Series]
+    /// Where the next slice begins; nil at the end.
+    var next: Int?
+    var counts: LoopCounts
+}
 
 extension Engine {
     /// Counts an exchange or tunnel that is over, and lets go of what it held. Harmless when there is none.
@@ -11,16 +20,19 @@ extension Engine {
         counts.exchanges -= 1
         finishDraft(client)
         if client.pointee.mode == .opaque {
-            if client.pointee.series >= 0 { series.closed(client.pointee.series) }
+            if client.pointee.series >= 0 { series.closed(client.pointee.series, now: now) }
             client.pointee.series = -1
         } else {
+            let draft = draft(client)
             let key = SeriesKey(
-                kind: .http, isDestination: client.pointee.side == .inbound, peer: client.pointee.peerLabels,
+                kind: draft.pointee.kind, isDestination: client.pointee.side == .inbound,
+                peer: client.pointee.peerLabels,
                 service: client.pointee.service, security: client.pointee.secure, flag: client.pointee.flag,
-                status: client.pointee.status)
-            series.countRequest(
+                status: client.pointee.status, grpcStatus: draft.pointee.grpcStatus)
+            let place = series.countRequest(
                 key, nanoseconds: now &- client.pointee.startedAt, requestBytes: client.pointee.requestBytes,
-                responseBytes: client.pointee.responseBytes)
+                responseBytes: client.pointee.responseBytes, now: now)
+            if draft.pointee.isSampled || draft.pointee.kind == .grpc { series.addDetail(place, draft) }
         }
         if client.pointee.endpoint >= 0 {
             endpoints[Int(client.pointee.endpoint)].active &-= 1
@@ -40,6 +52,21 @@ extension Engine {
         }
     }
 
+    /// Part of the series, and the counts, for a reader.
+    func slice(from place: Int, most: Int) -> SeriesSlice {
+        let (found, next) = series.copy(from: place, most: most)
+        var counts = counts
+        counts.series = series.count
+        counts.bufferBytes = buffers.bytesInUse
+        return SeriesSlice(series: found, next: next, counts: counts)
+    }
+
+    /// Ten seconds' part of what keeps metrics bounded.
+    mutating func sweep() {
+        sweepsAt = now &+ 10 * Limits.second
+        series.expire(now: now)
+    }
+
     func tunnelKey(_ client: Conn) -> SeriesKey {
         SeriesKey(
             kind: .tcp, isDestination: client.pointee.side == .inbound, peer: client.pointee.peerLabels,
@@ -52,6 +79,6 @@ extension Engine {
         let key = SeriesKey(
             kind: .tcp, isDestination: true, peer: client.pointee.peerLabels, service: client.pointee.service,
             security: client.pointee.secure, flag: flag, status: 0)
-        series.closed(series.opened(key))
+        series.closed(series.opened(key, now: now), now: now)
     }
 }

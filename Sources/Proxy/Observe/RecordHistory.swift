@@ -22,6 +22,8 @@ struct RecordHistory: ~Copyable {
         return memory.bindMemory(to: RequestRecord.self, capacity: capacity)
     }
 
+    static func release(_ records: RecordPointer, _ capacity: Int) { munmap(records, capacity * stride) }
+
     /// Another size forgets what was kept.
     mutating func resize(bytes: Int) {
         let wanted = max(1, bytes / Self.stride)

@@ -51,8 +51,12 @@ struct TelemetryEntry {
 
     init() {}
 
-    init(_ telemetry: Telemetry, number: UInt32) {
-        self.number = number
+    /// All but the names of headers.
+    init(_ plan: TelemetryPlan) {
+        number = plan.number
+        requestCaptures = plan.requestHeaders.count
+        responseCaptures = plan.responseHeaders.count
+        let telemetry = plan.telemetry
         recordThreshold = Self.threshold(percent: telemetry.recordPercent)
         ringBytes = telemetry.recordKilobytes * 1024
         if let tracing = telemetry.tracing, !tracing.isDisabled {

@@ -48,7 +48,7 @@ extension Engine {
                 }
             }
         }
-        if client.pointee.series < 0 { client.pointee.series = series.opened(tunnelKey(client)) }
+        if client.pointee.series < 0 { client.pointee.series = series.opened(tunnelKey(client), now: now) }
         guard case .ready(let upstream) = found else {
             client.pointee.endpoint = -1
             if client.pointee.flag == .none { client.pointee.flag = .connectFailure }

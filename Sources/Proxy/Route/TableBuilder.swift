@@ -60,7 +60,7 @@ struct TableBuilder {
 
     static func table(
         of configuration: ProxyConfiguration, credentials: Credentials?, generation: UInt64, labels: LabelBook,
-        telemetry: UInt32 = 0, limits: LimitBook = LimitBook(loops: 1), numbers: inout EndpointNumbers
+        telemetry: TelemetryPlan = TelemetryPlan(), limits: LimitBook = LimitBook(loops: 1), numbers: inout EndpointNumbers
     ) -> RoutingTable {
         var builder = TableBuilder(labels: labels, resilience: ResilienceBuilder(limits, configuration))
         return builder.build(configuration, credentials, generation, telemetry, &numbers)
@@ -68,7 +68,7 @@ struct TableBuilder {
 
     private mutating func build(
         _ configuration: ProxyConfiguration, _ credentials: Credentials?, _ generation: UInt64,
-        _ telemetry: UInt32, _ numbers: inout EndpointNumbers
+        _ telemetry: TelemetryPlan, _ numbers: inout EndpointNumbers
     ) -> RoutingTable {
         addEndpoints(configuration.backends, &numbers)
         routes.namespace = configuration.workload.namespace
@@ -107,6 +107,7 @@ struct TableBuilder {
         let kept = resilience.tables(workloadRates: workloadRates)
         let peerLine = add(text: PeerHeader.line(for: workload))
         let principal = add(text: credentials?.principal ?? workload.principal)
+        let settings = telemetryEntry(telemetry)
         let arrays = TableArrays(
             text: plain(text), services: plain(services), rules: plain(rules), matches: plain(matches),
             routes: plainRoutes, edits: plain(edits), weights: plain(weights),
@@ -118,11 +119,19 @@ struct TableBuilder {
             byAddress: AddressIndex(byAddress),
             byPod: AddressIndex(byPod), peerLine: peerLine, principal: principal,
             passthroughLabel: labels.number(ofService: "PassthroughCluster"),
-            telemetry: plain([TelemetryEntry(workload.telemetry, number: telemetry)]), resilience: kept.arrays,
+            telemetry: plain([settings]), resilience: kept.arrays,
             access: AccessTableBuilder.table(of: workload.security, labels: labels))
         return RoutingTable(
             arrays: arrays, credentials: credentials, generation: generation, gateways: workload.gatewayListeners,
             resilience: kept, patterns: routes.patterns)
+    }
+
+    private mutating func telemetryEntry(_ plan: TelemetryPlan) -> TelemetryEntry {
+        var entry = TelemetryEntry(plan)
+        for (place, name) in (plan.requestHeaders + plan.responseHeaders).enumerated() {
+            entry.captures[place] = add(text: name)
+        }
+        return entry
     }
 
     func plain<Entry>(_ entries: [Entry]) -> UnsafeMutablePointer<Entry> {
