@@ -25,6 +25,7 @@ extension Engine {
             if connection.pointee.endpoint >= 0 {
                 let endpoint = endpoints + Int(connection.pointee.endpoint)
                 if connection.pointee.isIdle { unlinkIdle(connection, endpoint) }
+                if connection.pointee.hasEffort { leaveConnection(connection) }
                 endpoint.pointee.connections &-= 1
                 freeIfGone(connection.pointee.endpoint)
             }
@@ -143,11 +144,12 @@ extension Engine {
             if upstream.pointee.sawResponse {
                 closePair(connection, .timeout)
             } else {
+                if repeatsTimedOut(upstream, connection) { return }
                 connection.pointee.peer = nil
                 upstream.pointee.peer = nil
                 close(upstream)
                 answer(
-                    connection, status: 504, .timeout, ResponseFlag.timeout.reason,
+                    connection, status: 504, .timeout, timeoutReason(connection),
                     close: connection.pointee.phase != .done)
             }
         }

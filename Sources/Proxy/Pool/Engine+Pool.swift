@@ -10,11 +10,16 @@ enum Upstream {
     case ready(Conn)
     case full
     case failed
+    /// The client is parked until a connection is free.
+    case waits
+    /// A limit does not admit it, and too many wait.
+    case overflow(StaticString)
 }
 
 extension Engine {
     /// An idle connection to the endpoint, or a new one that is being made.
     mutating func upstream(for client: Conn, _ slot: Int32, _ table: UnsafeMutablePointer<LiveTable>?) -> Upstream {
+        if mustQueue(client), let waits = queueBehind(client) { return waits }
         let endpoint = endpoints + Int(slot)
         while endpoint.pointee.idleHead >= 0 {
             let place = endpoint.pointee.idleHead
@@ -30,9 +35,10 @@ extension Engine {
             found.pointee.phase = .head
             found.pointee.sawResponse = false
             found.pointee.deadline = .max
+            if client.pointee.hasEffort { tookIdle(client) }
             return .ready(found)
         }
-        return dial(slot, .http, table)
+        return dial(for: client, slot, .http, table)
     }
 
     /// A new connection to the endpoint, over TLS when it has a principal.
@@ -110,7 +116,7 @@ extension Engine {
         }
         let endpoint = endpoints + Int(slot)
         if endpoint.pointee.references == 0 || endpoint.pointee.idleCount >= Limits.idlePerEndpoint
-            || upstream.pointee.hangup
+            || upstream.pointee.hangup || isWornOut(upstream)
         {
             close(upstream)
             return
@@ -124,7 +130,7 @@ extension Engine {
         if endpoint.pointee.idleHead >= 0 { slab[Int(endpoint.pointee.idleHead)].previous = upstream.pointee.index }
         endpoint.pointee.idleHead = upstream.pointee.index
         endpoint.pointee.idleCount &+= 1
-        setDeadline(upstream, after: Limits.idleUpstream)
+        setDeadline(upstream, after: noteIdle(upstream))
     }
 
     func unlinkIdle(_ upstream: Conn, _ endpoint: UnsafeMutablePointer<LiveEndpoint>) {
@@ -135,6 +141,7 @@ extension Engine {
         upstream.pointee.next = -1
         upstream.pointee.previous = -1
         upstream.pointee.isIdle = false
+        noteBusy(upstream)
         endpoint.pointee.idleCount &-= 1
     }
 

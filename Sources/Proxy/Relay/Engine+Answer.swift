@@ -26,7 +26,9 @@ extension Engine {
         putNumber(status, out, &at)
         put(" ", out, &at)
         put(reasonPhrase(status), out, &at)
-        put("\r\nx-weft-reason: ", out, &at)
+        put("\r\n", out, &at)
+        if client.pointee.hasEffort { putRefusal(client, out, &at) }
+        put("x-weft-reason: ", out, &at)
         put(reason, out, &at)
         put("\r\ncontent-type: text/plain\r\ncontent-length: ", out, &at)
         putNumber(reason.utf8CodeUnitCount + 1, out, &at)

@@ -6,7 +6,7 @@ extension Engine {
     /// Writes the head as the next hop shall see it into the upstream's output.
     mutating func compose(_ client: Conn, _ upstream: Conn, _ bytes: UnsafePointer<UInt8>, _ rule: RuleEntry?) {
         let arrays = client.pointee.table?.pointee.arrays
-        var extra = 480 + Int(client.pointee.certificateLineLength) + Int(rule?.editBytes ?? 0)
+        var extra = 640 + Int(client.pointee.certificateLineLength) + Int(rule?.editBytes ?? 0)
         if let arrays { extra += Int(arrays.peerLine.count) }
         if parser.head.forwardedForLine >= 0 { extra += Int(parser.lines[parser.head.forwardedForLine].length) }
         let sizeClass = BufferPool.sizeClass(for: parser.head.length + extra) ?? 3
@@ -40,6 +40,7 @@ extension Engine {
             parser.lines[parser.head.peerLine].dropped = true
         }
         dropTrace(client, bytes)
+        dropEffort(client)
         copyLines(bytes, out, &at)
         if let rule, let arrays {
             putEdits(arrays, rule.setHeaders, out, &at)
@@ -49,6 +50,7 @@ extension Engine {
         if parser.head.forwardedProtoLine < 0 { put("x-forwarded-proto: http\r\n", out, &at) }
         if parser.head.requestIDLine < 0 { putRequestID(client, out, &at) }
         putTrace(client, out, &at)
+        if client.pointee.hasEffort { putEffort(client, out, &at) }
         if isGateway { putForwardedFor(client, bytes, out, &at) }
         if client.pointee.side == .inbound {
             if let line = client.pointee.certificateLine {

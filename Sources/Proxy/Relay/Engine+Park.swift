@@ -38,7 +38,11 @@ extension Engine {
         if client.pointee.parking == .none { return }
         client.pointee.parking = .none
         client.pointee.deadline = .max
-        request(client)
+        if client.pointee.hasEffort && efforts[Int(client.pointee.index)].isRepeating {
+            sendAgain(client)
+        } else {
+            request(client)
+        }
     }
 
     /// A parked request has waited for as long as it may.

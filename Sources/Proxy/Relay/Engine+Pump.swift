@@ -51,7 +51,7 @@ extension Engine {
                 if written < 0 { return sinkFailed(sink) }
                 _ = follow(source, bytes, written)
                 source.pointee.inputStart &+= Int32(truncatingIfNeeded: written)
-                if sink.pointee.role == .upstream { dropReplay(source) }
+                if sink.pointee.role == .upstream { keepSent(source, bytes, written) }
                 count(source, written)
             }
         }
@@ -71,10 +71,15 @@ extension Engine {
                 draft.pointee.responseBytes &+= UInt64(moved)
             }
             client.pointee.deadline = now &+ Limits.idleTunnel
+            if client.pointee.hasEffort { pushDeadline(client) }
             return
         }
         if isRequest { client.pointee.requestBytes &+= moved } else { client.pointee.responseBytes &+= moved }
-        if !client.pointee.hasTimeout { client.pointee.deadline = now &+ Limits.idleExchange }
+        if !client.pointee.hasTimeout {
+            client.pointee.deadline = now &+ Limits.idleExchange
+        } else if client.pointee.hasEffort {
+            pushDeadline(client)
+        }
     }
 
     private mutating func sinkFailed(_ sink: Conn) -> Bool {

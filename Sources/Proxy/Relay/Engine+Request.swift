@@ -181,7 +181,7 @@ extension Engine {
             return
         }
         guard let upstream = acquire(client, slot, fresh: false) else {
-            skipHead(client)
+            if client.pointee.parking == .none { skipHead(client) }
             return
         }
         if client.pointee.side != .inbound {
@@ -191,9 +191,13 @@ extension Engine {
         compose(client, upstream, bytes, rule)
         skipHead(client)
         client.pointee.canReplay = true
-        let limit = rule?.timeoutMilliseconds ?? 0
-        client.pointee.hasTimeout = limit > 0
-        setDeadline(client, after: limit > 0 ? UInt64(limit) * 1_000_000 : Limits.idleExchange)
+        if client.pointee.hasEffort {
+            setTryDeadline(client)
+            if let output = upstream.pointee.output { stampTry(client, output) }
+        } else {
+            client.pointee.hasTimeout = false
+            setDeadline(client, after: Limits.idleExchange)
+        }
         _ = pump(client, upstream)
     }
 
@@ -207,7 +211,9 @@ extension Engine {
             }
             client.pointee.attempts &+= 1
             let outcome =
-                fresh ? dial(slot, .http, client.pointee.table) : upstream(for: client, slot, client.pointee.table)
+                fresh
+                ? dial(for: client, slot, .http, client.pointee.table)
+                : upstream(for: client, slot, client.pointee.table)
             switch outcome {
             case .ready(let upstream):
                 noteAttempt(client, slot, upstream)
@@ -219,7 +225,14 @@ extension Engine {
                 upstream.pointee.peer = client
                 endpoints[Int(slot)].active &+= 1
                 client.pointee.attemptAt = now
+                noteServed(client, upstream)
                 return upstream
+            case .waits:
+                client.pointee.attempts &-= 1
+                return nil
+            case .overflow(let reason):
+                answer(client, status: 503, .overflow, reason, close: false)
+                return nil
             case .full:
                 answer(client, status: 503, .overflow, ResponseFlag.overflow.reason, close: false)
                 return nil

@@ -1,5 +1,6 @@
 import Glibc
 import Loop
+import ProxyResources
 import Wire
 
 extension Engine {
@@ -28,9 +29,13 @@ extension Engine {
                 retry(upstream, client, .connectFailure, status: 503)
                 return
             }
-            if client.pointee.canReplay { dropReplay(client) }
-            if !isInterim { noteResponse(client, bytes) }
+            if !isInterim {
+                if client.pointee.hasEffort && repeatsResponse(upstream, client, bytes) { return }
+                if client.pointee.canReplay { dropReplay(client) }
+                noteResponse(client, bytes)
+            }
             if parser.head.status == 101 {
+                dropReplay(client)
                 if !client.pointee.isUpgrade {
                     failExchange(upstream, client, .upstreamProtocol, status: 502, reason: "upgrade_not_asked_for")
                     return
@@ -109,6 +114,7 @@ extension Engine {
         client.pointee.status = UInt16(truncatingIfNeeded: parser.head.status)
         client.pointee.responseBytes = parser.head.length
         client.pointee.answeredAt = now
+        if client.pointee.hasEffort { effortAnswered(client) }
         if parser.head.saysClose || (parser.head.minorVersion == 0 && !parser.head.saysKeepAlive) {
             upstream.pointee.closesAfter = true
         }
@@ -131,7 +137,7 @@ extension Engine {
     }
 
     private mutating func composeResponse(_ client: Conn, _ bytes: UnsafePointer<UInt8>, isInterim: Bool) -> Bool {
-        let needed = parser.head.length &+ 64 &+ affinityRoom(client)
+        let needed = parser.head.length &+ 112 &+ affinityRoom(client)
         guard let out = room(client, needed) else { return false }
         var at = Int(client.pointee.outputEnd)
         memcpy(out + at, bytes, parser.head.startLineLength)
@@ -144,6 +150,7 @@ extension Engine {
         copyLines(bytes, out, &at)
         if !isInterim {
             if client.pointee.affinity.carrier >= 0 { putAffinity(client, out, &at) }
+            if client.pointee.hasEffort { putRefusal(client, out, &at) }
             if client.pointee.closesAfter {
                 put("connection: close\r\n", out, &at)
             } else if client.pointee.oldClient {
@@ -220,6 +227,8 @@ extension Engine {
             closePair(client, flag)
             return
         }
+        let isSent = client.pointee.phase == .done && !upstream.pointee.hasOutput
+        if repeats(upstream, client, .reset(isSent: isSent), flag) { return }
         upstream.pointee.peer = nil
         client.pointee.peer = nil
         close(upstream)
@@ -244,7 +253,11 @@ extension Engine {
         upstream.pointee.phase = .tunnel
         client.pointee.phase = .tunnel
         upstream.pointee.deadline = .max
-        setDeadline(client, after: Limits.idleTunnel)
+        if client.pointee.hasEffort {
+            effortStreams(client)
+        } else {
+            setDeadline(client, after: Limits.idleTunnel)
+        }
         if pump(upstream, client), client.pointee.inputCount > 0 || client.pointee.isPaused {
             client.pointee.isPaused = false
             queue(client)

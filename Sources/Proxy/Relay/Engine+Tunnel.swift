@@ -32,7 +32,8 @@ extension Engine {
             let target = tunnelTarget(client, not: excluded)
             if target.isKnown {
                 if target.slot >= 0 {
-                    found = dial(target.slot, .opaque, client.pointee.table)
+                    found = dial(for: client, target.slot, .opaque, client.pointee.table, mayWait: false)
+                    if case .overflow = found { client.pointee.flag = .overflow }
                     client.pointee.endpoint = target.slot
                     client.pointee.peerLabels = endpoints[Int(target.slot)].labels
                     if case .ready(let upstream) = found {
@@ -197,54 +198,5 @@ extension Engine {
         } else {
             retry(upstream, client, .connectFailure, status: 503)
         }
-    }
-
-    /// Sends the request again over a new connection, if it is known not to have been worked on and its bytes are still here.
-    mutating func retry(_ upstream: Conn, _ client: Conn, _ flag: ResponseFlag, status: Int) {
-        let slot = client.pointee.endpoint
-        noteOutcome(client, flag, status: flag == .connectFailure && upstream.pointee.sawResponse ? 503 : 0)
-        var kept: Bytes? = nil
-        var keptEnd: Int32 = 0
-        var keptClass: UInt8 = 0
-        if client.pointee.canReplay {
-            if let output = upstream.pointee.output {
-                (kept, keptEnd, keptClass) = (output, upstream.pointee.outputEnd, upstream.pointee.outputClass)
-                upstream.pointee.output = nil
-            } else if let replay = client.pointee.replay {
-                (kept, keptEnd, keptClass) = (replay, client.pointee.replayEnd, client.pointee.replayClass)
-                client.pointee.replay = nil
-            }
-        }
-        upstream.pointee.peer = nil
-        client.pointee.peer = nil
-        if slot >= 0 {
-            endpoints[Int(slot)].active &-= 1
-            observeOutcome(client, slot, flag)
-        }
-        client.pointee.endpoint = -1
-        close(upstream)
-        let canTryAgain = client.pointee.backend >= 0 || flag == .upstreamEnded
-        guard let kept, canTryAgain, slot >= 0, client.pointee.attempts < Limits.attempts else {
-            if let kept { buffers.give(kept, keptClass) }
-            answer(client, status: status, flag, flag.reason, close: false)
-            return
-        }
-        counts.retries += 1
-        var next = slot
-        if client.pointee.backend >= 0, let table = client.pointee.table {
-            next = pickEndpoint(
-                table, client.pointee.backend, for: client, not: flag == .connectFailure ? slot : -1)
-        }
-        guard let fresh = acquire(client, next, fresh: true) else {
-            buffers.give(kept, keptClass)
-            return
-        }
-        client.pointee.peerLabels =
-            client.pointee.side == .inbound ? client.pointee.peerLabels : endpoints[Int(client.pointee.endpoint)].labels
-        fresh.pointee.output = kept
-        fresh.pointee.outputClass = keptClass
-        fresh.pointee.outputStart = 0
-        fresh.pointee.outputEnd = keptEnd
-        if client.pointee.isPaused { queue(client) }
     }
 }

@@ -16,6 +16,8 @@ struct Effort {
         static let adaptive = Held(rawValue: 16)
         /// A place among the connections, granted while parked, for the connection about to be made.
         static let connection = Held(rawValue: 32)
+        /// The first to have an idle connection, before those still in the queue.
+        static let turn = Held(rawValue: 64)
     }
 
     /// What is not asked twice of a request that was parked in between.
@@ -33,17 +35,21 @@ struct Effort {
     var guardPlace: Int32 = -1
     var repetitions: UInt8 = 0
     var refusal = RetryRefusal.none
+    /// This hop repeats the request if it fails, and says so to the next.
+    var repeats = false
     /// A hop before this one repeats the request itself.
     var outerRepeats = false
     /// The end of all tries came with the request.
     var endIsGiven = false
-    /// The try's bytes are kept for another: head and body up to the policy's bound.
+    /// The body is kept for another try, up to `bodyBytes`.
     var keepsBody = false
-    var requestSent = false
+    /// Sent before; the bytes are in `replay`, not in `input`.
+    var isRepeating = false
+    /// Of the request as it came.
+    var headBytes: Int32 = 0
+    var bodyBytes: Int32 = 0
     /// Endpoints tried, the latest last.
     var tried: InlineArray<4, Int32> = .init(repeating: -1)
-    /// When the present try was sent.
-    var sentAt: UInt64 = 0
     /// The end of the exchange; of the present try.
     var end: UInt64 = .max
     var tryEnd: UInt64 = .max
@@ -66,4 +72,12 @@ struct Effort {
 extension Effort {
     /// The earliest of the ends that count while there is no response.
     var nextEnd: UInt64 { min(end, tryEnd) }
+
+    mutating func note(tried slot: Int32) {
+        tried = [tried[1], tried[2], tried[3], slot]
+    }
+
+    func wasTried(_ slot: Int32) -> Bool {
+        tried[0] == slot || tried[1] == slot || tried[2] == slot || tried[3] == slot
+    }
 }

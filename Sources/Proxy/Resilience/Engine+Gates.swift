@@ -12,11 +12,17 @@ extension Engine {
         return effort
     }
 
-    /// A place at a gate has been given to a request that waits here; one that has gone gives it back.
-    mutating func admitted(_ gate: Gate, _ connection: UInt64) {
+    /// A client that is parked at this gate.
+    func waits(_ connection: UInt64, at gate: Gate) -> Conn? {
         guard let client = find(connection), client.pointee.parking == .slot, client.pointee.hasEffort,
             efforts[Int(client.pointee.index)].waitsAt?._withUnsafeGuaranteedRef({ $0 === gate }) == true
-        else {
+        else { return nil }
+        return client
+    }
+
+    /// A place at a gate has been given to a request that waits here; one that has gone gives it back.
+    mutating func admitted(_ gate: Gate, _ connection: UInt64) {
+        guard let client = waits(connection, at: gate) else {
             gate.leave()
             return
         }
@@ -24,13 +30,6 @@ extension Engine {
         effort.pointee.held.insert(effort.pointee.waitsFor)
         effort.pointee.waitsAt = nil
         unpark(client)
-    }
-
-    /// A request has waited for a place for as long as it may.
-    mutating func slotWaitEnded(_ client: Conn) {
-        leaveQueue(client)
-        client.pointee.parking = .none
-        answer(client, status: 503, .overflow, "pending_timeout", close: true)
     }
 
     /// Leaves the queue at a gate, if it stands in one.
@@ -45,12 +44,29 @@ extension Engine {
     /// The exchange is over: gives back what it holds.
     mutating func settle(_ client: Conn) {
         leaveQueue(client)
+        let effort = efforts + Int(client.pointee.index)
+        let held = effort.pointee.held
+        if !held.isEmpty, let arrays = client.pointee.table?.pointee.arrays {
+            if effort.pointee.entry >= 0 {
+                let route = arrays.resilience.efforts[Int(effort.pointee.entry)]
+                if held.contains(.routeRequest) { route.requests?._withUnsafeGuaranteedRef { $0.leave() } }
+                if held.contains(.routeRetry) { route.retries?._withUnsafeGuaranteedRef { $0.leave() } }
+            }
+            if effort.pointee.guardPlace >= 0 {
+                let guarded = arrays.resilience.guards[Int(effort.pointee.guardPlace)]
+                if held.contains(.backendRequest) { guarded.requests?._withUnsafeGuaranteedRef { $0.leave() } }
+                if held.contains(.backendRetry) { guarded.retries?._withUnsafeGuaranteedRef { $0.leave() } }
+                if held.contains(.connection) { guarded.connections?._withUnsafeGuaranteedRef { $0.leave() } }
+                if held.contains(.adaptive) { settleAdaptive(client, guarded.shares + Int(loopNumber)) }
+            }
+        }
         client.pointee.hasEffort = false
     }
 
-    /// One of our idle connections makes room for a request that waits, here or at another loop.
-    mutating func yieldIdle(_ gate: Gate) {}
-
-    /// The time before the next try has passed.
-    mutating func sendAgain(_ client: Conn) {}
+    private mutating func settleAdaptive(_ client: Conn, _ share: UnsafeMutablePointer<LoopShare>) {
+        share.pointee.active -= 1
+        let (sent, answered) = (client.pointee.attemptAt, client.pointee.answeredAt)
+        if answered == 0 || answered < sent { return }
+        share.pointee.adaptive?.sample(answered &- sent, now: now, chance: chance.next())
+    }
 }

@@ -36,13 +36,20 @@ final class Gate: Sendable {
     /// Takes a place when one is free and nobody waits.
     func enter() -> Bool { waiting.load(ordering: .relaxed) == 0 && take() }
 
-    private func take() -> Bool {
+    /// Takes a place when one is free, whoever waits.
+    func take() -> Bool {
         var now = held.load(ordering: .relaxed)
         while now < limit.load(ordering: .relaxed) {
             let outcome = held.compareExchange(expected: now, desired: now + 1, ordering: .sequentiallyConsistent)
             if outcome.exchanged { return true }
             now = outcome.original
         }
+        return false
+    }
+
+    func enterOrRefuse() -> Bool {
+        if enter() { return true }
+        refused.add(1, ordering: .relaxed)
         return false
     }
 
@@ -78,6 +85,16 @@ final class Gate: Sendable {
         }
     }
 
+    /// Takes the first who waits out of the queue, without a place, if it is of this loop.
+    func handOver(to loop: Mailbox<LoopMessage>) -> UInt64? {
+        queue.withLock { queue in
+            guard let first = queue.first, first.loop === loop else { return nil }
+            queue.removeFirst()
+            waiting.subtract(1, ordering: .sequentiallyConsistent)
+            return first.connection
+        }
+    }
+
     private func admitWaiters() {
         queue.withLock { queue in
             var admitted = 0
@@ -93,7 +110,7 @@ final class Gate: Sendable {
 
     func refuse() { refused.add(1, ordering: .relaxed) }
 
-    var hasWaiters: Bool { waiting.load(ordering: .relaxed) > 0 }
+    var hasWaiters: Bool { waiting.load(ordering: .sequentiallyConsistent) > 0 }
 
     var gauge: GateGauge {
         GateGauge(

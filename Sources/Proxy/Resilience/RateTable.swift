@@ -21,12 +21,15 @@ final class RateTable: Sendable {
     private let memory: Memory
     private let sets: Int
     let name: String
+    /// Where hashes of keys start, so that nobody can choose which fall together.
+    let seed: UInt64
     private let admitted = Atomic<Int>(0)
     private let limited = Atomic<Int>(0)
 
     /// Room for about `keys` keys; a limit without a key needs one.
     init(name: String, keys: Int) {
         self.name = name
+        seed = UInt64.random(in: 0...UInt64.max)
         var sets = 1
         while sets * Self.ways < keys { sets *= 2 }
         self.sets = sets
