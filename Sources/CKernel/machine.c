@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <spawn.h>
@@ -24,3 +25,5 @@ int weft_try_namespaces(void) {
 int weft_process_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC) == 0 ? 0 : errno; }
 
 short weft_spawn_setsid(void) { return POSIX_SPAWN_SETSID; }
+
+void weft_trim_heap(void) { malloc_trim(0); }

@@ -67,6 +67,7 @@ package final class Program: Sendable {
         try AdminServer.start(state: state, options: options)
         if options.role == .sidecar && options.dnsPort > 0 { try NameServer.start(port: options.dnsPort, state: state) }
         if let follower { FileWatch.start(follower) }
+        StartPages.giveBackLater()
         log("meshproxy \(options.role.rawValue) started with \(loops) loop\(loops == 1 ? "" : "s")")
     }
 

@@ -1,3 +1,4 @@
+import CKernel
 import ProxyResources
 import Synchronization
 
@@ -46,6 +47,8 @@ package final class ProgramState: Sendable {
             $0.generation = generation
         }
         keeper?.save(configuration, identity: identity, versions: versions)
+        // What compiling a large configuration took for a moment is not kept for the next.
+        if configuration.servicePorts.count + configuration.backends.count > 256 { weft_trim_heap() }
     }
 
     /// Starts with what an earlier life of this container was told.

@@ -8,3 +8,6 @@ int weft_process_pipe(int ends[2]);
 
 /// `POSIX_SPAWN_SETSID`, which glibc's headers hide from Swift.
 short weft_spawn_setsid(void);
+
+/// Gives freed heap back to the system. Nothing allocates meanwhile in the arena that is being walked.
+void weft_trim_heap(void);
