@@ -13,6 +13,31 @@ package struct HeaderEdits: Sendable, Hashable {
     package var isEmpty: Bool { self.set.isEmpty && add.isEmpty && remove.isEmpty }
 }
 
+extension HeaderEdits {
+    /// Both changes as one: the other's come second.
+    package func followed(by other: HeaderEdits) -> HeaderEdits {
+        if other.isEmpty { return self }
+        let later = Set((other.set.map(\.name) + other.remove).map { $0.lowercased() })
+        func stays(_ header: HeaderValue) -> Bool { !later.contains(header.name.lowercased()) }
+        let earlier = self.set.map(\.name).filter { later.contains($0.lowercased()) }
+        return HeaderEdits(
+            set: self.set.filter(stays) + other.set, add: add.filter(stays) + other.add,
+            remove: remove + earlier + other.remove)
+    }
+
+    /// A message's headers after the changes.
+    package func applied(to headers: [HeaderValue]) -> [HeaderValue] {
+        let gone = Set((self.set.map(\.name) + remove).map { $0.lowercased() })
+        return headers.filter { !gone.contains($0.name.lowercased()) } + self.set + add
+    }
+}
+
+extension RouteRule {
+    package var requestEdits: HeaderEdits {
+        HeaderEdits(set: setRequestHeaders, add: addRequestHeaders, remove: removeRequestHeaders)
+    }
+}
+
 /// What a path becomes. The query always stays.
 package enum PathRewrite: Sendable, Hashable {
     /// This and nothing else.
@@ -29,7 +54,7 @@ package enum PathRewrite: Sendable, Hashable {
 package struct Redirect: Sendable, Hashable {
     package var scheme: String?
     package var host: String?
-    /// `nil`: with a scheme, that scheme's own; otherwise as in the request. The port a scheme has anyway is not written.
+    /// `nil`: none beside a scheme or a host, else as in the request. The port a scheme has anyway is not written.
     package var port: Int?
     package var path: PathRewrite?
     package var status: Int

@@ -113,6 +113,16 @@ struct Connection {
     var stage = Stage.head
     var parking = Parking.none
     var choice = RouteChoice()
+    /// What the route needs for this request beside its choice; most need nothing.
+    var extras: Extras? = nil
+    /// The response's head is not passed on as it is.
+    var editsResponse = false
+    /// The route's own checks and faults are behind the request.
+    var isAdmitted = false
+    /// The client of a mirrored request: nobody.
+    var isShadow = false
+    /// Where in `output` an answer of the route's own began.
+    var replyStart: Int32 = 0
     var affinity = Affinity()
     /// When the request was given to `endpoint`, and when the head of its response was there; 0 while not.
     var attemptAt: UInt64 = 0
@@ -162,6 +172,8 @@ struct Connection {
 extension Connection {
     static let noGRPCStatus: UInt8 = 255
     var isStream: Bool { carrier != nil }
+    /// A descriptor that is none; a stream's is -1.
+    static let nowhere = Int32.max
     var hasOutput: Bool { outputEnd > outputStart }
     var inputCount: Int { Int(inputEnd &- inputStart) }
     var canWrite: Bool { !isConnecting && tls != .handshaking }

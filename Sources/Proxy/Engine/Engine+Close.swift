@@ -15,7 +15,7 @@ extension Engine {
             SSL_free(ssl)
             ERR_clear_error()
         }
-        _ = Glibc.close(connection.pointee.fd)
+        if !connection.pointee.isShadow { _ = Glibc.close(connection.pointee.fd) }
         dropInput(connection)
         dropOutput(connection)
         dropReplay(connection)
@@ -31,6 +31,7 @@ extension Engine {
             }
         } else if connection.pointee.role == .client {
             counts.clients -= 1
+            if connection.pointee.isShadow { counts.shadows -= 1 }
         }
         connection.pointee.role = .free
         connection.pointee.generation &+= 1

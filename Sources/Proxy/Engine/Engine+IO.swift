@@ -53,6 +53,7 @@ extension Engine {
         }
         let written = weft_tcp_send(connection.pointee.fd, from, count)
         if written >= 0 { return written }
+        if connection.pointee.isShadow { return count }
         return written == -Int(EAGAIN) || written == -Int(EINTR) ? IO.wouldBlock : IO.failed
     }
 

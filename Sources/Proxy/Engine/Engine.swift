@@ -41,6 +41,9 @@ struct LoopCounts: Sendable {
     var series = 0
     var bufferBytes = 0
     var turns = TurnTimes()
+    /// Copies of requests in flight, and those that were too many.
+    var shadows = 0
+    var mirrorsDropped: UInt64 = 0
 }
 
 /// Where a loop accepts.

@@ -45,6 +45,7 @@ extension Engine {
             leave(table)
         }
         dropReplay(client)
+        if client.pointee.extras != nil { dropExtras(client) }
         client.pointee.startedAt = 0
         if client.pointee.side != .inbound {
             client.pointee.peerLabels = 0

@@ -5,6 +5,10 @@ extension Engine {
     /// Answers in the upstream's place, saying why in `x-weft-reason`.
     mutating func answer(_ client: Conn, status: Int, _ flag: ResponseFlag, _ reason: StaticString, close closes: Bool)
     {
+        if client.pointee.isShadow {
+            endShadow(client)
+            return
+        }
         client.pointee.status = UInt16(truncatingIfNeeded: status)
         client.pointee.flag = flag
         if !client.pointee.inExchange {

@@ -6,7 +6,11 @@ extension Engine {
     /// Writes the head as the next hop shall see it into the upstream's output.
     mutating func compose(_ client: Conn, _ upstream: Conn, _ bytes: UnsafePointer<UInt8>, _ rule: RuleEntry?) {
         let arrays = client.pointee.table?.pointee.arrays
-        var extra = 640 + Int(client.pointee.certificateLineLength) + Int(rule?.editBytes ?? 0)
+        let edits = requestEdits(client, arrays, rule)
+        var actions: ActionsEntry? = nil
+        if let rule, let arrays, rule.actions >= 0 { actions = arrays.routes.actions[Int(rule.actions)] }
+        var extra = 640 + Int(client.pointee.certificateLineLength) + Int(edits.bytes)
+        if let actions { extra += rewriteRoom(client, actions) }
         if let arrays { extra += Int(arrays.peerLine.count) }
         if parser.head.forwardedForLine >= 0 { extra += Int(parser.lines[parser.head.forwardedForLine].length) }
         let sizeClass = BufferPool.sizeClass(for: parser.head.length + extra) ?? 3
@@ -14,7 +18,12 @@ extension Engine {
         upstream.pointee.output = out
         upstream.pointee.outputClass = sizeClass
         var at = 0
-        if parser.head.pathOffset == parser.head.targetOffset {
+        if let actions, let arrays, actions.path.kind != .none, bytes[parser.head.targetOffset] != 42 {
+            at = parser.head.methodLength &+ 1
+            memcpy(out, bytes, at)
+            putPath(client, bytes, arrays, actions.path, out, &at)
+            put(parser.head.minorVersion == 1 ? " HTTP/1.1\r\n" : " HTTP/1.0\r\n", out, &at)
+        } else if parser.head.pathOffset == parser.head.targetOffset {
             memcpy(out, bytes, parser.head.startLineLength)
             at = parser.head.startLineLength
             // A version between the two we speak becomes ours (RFC 9110 §6.2).
@@ -28,9 +37,8 @@ extension Engine {
             at &+= parser.head.pathLength
             put(parser.head.minorVersion == 1 ? " HTTP/1.1\r\n" : " HTTP/1.0\r\n", out, &at)
         }
-        if let rule, let arrays, rule.setHeaders.count > 0 || rule.removeHeaders.count > 0 {
-            dropEdited(arrays, rule, bytes)
-        }
+        if let arrays, edits.set.count > 0 || edits.remove.count > 0 { dropEdited(arrays, edits, bytes) }
+        if let actions, actions.host.count > 0 { dropLines(bytes, StaticText.hostName.utf8Start, 4) }
         if parser.head.expectsContinue { dropNeedlessExpect(client, bytes) }
         let upgrades = keepsUpgrade(bytes)
         client.pointee.isUpgrade = upgrades
@@ -42,9 +50,14 @@ extension Engine {
         dropTrace(client, bytes)
         dropEffort(client)
         copyLines(bytes, out, &at)
-        if let rule, let arrays {
-            putEdits(arrays, rule.setHeaders, out, &at)
-            putEdits(arrays, rule.addHeaders, out, &at)
+        if let arrays {
+            if let actions, actions.host.count > 0 {
+                put("host: ", out, &at)
+                put(arrays.text + Int(actions.host.offset), Int(actions.host.count), out, &at)
+                put("\r\n", out, &at)
+            }
+            putEdits(arrays, edits.set, out, &at)
+            putEdits(arrays, edits.add, out, &at)
         }
         if upgrades { put("connection: upgrade\r\n", out, &at) }
         if parser.head.forwardedProtoLine < 0 { put("x-forwarded-proto: http\r\n", out, &at) }
@@ -63,24 +76,9 @@ extension Engine {
         upstream.pointee.outputStart = 0
         upstream.pointee.outputEnd = Int32(truncatingIfNeeded: at)
         if parser.head.minorVersion == 0 { upstream.pointee.closesAfter = true }
-    }
-
-    private func putEdits(_ arrays: TableArrays, _ run: Run, _ out: UnsafeMutablePointer<UInt8>, _ at: inout Int) {
-        for place in Int(run.start)..<Int(run.start &+ run.count) {
-            put(arrays.text + Int(arrays.edits[place].line.offset), Int(arrays.edits[place].line.count), out, &at)
-        }
-    }
-
-    private func dropEdited(_ arrays: TableArrays, _ rule: RuleEntry, _ bytes: UnsafePointer<UInt8>) {
-        let start = Int(rule.setHeaders.start)
-        for edit in start..<start + Int(rule.setHeaders.count) + Int(rule.removeHeaders.count) {
-            let name = arrays.edits[edit].name
-            for place in 0..<parser.head.lineCount where Int(parser.lines[place].nameLength) == Int(name.count) {
-                let line = bytes + Int(parser.lines[place].offset)
-                if sameName(line, arrays.text + Int(name.offset), Int(name.count)) {
-                    parser.lines[place].dropped = true
-                }
-            }
+        if let actions, let arrays {
+            if !actions.response.isEmpty { client.pointee.editsResponse = true }
+            if actions.mirrors.count > 0 { beginMirrors(client, upstream, arrays, actions.mirrors) }
         }
     }
 
@@ -196,6 +194,8 @@ enum StaticText {
     static var transferEncoding: StaticString { "transfer-encoding" }
     static var preface: StaticString { "PRI * HTTP/2.0" }
     static var h2c: StaticString { "h2c" }
+    static var hostName: StaticString { "host:" }
+    static var peerName: StaticString { "x-weft-peer:" }
     static var slash: StaticString { "/" }
     static var forwardedFor: StaticString { "x-forwarded-for" }
 }

@@ -38,11 +38,15 @@ extension Engine {
         if client.pointee.parking == .none { return }
         client.pointee.parking = .none
         client.pointee.deadline = .max
+        let generation = client.pointee.generation
         if client.pointee.hasEffort && efforts[Int(client.pointee.index)].isRepeating {
             sendAgain(client)
         } else {
             request(client)
         }
+        // Its input may have filled up meanwhile.
+        let isSent = client.pointee.generation == generation && client.pointee.peer != nil
+        if isSent && client.pointee.isPaused { queue(client) }
     }
 
     /// A parked request has waited for as long as it may.

@@ -34,6 +34,7 @@ extension Engine {
                 let taken = follow(source, bytes, available)
                 if taken < 0 { return badBody(source) }
                 memcpy(output + Int(sink.pointee.outputEnd), bytes, taken)
+                if source.pointee.extras != nil { copyBody(source, bytes, taken) }
                 sink.pointee.outputEnd &+= Int32(truncatingIfNeeded: taken)
                 source.pointee.inputStart &+= Int32(truncatingIfNeeded: taken)
                 count(source, taken)
@@ -50,6 +51,7 @@ extension Engine {
                 }
                 if written < 0 { return sinkFailed(sink) }
                 _ = follow(source, bytes, written)
+                if source.pointee.extras != nil { copyBody(source, bytes, written) }
                 source.pointee.inputStart &+= Int32(truncatingIfNeeded: written)
                 if sink.pointee.role == .upstream { keepSent(source, bytes, written) }
                 count(source, written)

@@ -28,6 +28,8 @@ extension Engine {
             client.pointee.service = 0
             client.pointee.isHead = false
             client.pointee.isUpgrade = false
+            client.pointee.isAdmitted = false
+            client.pointee.editsResponse = false
             client.pointee.stage = .head
         }
         switch parser.request(bytes, count) {

@@ -137,7 +137,9 @@ extension Engine {
     }
 
     private mutating func composeResponse(_ client: Conn, _ bytes: UnsafePointer<UInt8>, isInterim: Bool) -> Bool {
-        let needed = parser.head.length &+ 112 &+ affinityRoom(client)
+        var needed = parser.head.length &+ 112 &+ affinityRoom(client)
+        let edits = client.pointee.editsResponse && !isInterim ? responseEdits(client) : nil
+        if let edits { needed &+= edits.room }
         guard let out = room(client, needed) else { return false }
         var at = Int(client.pointee.outputEnd)
         memcpy(out + at, bytes, parser.head.startLineLength)
@@ -147,7 +149,9 @@ extension Engine {
         if client.pointee.side == .inbound && parser.head.reasonLine >= 0 {
             parser.lines[parser.head.reasonLine].dropped = true
         }
+        if let edits { dropEdited(client, edits, bytes) }
         copyLines(bytes, out, &at)
+        if let edits { putEdits(client, edits, out, &at) }
         if !isInterim {
             if client.pointee.affinity.carrier >= 0 { putAffinity(client, out, &at) }
             if client.pointee.hasEffort { putRefusal(client, out, &at) }
@@ -198,6 +202,10 @@ extension Engine {
 
     /// The response has been handed over; what is next for its client.
     mutating func afterResponse(_ client: Conn) {
+        if client.pointee.isShadow {
+            close(client)
+            return
+        }
         if client.pointee.hasOutput {
             if client.pointee.phase != .done && client.pointee.phase != .flushing { client.pointee.isPaused = true }
             client.pointee.phase = .flushing

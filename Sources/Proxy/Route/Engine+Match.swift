@@ -160,8 +160,7 @@ extension Engine {
         case .query: return queryHolds(arrays, condition, bytes)
         case .method: return textMatches(arrays, condition.text, bytes, parser.head.methodLength)
         case .scheme:
-            let isSecure = client.pointee.ssl != nil || client.pointee.carrier?.pointee.ssl != nil
-            let scheme: StaticString = isSecure ? "https" : "http"
+            let scheme: StaticString = isSecure(client) ? "https" : "http"
             return textMatches(arrays, condition.text, scheme.utf8Start, scheme.utf8CodeUnitCount)
         case .authority:
             let length = parser.head.hostLength

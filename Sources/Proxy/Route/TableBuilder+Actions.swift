@@ -10,12 +10,10 @@ extension TableBuilder {
             weights.append(
                 WeightEntry(
                     backend: backendPlaces[backend.backend] ?? -1, weight: UInt32(backend.weight),
-                    isUnresolved: backend.backend.isEmpty, edits: addEdits(of: backend)))
+                    isUnresolved: backend.backend.isEmpty, edits: addEdits(of: backend, in: rule)))
             total += UInt32(backend.weight)
         }
-        let request = add(
-            edits: HeaderEdits(
-                set: rule.setRequestHeaders, add: rule.addRequestHeaders, remove: rule.removeRequestHeaders))
+        let request = add(edits: rule.requestEdits)
         rules.append(
             RuleEntry(
                 name: labels.number(ofName: rule.name), matches: matchRun,
@@ -26,9 +24,12 @@ extension TableBuilder {
                 effort: addEffort(rule, in: scope)))
     }
 
-    private mutating func addEdits(of backend: WeightedBackend) -> Int32 {
+    /// A backend's changes come after those of its rule, so both are made into one.
+    private mutating func addEdits(of backend: WeightedBackend, in rule: RouteRule) -> Int32 {
         if backend.request.isEmpty && backend.response.isEmpty { return -1 }
-        let entry = BackendEditsEntry(request: add(edits: backend.request), response: add(edits: backend.response))
+        let entry = BackendEditsEntry(
+            request: add(edits: rule.requestEdits.followed(by: backend.request)),
+            response: add(edits: rule.actions.response.followed(by: backend.response)))
         routes.backendEdits.append(entry)
         return Int32(routes.backendEdits.count - 1)
     }

@@ -1,0 +1,53 @@
+import Glibc
+import Wire
+
+/// What a response's head gets: the changes of its route or backend, and lines for CORS.
+struct ResponseEdits {
+    var runs = EditRuns()
+    var linesLength = 0
+    var room: Int { Int(runs.bytes) &+ linesLength }
+}
+
+extension Engine {
+    /// The changes to a request's head; those for its backend hold the rule's too.
+    @inline(__always)
+    func requestEdits(_ client: Conn, _ arrays: TableArrays?, _ rule: RuleEntry?) -> EditRuns {
+        guard let rule, let arrays else { return EditRuns() }
+        let weight = client.pointee.choice.weight
+        if weight >= 0 {
+            let edits = arrays.weights[Int(weight)].edits
+            if edits >= 0 {
+                let entry = arrays.routes.backendEdits[Int(edits)]
+                if !entry.response.isEmpty { client.pointee.editsResponse = true }
+                return entry.request
+            }
+        }
+        return EditRuns(
+            set: rule.setHeaders, remove: rule.removeHeaders, add: rule.addHeaders, bytes: rule.editBytes)
+    }
+
+    func responseEdits(_ client: Conn) -> ResponseEdits? {
+        var edits = ResponseEdits(linesLength: Int(client.pointee.extras?.pointee.linesLength ?? 0))
+        guard let arrays = client.pointee.table?.pointee.arrays, client.pointee.choice.rule >= 0 else { return nil }
+        let rule = arrays.rules[Int(client.pointee.choice.rule)]
+        if rule.actions >= 0 { edits.runs = arrays.routes.actions[Int(rule.actions)].response }
+        let weight = client.pointee.choice.weight
+        if weight >= 0 && arrays.weights[Int(weight)].edits >= 0 {
+            edits.runs = arrays.routes.backendEdits[Int(arrays.weights[Int(weight)].edits)].response
+        }
+        return edits
+    }
+
+    func dropEdited(_ client: Conn, _ edits: ResponseEdits, _ bytes: UnsafePointer<UInt8>) {
+        if edits.linesLength > 0 { dropOriginLines(bytes) }
+        guard let arrays = client.pointee.table?.pointee.arrays else { return }
+        dropEdited(arrays, edits.runs, bytes)
+    }
+
+    func putEdits(_ client: Conn, _ edits: ResponseEdits, _ out: Bytes, _ at: inout Int) {
+        if let extras = client.pointee.extras { put(extras.lines, edits.linesLength, out, &at) }
+        guard let arrays = client.pointee.table?.pointee.arrays else { return }
+        putEdits(arrays, edits.runs.set, out, &at)
+        putEdits(arrays, edits.runs.add, out, &at)
+    }
+}
