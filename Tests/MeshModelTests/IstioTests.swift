@@ -81,7 +81,10 @@ import Testing
     @Test(
         "what cannot be done is said: the field, and what happens instead",
         arguments: [
-            ("[{retries: {attempts: 3}, \(toV1)}]", "spec.http[0].retries", PolicyFinding.Severity.warning, v1),
+            (
+                "[{retries: {attempts: 3, retryOn: \"5xx,rain\"}, \(toV1)}]", "spec.http[0].retries.retryOn",
+                PolicyFinding.Severity.warning, v1
+            ),
             ("[{fault: {abort: {httpStatus: 500}}, \(toV1)}]", "spec.http[0].fault", .warning, v1),
             ("[{rewrite: {uri: /x}, \(toV1)}]", "spec.http[0].rewrite", .warning, ["status 500": 1000]),
             ("[{match: [{uri: {regex: /x.*}}], \(toV2)}, {\(toV1)}]", "spec.http[0].match[0].uri.regex", .warning, v1),

@@ -18,12 +18,14 @@ package func compile(_ state: MeshState) -> MeshModel {
             model.backends[name] = Backend(
                 name: name, service: host, namespace: service.key.namespace, endpoints: found.map(\.endpoint),
                 appProtocol: port.appProtocol)
+            model.backends[name]?.resilience = rule?.resilience ?? .none
             for subset in rule?.subsets ?? [] {
                 let members = found.filter { found in found.labels.map { subset.admits($0) } ?? false }
                 let subsetName = backendName(service.key, port.port, subset: subset.name)
                 model.backends[subsetName] = Backend(
                     name: subsetName, service: host, namespace: service.key.namespace,
                     endpoints: members.map(\.endpoint), appProtocol: port.appProtocol)
+                model.backends[subsetName]?.resilience = rule?.resilience ?? .none
             }
         }
     }

@@ -75,6 +75,7 @@ extension References {
                 name: "\(route.reference) rule \(rule.index)", backends: backends,
                 timeoutMilliseconds: rule.timeoutMilliseconds, setRequestHeaders: rule.headers.set,
                 addRequestHeaders: rule.headers.add, removeRequestHeaders: rule.headers.remove)
+            made.resilience.retry = rule.retry
             made.answerWithoutBackend(refused: rule.isRefused)
             for (index, match) in rule.matches.enumerated() {
                 made.matches = [match]

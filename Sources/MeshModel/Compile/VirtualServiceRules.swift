@@ -34,6 +34,7 @@ extension References {
                 timeoutMilliseconds: rule.timeoutMilliseconds, setRequestHeaders: rule.headers.set,
                 addRequestHeaders: rule.headers.add, removeRequestHeaders: rule.headers.remove,
                 directStatus: rule.directStatus)
+            made.resilience.retry = rule.retry
             made.answerWithoutBackend(refused: rule.directStatus != nil)
             if made.matches.contains(RouteMatch()) { made.matches = [] }
             rules.append(made)

@@ -28,6 +28,7 @@ package struct HTTPRoute: Sendable, Hashable, AgedPolicy {
         package var matches: [RouteMatch]  // never empty, unless no match can be carried out
         package var backends: [BackendReference]
         package var timeoutMilliseconds: Int?
+        package var retry: RetryPolicy?
         package var headers: HeaderChanges
         /// The rule asks for something that cannot be left out, so it answers with an error instead.
         package var isRefused: Bool
@@ -98,7 +99,8 @@ struct HTTPRouteReader {
 
     func rule(_ fields: PolicyFields, index: Int, _ findings: inout [PolicyFinding]) -> HTTPRoute.Rule {
         fields.reportOthers(
-            than: ["name", "matches", "filters", "backendRefs", "timeouts"], as: "requests are routed without it",
+            than: ["name", "matches", "filters", "backendRefs", "timeouts", "retry"],
+            as: "requests are routed without it",
             to: &findings)
         var rule = HTTPRoute.Rule(
             index: index, matches: [], backends: [], timeoutMilliseconds: nil, headers: HeaderChanges(),
@@ -123,14 +125,9 @@ struct HTTPRouteReader {
             findings.append(
                 fields.finding("backendRefs", .noEffect, "all weights are 0: every request is answered with 500"))
         }
-        if let timeouts = fields.inside("timeouts") { rule.timeoutMilliseconds = timeout(timeouts, &findings) }
+        if let retry = fields.inside("retry") { rule.retry = RouteRetry.policy(retry, &findings) }
+        if let timeouts = fields.inside("timeouts") { RouteRetry.apply(timeouts, to: &rule, &findings) }
         return rule
-    }
-
-    /// Without retries, a backend request and the whole request end together, so the shorter time holds.
-    private func timeout(_ fields: PolicyFields, _ findings: inout [PolicyFinding]) -> Int? {
-        let times = [fields.duration("request", &findings), fields.duration("backendRequest", &findings)]
-        return times.compactMap { $0 }.filter { $0 > 0 }.min()
     }
 
     private func match(_ fields: PolicyFields, _ findings: inout [PolicyFinding]) -> RouteMatch? {

@@ -1,4 +1,5 @@
 package import KubeTypes
+package import ProxyResources
 import Wire
 
 /// An Istio DestinationRule: the subsets of a service, and whether its clients use the mesh's TLS.
@@ -15,6 +16,8 @@ package struct DestinationRule: Sendable, Hashable, AgedPolicy {
     package var subsets: [Subset]
     /// `trafficPolicy.tls.mode: DISABLE`: clients speak plain text.
     package var disablesTLS: Bool
+    /// `connectionPool` and `retryBudget`.
+    package var resilience: BackendResilience?
     package var findings: [PolicyFinding]
 
     package var reference: PolicyReference { PolicyReference(.destinationRules, key) }
@@ -31,7 +34,9 @@ package struct DestinationRule: Sendable, Hashable, AgedPolicy {
 
         var disables = false
         if let policy = spec.inside("trafficPolicy") {
-            policy.reportOthers(than: ["tls"], as: "it has no effect", to: &findings)
+            policy.reportOthers(
+                than: BackendResilience.trafficPolicyFields.union(["tls"]), as: "it has no effect", to: &findings)
+            resilience = BackendResilience(trafficPolicy: policy, &findings)
             switch policy.inside("tls")?.string("mode") ?? "ISTIO_MUTUAL" {
             case "ISTIO_MUTUAL": break
             case "DISABLE": disables = true

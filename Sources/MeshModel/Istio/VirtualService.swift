@@ -24,6 +24,7 @@ package struct VirtualService: Sendable, Hashable, AgedPolicy {
         package var matchesAll: Bool  // no `match` at all
         package var destinations: [Destination]
         package var timeoutMilliseconds: Int?
+        package var retry: RetryPolicy?
         package var headers: HeaderChanges
         package var directStatus: Int?
     }
@@ -86,7 +87,8 @@ enum VirtualServiceReader {
             headers: HeaderChanges(), directStatus: nil)
         fields.reportOthers(
             than: [
-                "name", "match", "route", "timeout", "headers", "directResponse", "redirect", "rewrite", "delegate",
+                "name", "match", "route", "timeout", "retries", "headers", "directResponse", "redirect", "rewrite",
+                "delegate",
             ],
             as: "requests are routed without it", to: &findings)
         // Left out, these would send requests where they must not go.
@@ -100,6 +102,7 @@ enum VirtualServiceReader {
             if let read = self.match(match, &findings) { rule.matches.append(read) }
         }
         rule.timeoutMilliseconds = fields.duration("timeout", &findings).flatMap { $0 > 0 ? $0 : nil }
+        if let retries = fields.inside("retries") { rule.retry = IstioResilience.retry(retries, &findings) }
         if let headers = fields.inside("headers") { rule.headers = changes(headers, &findings) }
         if let answer = fields.inside("directResponse") {
             rule.directStatus = rule.directStatus ?? answer.int("status") ?? 200

@@ -1,0 +1,117 @@
+import KubeTypes
+import MeshModel
+import ProxyResources
+import Testing
+
+@Suite struct ResilienceTests {
+    private static func model(_ manifests: String...) throws -> MeshModel {
+        var cluster = try Cluster.canary()
+        for manifest in manifests { try cluster.apply(manifest) }
+        return compile(cluster.state)
+    }
+
+    private static func virtualService(_ http: String) -> String {
+        """
+        apiVersion: networking.istio.io/v1
+        kind: VirtualService
+        metadata: {name: catalog, namespace: demo}
+        spec: {hosts: [catalog], http: [{route: [{destination: {host: catalog}}], \(http)}]}
+        """
+    }
+
+    private static func route(_ rule: String) -> String {
+        """
+        apiVersion: gateway.networking.k8s.io/v1
+        kind: HTTPRoute
+        metadata: {name: catalog, namespace: demo}
+        spec: {parentRefs: [{group: "", kind: Service, name: catalog}], rules: [{backendRefs: [{name: catalog, port: 8080}], \(rule)}]}
+        """
+    }
+
+    private func retry(_ model: MeshModel) -> RetryPolicy? {
+        model.servicePorts["demo/catalog:8080"]?.routes.first?.resilience.retry
+    }
+
+    @Test("Istio's retries: conditions and statuses, times, and none unless they are asked for")
+    func istioRetries() throws {
+        let all = try Self.model(
+            Self.virtualService(
+                "timeout: 5s, retries: {attempts: 3, perTryTimeout: 250ms, retryOn: \"gateway-error, reset,429\", backoff: 40ms}"
+            ))
+        let policy = try #require(retry(all))
+        #expect(policy.attempts == 3)
+        #expect(policy.conditions == [.gatewayError, .reset])
+        #expect(policy.statusCodes == [429])
+        #expect(policy.perTryTimeoutMilliseconds == 250)
+        #expect(policy.backoffBaseMilliseconds == 40)
+        #expect(policy.backoffMaxMilliseconds == 400)
+        #expect(policy.avoidsTried)
+        #expect(all.findings.isEmpty)
+        let plain = try #require(
+            retry(try Self.model(Self.virtualService("retries: {retryIgnorePreviousHosts: false}"))))
+        #expect(plain.attempts == 2)
+        #expect(plain.conditions == [.connectFailure, .refusedStream, .grpcUnavailable, .grpcCancelled])
+        #expect(plain.statusCodes == [503])
+        #expect(!plain.avoidsTried)
+        #expect(retry(try Self.model(Self.virtualService("retries: {attempts: 0}"))) == nil)
+        #expect(retry(try Self.model(Self.virtualService("timeout: 5s"))) == nil)
+    }
+
+    @Test(
+        "what cannot be done of retries is said",
+        arguments: [
+            ("retries: {attempts: 90}", "attempts", PolicyFinding.Code.unsupported),
+            ("retries: {attempts: -1}", "attempts", .invalid),
+            ("retries: {retryOn: \"5xx,rain\"}", "retryOn", .unsupported),
+            ("retries: {retryOn: \"700\"}", "retryOn", .invalid),
+        ])
+    func istioFindings(http: String, field: String, code: PolicyFinding.Code) throws {
+        let model = try Self.model(Self.virtualService(http))
+        #expect(model.findings.map(\.field) == ["spec.http[0].retries.\(field)"])
+        #expect(model.findings.first?.code == code)
+    }
+
+    @Test("HTTPRoute's retry and times: a backend request is one try, or all there is without retries")
+    func gatewayRetries() throws {
+        let model = try Self.model(
+            Self.route(
+                "retry: {codes: [500, 503], attempts: 4, backoff: 100ms}, timeouts: {request: 4s, backendRequest: 1s}")
+        )
+        let policy = try #require(retry(model))
+        #expect(policy.attempts == 4)
+        #expect(policy.statusCodes == [500, 503])
+        #expect(policy.conditions == [.connectFailure, .refusedStream, .reset])
+        #expect(policy.backoffBaseMilliseconds == 100)
+        #expect(policy.perTryTimeoutMilliseconds == 1000)
+        #expect(model.servicePorts["demo/catalog:8080"]?.routes.first?.timeoutMilliseconds == 4000)
+        #expect(model.findings.isEmpty)
+        let without = try Self.model(Self.route("timeouts: {request: 4s, backendRequest: 1s}"))
+        #expect(retry(without) == nil)
+        #expect(without.servicePorts["demo/catalog:8080"]?.routes.first?.timeoutMilliseconds == 1000)
+    }
+
+    @Test("a DestinationRule's connection pool and retry budget guard its backends")
+    func connectionPool() throws {
+        let model = try Self.model(
+            """
+            apiVersion: networking.istio.io/v1
+            kind: DestinationRule
+            metadata: {name: frontend, namespace: demo}
+            spec:
+              host: frontend
+              trafficPolicy:
+                connectionPool:
+                  tcp: {maxConnections: 7, connectTimeout: 300ms}
+                  http: {http1MaxPendingRequests: 5, http2MaxRequests: 9, maxRequestsPerConnection: 100, maxRetries: 2, idleTimeout: 20s}
+                retryBudget: {percent: 12.5, minRetryConcurrency: 4}
+            """)
+        let guarded = try #require(model.backends["demo/frontend:80"]?.resilience)
+        #expect(
+            guarded.limits
+                == CircuitLimits(
+                    maxConnections: 7, maxPending: 5, maxRequests: 9, maxRetries: 2, maxRequestsPerConnection: 100,
+                    connectTimeoutMilliseconds: 300, idleTimeoutMilliseconds: 20_000))
+        #expect(guarded.retryBudget == RetryBudget(percent: 13, minPerSecond: 4))
+        #expect(model.findings.isEmpty)
+    }
+}
