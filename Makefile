@@ -67,14 +67,23 @@ test-system: deps
 	python3 Tests/System/run.py --programs .build/debug
 
 lint:
-	$(SWIFT) format lint --strict --recursive Sources Tests Benchmarks Package.swift
+	$(SWIFT) format lint --strict --recursive Sources Tests Fuzz Benchmarks Package.swift
 	python3 Tests/Lint/house_rules.py
 
 bench: deps-bench build
 	python3 Benchmarks/run.py --programs $(RELEASE) $(if $(ONLY),--only $(ONLY))
 
+# Seconds for each libFuzzer target.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := http1 http2 hello configuration
 fuzz: deps-build
 	WEFT_FUZZ_ITERATIONS=300000 $(SWIFT) test --filter Fuzz
+	WEFT_FUZZ=1 WEFT_ONLY=weft-fuzz $(SWIFT) build --sanitize=fuzzer --sanitize=address --scratch-path .build-fuzz
+	@for target in $(FUZZ_TARGETS); do \
+	  mkdir -p .build-fuzz/inputs/$$target && echo "fuzzing $$target for $(FUZZ_SECONDS) s" && \
+	  ASAN_OPTIONS=detect_leaks=0 .build-fuzz/debug/weft-fuzz $$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
+	    -max_len=16384 -print_final_stats=1 -verbosity=0 -artifact_prefix=.build-fuzz/$$target- .build-fuzz/inputs/$$target Fuzz/Seeds/$$target || exit 1; \
+	done
 
 # Independent cases against a running proxy. CORPORA is the folder that holds them; see its README and Tests/Corpora.
 CORPORA ?= ../shared/corpora
@@ -88,3 +97,5 @@ check: lint test
 	WEFT_SOAK=500 $(SWIFT) test --filter SoakTests
 	ASAN_OPTIONS=detect_leaks=0 WEFT_ONLY=WireTests,KubeTypesTests,MeshModelTests,ProxyTests \
 	  $(SWIFT) test --sanitize=address --scratch-path .build-asan
+	TSAN_OPTIONS=halt_on_error=1 WEFT_ONLY=WireTests,ProxyTests \
+	  $(SWIFT) test --sanitize=thread --scratch-path .build-tsan

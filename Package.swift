@@ -178,6 +178,14 @@ let package = Package(
     swiftLanguageModes: [.v6]
 )
 
+// `make fuzz` sets this, and the fuzzing sanitizer, without which the program cannot be linked.
+if Context.environment["WEFT_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "weft-fuzz", dependencies: ["Wire", "TLS", "Proxy"], path: "Fuzz", exclude: ["Seeds"],
+            swiftSettings: house))
+}
+
 // `WEFT_ONLY=Wire,KubeTypesTests swift build --build-tests` builds these targets and what they need: a short edit-and-test loop.
 if let only = Context.environment["WEFT_ONLY"] {
     var kept = Set(only.split(separator: ",").map(String.init))

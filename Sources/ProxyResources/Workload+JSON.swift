@@ -33,6 +33,7 @@ extension Workload {
         if let telemetry = try fields.object("telemetry") { self.telemetry = try Telemetry(telemetry) }
         self.labels = labels
         rateLimits = try RateLimit.list(fields, "rateLimits")
+        if let limits = try fields.object("limits") { self.limits = try ClientLimits(limits) }
     }
 
     package var json: JSON {
@@ -61,6 +62,7 @@ extension Workload {
         if !security.isEmpty { out.write("security", security.json) }
         if telemetry != Telemetry() { out.write("telemetry", telemetry.json) }
         out.write("rateLimits", rateLimits.map(\.json))
+        if limits != ClientLimits() { out.write("limits", limits.json) }
         return out.json
     }
 }

@@ -20,6 +20,7 @@ package struct Workload: Sendable, Hashable {
     package var security = WorkloadSecurity()
     package var telemetry = Telemetry()
     package var rateLimits: [RateLimit] = []  // on requests to the pod, whatever the port
+    package var limits = ClientLimits()
 
     package init(
         namespace: String, pod: String, name: String = "", app: String = "", version: String = "", node: String = "",

@@ -17,13 +17,24 @@ extension Engine {
             let fd = weft_tcp_accept(door.pointee.fd, &address, &port)
             if fd < 0 {
                 // Out of descriptors: the listener stays readable, so wait a little rather than spin.
-                if fd == -EMFILE || fd == -ENFILE { usleep(1000) }
+                if fd == -EMFILE || fd == -ENFILE, !shedIdle() { usleep(1000) }
                 return
             }
-            guard let client = open(fd, .client) else {
+            let place = Int(door.pointee.listener)
+            if listeners[place].open >= clientGrant.connections {
+                counts.refusedFull += 1
+                weft_reset_on_close(fd)
+                _ = Glibc.close(fd)
+                continue
+            }
+            var found = open(fd, .client)
+            if found == nil, shedIdle() { found = open(fd, .client) }
+            guard let client = found else {
+                counts.refusedFull += 1
                 _ = Glibc.close(fd)
                 return
             }
+            listeners[place].open &+= 1
             counts.clients += 1
             client.pointee.listener = door.pointee.listener
             client.pointee.remoteAddress = address
@@ -42,7 +53,7 @@ extension Engine {
         }
         if listening.side == .gateway {
             client.pointee.mode = .http
-            setDeadline(client, after: Limits.idleClient)
+            setDeadline(client, after: idlePatience)
             return
         }
         if let destination = listening.destination {
@@ -78,7 +89,7 @@ extension Engine {
         switch outboundProtocol(client) {
         case .http, .http2, .grpc:
             client.pointee.mode = .http
-            setDeadline(client, after: Limits.idleClient)
+            setDeadline(client, after: idlePatience)
         case .tcp: startTunnel(client)
         case .unknown:
             client.pointee.mode = .detecting
@@ -102,7 +113,7 @@ extension Engine {
         switch inboundPort(client.pointee.originalPort)?.appProtocol ?? .unknown {
         case .http, .http2, .grpc:
             client.pointee.mode = .http
-            setDeadline(client, after: Limits.idleClient)
+            setDeadline(client, after: idlePatience)
         case .tcp: startTunnel(client)
         case .unknown:
             client.pointee.mode = .detecting
@@ -148,7 +159,7 @@ extension Engine {
             close(client)
         } else if inboundPort(client.pointee.originalPort)?.appProtocol.isHTTP == true {
             client.pointee.mode = .http
-            setDeadline(client, after: Limits.idleClient)
+            setDeadline(client, after: idlePatience)
         } else {
             startTunnel(client)
         }
@@ -177,7 +188,7 @@ extension Engine {
         case .needMore: break
         case .http:
             client.pointee.mode = .http
-            setDeadline(client, after: Limits.head)
+            setDeadline(client, after: clientGrant.head)
             request(client)
         case .other: startTunnel(client)
         }

@@ -90,6 +90,7 @@ extension Engine {
         }
         counts.generation = new.generation
         history.resize(bytes: arrays.telemetry.pointee.ringBytes)
+        grant(new.clientLimits)
         follow(new.gateways)
     }
 

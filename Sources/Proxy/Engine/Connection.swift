@@ -91,6 +91,9 @@ struct Connection {
     /// When to look at this connection again, and when the wheel will.
     var deadline: UInt64 = .max
     var armed: UInt64 = .max
+    /// The client has to have moved something by then, since `windowBytes`; see `openWindow`.
+    var windowEnd: UInt64 = .max
+    var windowBytes = 0
 
     // Where it came from and wanted to go, in host order.
     /// Of the client, as a trusted PROXY protocol header may say; `peerAddress` is that of the socket's other end.

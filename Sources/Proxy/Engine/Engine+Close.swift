@@ -32,6 +32,10 @@ extension Engine {
         } else if connection.pointee.role == .client {
             counts.clients -= 1
             if connection.pointee.isShadow { counts.shadows -= 1 }
+            // A stream's connection has no socket, and did not count.
+            if connection.pointee.listener >= 0 && connection.pointee.fd >= 0 {
+                listeners[Int(connection.pointee.listener)].open &-= 1
+            }
         }
         connection.pointee.role = .free
         connection.pointee.generation &+= 1
@@ -142,7 +146,9 @@ extension Engine {
                 close(connection)
                 return
             }
-            if upstream.pointee.sawResponse {
+            if connection.pointee.windowEnd <= now {
+                windowPassed(connection, upstream)
+            } else if upstream.pointee.sawResponse {
                 closePair(connection, .timeout)
             } else {
                 if repeatsTimedOut(upstream, connection) { return }

@@ -44,6 +44,9 @@ struct LoopCounts: Sendable {
     /// Copies of requests in flight, and those that were too many.
     var shadows = 0
     var mirrorsDropped: UInt64 = 0
+    /// Connections a listener had no room for, and idle ones that made room.
+    var refusedFull: UInt64 = 0
+    var shed: UInt64 = 0
 }
 
 /// Where a loop accepts.
@@ -61,6 +64,8 @@ struct Listening {
     var gatewayPlace: Int32 = -1
     var isShared = false
     var inherited = ""
+    /// Open connections accepted here, by this loop.
+    var open: Int32 = 0
 }
 
 /// Limits and times of the data plane. Times in nanoseconds.
@@ -87,6 +92,11 @@ enum Limits {
     static let attempts: UInt8 = 3
     /// Interim responses (1xx) to one request.
     static let interims: UInt8 = 16
+    /// Between two requests while three quarters of the room for connections are taken.
+    static let idleWhenCrowded = 5 * second
+    /// When there is no more room: places looked at, and connections ended.
+    static let shedLooks = 4096
+    static let shedAtOnce = 64
     static let readsAWake = 16
     static let acceptsAWake = 64
 }
@@ -143,6 +153,10 @@ struct Engine: ~Copyable {
     var isStopped = false
     /// Why the last `pickEndpoint` found none.
     var noEndpoint = NoEndpoint.none
+    var clientGrant = ClientGrant()
+    /// Connections there can be, by the slab and by the process's descriptors.
+    let roomForConnections: Int
+    var shedPlace: Int32 = 0
 
     init(
         poller: consuming Poller, mailbox: Mailbox<LoopMessage>, labels: LabelBook, seed: UInt64,
@@ -152,6 +166,10 @@ struct Engine: ~Copyable {
     ) {
         self.poller = poller
         self.mailbox = mailbox
+        var files = rlimit()
+        let known = getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &files) == 0
+        let share = known ? Int(clamping: files.rlim_cur) / max(1, loops.count) : Limits.connections
+        roomForConnections = min(Limits.connections, share)
         self.loops = loops
         self.labels = labels
         self.inherited = inherited

@@ -273,6 +273,8 @@ struct MetricsText {
         total("weft_proxy_tls_resumptions_total", "Of those, by a session of before.", \.resumed)
         total("weft_proxy_tls_handshake_failures_total", "TLS handshakes that failed.", \.handshakeFailures)
         total("weft_proxy_plain_refused_total", "Plain connections a strict port turned away.", \.refusedPlain)
+        total("weft_proxy_connections_refused_total", "Connections there was no room for.", \.refusedFull)
+        total("weft_proxy_connections_shed_total", "Idle connections that made room for new ones.", \.shed)
         total("weft_proxy_records_total", "Exchanges that ended.", \.records)
         policies()
         turns()

@@ -26,7 +26,7 @@ extension Engine {
                     switch flush(sink) {
                     case .failed: return sinkFailed(sink)
                     case .blocked:
-                        source.pointee.isPaused = true
+                        pause(source, sink)
                         return true
                     case .done: continue
                     }
@@ -46,7 +46,7 @@ extension Engine {
                 if limit <= 0 { return badBody(source) }
                 let written = transmit(sink, bytes, limit)
                 if written == IO.wouldBlock {
-                    source.pointee.isPaused = true
+                    pause(source, sink)
                     return true
                 }
                 if written < 0 { return sinkFailed(sink) }
@@ -56,6 +56,14 @@ extension Engine {
                 if sink.pointee.role == .upstream { keepSent(source, bytes, written) }
                 count(source, written)
             }
+        }
+    }
+
+    /// Stops reading until the sink has taken what it has. A client that has to take a response gets a window for it.
+    private mutating func pause(_ source: Conn, _ sink: Conn) {
+        source.pointee.isPaused = true
+        if sink.pointee.role == .client && sink.pointee.phase != .tunnel && sink.pointee.windowEnd == .max {
+            openWindow(sink)
         }
     }
 
@@ -78,7 +86,7 @@ extension Engine {
         }
         if isRequest { client.pointee.requestBytes &+= moved } else { client.pointee.responseBytes &+= moved }
         if !client.pointee.hasTimeout {
-            client.pointee.deadline = now &+ Limits.idleExchange
+            client.pointee.deadline = min(now &+ Limits.idleExchange, client.pointee.windowEnd)
         } else if client.pointee.hasEffort {
             pushDeadline(client)
         }
@@ -96,7 +104,8 @@ extension Engine {
             closePair(source, source.pointee.role == .client ? .clientProtocol : .upstreamProtocol)
             return false
         }
-        cutRequest(source, upstream, status: 400, .clientProtocol, source.pointee.badChunk.word)
+        let fault = source.pointee.badChunk
+        cutRequest(source, upstream, status: fault == .bodyTooLong ? 413 : 400, .clientProtocol, fault.word)
         return false
     }
 
@@ -118,8 +127,15 @@ extension Engine {
         case .chunked:
             var scanner = source.pointee.chunks
             let taken = scanner.scan(bytes, count)
-            if scanner.isBad { source.pointee.badChunk = scanner.fault }
-            return scanner.isBad ? 0 : taken
+            if scanner.isBad {
+                source.pointee.badChunk = scanner.fault
+                return 0
+            }
+            if source.pointee.role == .client && source.pointee.requestBytes &+ taken > clientGrant.bodyBytes {
+                source.pointee.badChunk = .bodyTooLong
+                return 0
+            }
+            return taken
         default: return count
         }
     }
@@ -137,6 +153,10 @@ extension Engine {
             let taken = source.pointee.chunks.scan(bytes, count)
             if source.pointee.chunks.isBad {
                 source.pointee.badChunk = source.pointee.chunks.fault
+                return -1
+            }
+            if source.pointee.role == .client && source.pointee.requestBytes &+ taken > clientGrant.bodyBytes {
+                source.pointee.badChunk = .bodyTooLong
                 return -1
             }
             if source.pointee.chunks.isDone { source.pointee.phase = .done }

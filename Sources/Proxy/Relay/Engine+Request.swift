@@ -34,7 +34,7 @@ extension Engine {
         }
         switch parser.request(bytes, count) {
         case .incomplete:
-            if client.pointee.deadline > now &+ Limits.head { setDeadline(client, after: Limits.head) }
+            if client.pointee.deadline > now &+ clientGrant.head { setDeadline(client, after: clientGrant.head) }
             return
         case .refused(let fault):
             // HTTP/2 by prior knowledge is passed through as it is.
@@ -50,6 +50,7 @@ extension Engine {
             if client.pointee.side != .outbound && normalizePath(client, bytes) { return }
             begin(client, bytes)
             client.pointee.stage = .authorize
+            if isBodyTooLong(client) { return }
         } else if client.pointee.side == .inbound && parser.head.peerLine >= 0 {
             parser.lines[parser.head.peerLine].dropped = true
         }
@@ -79,6 +80,7 @@ extension Engine {
         client.pointee.closesAfter =
             parser.head.saysClose || (client.pointee.oldClient && !parser.head.saysKeepAlive) || isDraining
         client.pointee.interims = 0
+        client.pointee.windowEnd = .max
         client.pointee.hasDoubtfulBody = hasDoubtfulBody(bytes)
         if client.pointee.hasDoubtfulBody && !client.pointee.isMutual { client.pointee.closesAfter = true }
         client.pointee.requestBytes = parser.head.length
@@ -94,6 +96,14 @@ extension Engine {
             identify(client, bytes)
         }
         beginDraft(client, bytes)
+    }
+
+    /// Whether the content the head announces is more than is taken.
+    private mutating func isBodyTooLong(_ client: Conn) -> Bool {
+        if parser.head.contentLength <= clientGrant.bodyBytes { return false }
+        skipHead(client)
+        answer(client, status: 413, .clientProtocol, "request_body_too_long", close: true)
+        return true
     }
 
     private mutating func chooseRoute(_ client: Conn, _ bytes: UnsafePointer<UInt8>) -> Step {
@@ -200,6 +210,7 @@ extension Engine {
             client.pointee.hasTimeout = false
             setDeadline(client, after: Limits.idleExchange)
         }
+        if client.pointee.phase != .done { openWindow(client) }
         _ = pump(client, upstream)
     }
 

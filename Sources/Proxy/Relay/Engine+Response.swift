@@ -218,7 +218,7 @@ extension Engine {
         }
         client.pointee.phase = .head
         client.pointee.startedAt = 0
-        setDeadline(client, after: Limits.idleClient)
+        setDeadline(client, after: idlePatience)
         if client.pointee.inputCount > 0 || client.pointee.isPaused {
             client.pointee.isPaused = false
             queue(client)

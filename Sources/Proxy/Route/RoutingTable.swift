@@ -192,13 +192,14 @@ final class RoutingTable: @unchecked Sendable {
     let credentials: Credentials?
     let generation: UInt64
     let gateways: [GatewayListener]
+    let clientLimits: ClientLimits
     private let resilience: ResilienceTables
     /// What the views in `arrays` look at.
     private let patterns: [Pattern]
 
     init(
         arrays: TableArrays, credentials: Credentials?, generation: UInt64, gateways: [GatewayListener],
-        resilience: ResilienceTables, patterns: [Pattern] = []
+        resilience: ResilienceTables, patterns: [Pattern] = [], clientLimits: ClientLimits = ClientLimits()
     ) {
         self.arrays = arrays
         self.credentials = credentials
@@ -206,6 +207,7 @@ final class RoutingTable: @unchecked Sendable {
         self.gateways = gateways
         self.resilience = resilience
         self.patterns = patterns
+        self.clientLimits = clientLimits
     }
 
     deinit {

@@ -123,7 +123,7 @@ struct TableBuilder {
             access: AccessTableBuilder.table(of: workload.security, labels: labels))
         return RoutingTable(
             arrays: arrays, credentials: credentials, generation: generation, gateways: workload.gatewayListeners,
-            resilience: kept, patterns: routes.patterns)
+            resilience: kept, patterns: routes.patterns, clientLimits: workload.limits)
     }
 
     private mutating func telemetryEntry(_ plan: TelemetryPlan) -> TelemetryEntry {

@@ -96,7 +96,7 @@ extension Engine {
         switch ApplicationProtocol.negotiated(ssl) {
         case .http:
             connection.pointee.mode = .http
-            setDeadline(connection, after: Limits.idleClient)
+            setDeadline(connection, after: idlePatience)
         case .opaque: startTunnel(connection)
         case nil:
             close(connection)

@@ -192,6 +192,8 @@ package struct ChunkScanner: Equatable {
 /// Why a chunked body is refused.
 package enum ChunkFault: UInt8, Sendable, CaseIterable {
     case none, size, lineEnd, dataEnd, `extension`, trailer, forbiddenTrailer, tooLong
+    /// More than the reader takes; not the scanner's word.
+    case bodyTooLong
 
     /// As metrics and the reason header name it.
     package var word: StaticString {
@@ -204,6 +206,7 @@ package enum ChunkFault: UInt8, Sendable, CaseIterable {
         case .trailer: "bad_trailer"
         case .forbiddenTrailer: "forbidden_trailer"
         case .tooLong: "chunk_overhead_too_long"
+        case .bodyTooLong: "request_body_too_long"
         }
     }
 }

@@ -12,6 +12,22 @@ package struct HeadParser: ~Copyable {
     /// Offsets are 16 bits wide.
     package static let longestHead = 61440
 
+    /// What requests may have at most; responses may have what `longestHead` and the others say.
+    package struct Limits: Sendable {
+        package var target = HeadParser.longestTarget
+        package var lines = HeadParser.mostLines
+        package var head = HeadParser.longestHead
+
+        package init() {}
+
+        package init(target: Int, lines: Int, head: Int) {
+            self.target = min(target, HeadParser.longestTarget)
+            self.lines = min(lines, HeadParser.mostLines)
+            self.head = min(head, HeadParser.longestHead)
+        }
+    }
+
+    package var requestLimits = Limits()
     package var head = MessageHead()
     package let lines: UnsafeMutablePointer<HeaderLine>
     /// RFC 9110 §5.6.2 `tchar`. Every scan by this table ends at the line's LF, which is none.
@@ -34,8 +50,8 @@ package struct HeadParser: ~Copyable {
     /// Reads a request's head from `count` bytes at `bytes`, into `head` and `lines`.
     package mutating func request(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> HeadOutcome {
         guard let lineLength = lineEnd(bytes, count) else {
-            if count <= Self.longestTarget + 32 { return .incomplete }
-            return .refused(memchr(bytes, 32, Self.longestMethod) == nil ? .methodTooLong : .targetTooLong)
+            if count <= requestLimits.target + Self.longestMethod + 12 { return .incomplete }
+            return .refused(memchr(bytes, 32, Self.longestMethod + 1) == nil ? .methodTooLong : .targetTooLong)
         }
         reset(lineLength)
         if lineLength < 2 || bytes[lineLength &- 2] != 13 { return .refused(.bareLineFeed) }
@@ -138,7 +154,7 @@ package struct HeadParser: ~Copyable {
         if minor < 0 || minor > 9 { return .badVersion }
         head.minorVersion = min(minor, 1)
         let length = version &- 1 &- target
-        if length > Self.longestTarget { return .targetTooLong }
+        if length > requestLimits.target { return .targetTooLong }
         var scan = target
         let end = target &+ length
         while scan < end {
@@ -184,26 +200,28 @@ package struct HeadParser: ~Copyable {
         let absoluteHost = (head.hostOffset, head.hostLength)
         head.hostLength = 0
         var hosts = 0
+        let longest = isRequest ? requestLimits.head : Self.longestHead
+        let most = isRequest ? requestLimits.lines : Self.mostLines
         var place = head.startLineLength
         while true {
-            if place >= count { return count >= Self.longestHead ? .refused(.headTooLong) : .incomplete }
+            if place >= count { return count >= longest ? .refused(.headTooLong) : .incomplete }
             let line = bytes + place
             if line[0] == 13 {
                 if place &+ 1 >= count { return .incomplete }
                 if line[1] != 10 { return .refused(.badHeaderName) }
                 head.length = place &+ 2
-                if head.length > Self.longestHead { return .refused(.headTooLong) }
+                if head.length > longest { return .refused(.headTooLong) }
                 break
             }
             guard let length = lineEnd(line, count &- place) else {
-                return count >= Self.longestHead ? .refused(.headTooLong) : .incomplete
+                return count >= longest ? .refused(.headTooLong) : .incomplete
             }
-            if place &+ length > Self.longestHead { return .refused(.headTooLong) }
+            if place &+ length > longest { return .refused(.headTooLong) }
             var name = 0
             while isToken[Int(line[name])] { name &+= 1 }
             if name == 0 || line[name] != 58 { return .refused(badName(line, name, length)) }
             if line[length &- 2] != 13 { return .refused(.bareLineFeed) }
-            if head.lineCount >= Self.mostLines { return .refused(.tooManyHeaders) }
+            if head.lineCount >= most { return .refused(.tooManyHeaders) }
             var start = name &+ 1
             var end = length &- 2
             while start < end, line[start] == 32 || line[start] == 9 { start &+= 1 }
