@@ -26,7 +26,12 @@ final class Origin: Sendable {
         spawn { [self] in
             while true {
                 let client = accept(door, nil, nil)
-                if client < 0 || state.withLock({ $0.isStopped }) { return }
+                if client < 0 { return }
+                if state.withLock({ $0.isStopped }) {
+                    // One that came in between: it must not wait for an answer nobody gives.
+                    close(client)
+                    return
+                }
                 state.withLock { $0.connections += 1 }
                 spawn { [self] in
                     serve(client)
