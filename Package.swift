@@ -144,7 +144,7 @@ let package = Package(
         tests("KernelTests", ["Kernel", "CKernel"]),
         tests("TLSTests", ["TLS", "COpenSSL"]),
         tests(
-            "ProxyTests", exclude: ["schema_verdicts.py", "observe_reader.py"],
+            "ProxyTests", exclude: ["schema_verdicts.py", "observe_reader.py", "Peers"],
             ["Proxy", "Loop", "Wire", "YAMLText", "TLS", "COpenSSL", "ProxyResources", "Kernel", "CKernel"]),
         tests("StoreTests", ["Store", "Wire"]),
         tests("TransportTests", ["Transport", "TLS", "Kernel", nioCore, nioPosix, nioHTTP1]),

@@ -30,6 +30,7 @@ extension Workload {
             gatewayListeners: listeners, clusterDomain: try fields.requiredString("clusterDomain"),
             dnsUpstream: try fields.string("dnsUpstream"))
         if let security = try fields.object("security") { self.security = try WorkloadSecurity(security) }
+        multiplexing = try fields.word("multiplexing", or: .automatic)
         if let telemetry = try fields.object("telemetry") { self.telemetry = try Telemetry(telemetry) }
         self.labels = labels
         rateLimits = try RateLimit.list(fields, "rateLimits")
@@ -60,6 +61,7 @@ extension Workload {
         out.write("clusterDomain", clusterDomain)
         out.write("dnsUpstream", dnsUpstream)
         if !security.isEmpty { out.write("security", security.json) }
+        out.write("multiplexing", multiplexing.rawValue)
         if telemetry != Telemetry() { out.write("telemetry", telemetry.json) }
         out.write("rateLimits", rateLimits.map(\.json))
         if limits != ClientLimits() { out.write("limits", limits.json) }

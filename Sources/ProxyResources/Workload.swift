@@ -19,6 +19,7 @@ package struct Workload: Sendable, Hashable {
     package var dnsUpstream: String  // `10.96.0.10:53`
     package var security = WorkloadSecurity()
     package var telemetry = Telemetry()
+    package var multiplexing = Multiplexing.automatic
     package var rateLimits: [RateLimit] = []  // on requests to the pod, whatever the port
     package var limits = ClientLimits()
 
@@ -45,6 +46,14 @@ package struct Workload: Sendable, Hashable {
         self.clusterDomain = clusterDomain
         self.dnsUpstream = dnsUpstream
     }
+}
+
+/// Whether requests to other sidecars share connections (HTTP/2). Those that speak HTTP/2 already always do.
+package enum Multiplexing: String, Sendable, Hashable {
+    /// As is cheaper.
+    case automatic = ""
+    case on = "ON"
+    case off = "OFF"
 }
 
 package struct InboundPort: Sendable, Hashable {

@@ -144,7 +144,9 @@ extension Engine {
             beginTLS(client)
         case .tls(forMesh: false), .plain:
             if mode == .strict {
-                refusePlain(client, isHTTP: LooksLikeHTTP.check(space, count) == .http)
+                refusePlain(
+                    client, isHTTP: LooksLikeHTTP.check(space, count) == .http && !LooksLikeHTTP.isPreface(space, count)
+                )
                 return
             }
             beginPlainInbound(client)
@@ -223,6 +225,11 @@ extension Engine {
 enum LooksLikeHTTP: Equatable {
     case needMore, http, other
 
+    /// A client of HTTP/2 by prior knowledge (RFC 9113 §3.4).
+    static func isPreface(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        count >= 3 && memcmp(bytes, Frames.preface.utf8Start, min(count, Frames.prefaceLength)) == 0
+    }
+
     private static let methods: [StaticString] = [
         "GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "PATCH ", "OPTIONS ", "CONNECT ", "TRACE ",
     ]
@@ -243,6 +250,7 @@ enum LooksLikeHTTP: Equatable {
             let version = bytes + max(0, line - 9)
             return line >= 14 && memcmp(version, "HTTP/1.", 7) == 0 ? .http : .other
         }
+        if isPreface(bytes, count) { return count < 16 ? .needMore : .http }
         return mayBe ? .needMore : .other
     }
 }

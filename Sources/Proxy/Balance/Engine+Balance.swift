@@ -1,6 +1,7 @@
 import COpenSSL
 import Glibc
 import Loop
+import ProxyResources
 import TLS
 
 extension Engine {
@@ -82,8 +83,11 @@ extension Engine {
             } else {
                 slots[place] = addEndpoint(entry, arrays)
             }
+            endpoints[Int(slots[place])].appProtocol = entry.appProtocol
         }
         table = live
+        multiplexesMesh = arrays.multiplexesMesh
+        for (place, slot) in localEndpoints { tellProtocol(slot, port: UInt16(truncatingIfNeeded: place)) }
         if let old {
             if old.pointee.client != live.pointee.client { forgetSessions() }
             retire(old)
@@ -134,7 +138,13 @@ extension Engine {
         endpoints[Int(slot)].address = address
         endpoints[Int(slot)].port = port
         localEndpoints[place] = slot
+        tellProtocol(slot, port: port)
         return slot
+    }
+
+    /// What the app in this pod speaks at a port.
+    private func tellProtocol(_ slot: Int32, port: UInt16) {
+        endpoints[Int(slot)].appProtocol = inboundPort(port)?.appProtocol ?? .unknown
     }
 
     /// Anyone may call any port of a pod; only ports in use are remembered.
@@ -166,6 +176,7 @@ extension Engine {
             if endpoint.pointee.references == 0 {
                 let idle = closeIdle(endpoint)
                 for place in idle { close(slab + Int(place)) }
+                retireSessions(endpoint)
                 freeIfGone(slot)
             }
         }

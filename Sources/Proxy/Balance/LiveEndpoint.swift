@@ -1,4 +1,5 @@
 import Glibc
+import ProxyResources
 
 /// An endpoint as one loop knows it: its connections and how busy it is.
 struct LiveEndpoint {
@@ -19,6 +20,12 @@ struct LiveEndpoint {
     /// After a failed connection, others are preferred until then.
     var avoidedUntil: UInt64 = 0
     var session: OpaquePointer? = nil
+    /// What its app speaks, and whether its sidecar has chosen HTTP/1.1 for connections between us.
+    var appProtocol = AppProtocol.unknown
+    var refusesHTTP2 = false
+    /// Connections with streams that may take another.
+    var sessionHead: Int32 = -1
+    var sessionCount: Int32 = 0
     var isUsed = false
     var nextFree: Int32 = -1
 }

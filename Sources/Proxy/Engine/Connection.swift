@@ -165,7 +165,6 @@ struct Connection {
     var session: UnsafeMutablePointer<Session>? = nil
     /// A stream: the connection it travels on. It has no socket of its own.
     var carrier: Conn? = nil
-    var stream = StreamState()
     /// The request is gRPC, so it gets answers as gRPC.
     var isGRPC = false
     /// The call's outcome; `noGRPCStatus` when none was seen.
@@ -174,9 +173,10 @@ struct Connection {
 
 extension Connection {
     static let noGRPCStatus: UInt8 = 255
-    var isStream: Bool { carrier != nil }
     /// A descriptor that is none; a stream's is -1.
     static let nowhere = Int32.max
+    /// Of an HTTP/2 session; it has no socket.
+    var isStream: Bool { fd < 0 }
     var hasOutput: Bool { outputEnd > outputStart }
     var inputCount: Int { Int(inputEnd &- inputStart) }
     var canWrite: Bool { !isConnecting && tls != .handshaking }

@@ -7,6 +7,11 @@ extension Engine {
     /// Ends one connection. Its peer, if any, must know already.
     mutating func close(_ connection: Conn) {
         if connection.pointee.role == .free { return }
+        if connection.pointee.fd < 0 {
+            closeStream(connection)
+            return
+        }
+        if connection.pointee.session != nil { endSession(connection) }
         if let ssl = connection.pointee.ssl {
             // A quiet end without close_notify would make the session unusable for resumption.
             if connection.pointee.tls == .established {
@@ -105,6 +110,10 @@ extension Engine {
 
     /// A connection's deadline has come; what that means follows from what it waits for.
     mutating func deadlinePassed(_ connection: Conn) {
+        if let session = connection.pointee.session {
+            sessionDeadline(connection, session)
+            return
+        }
         if connection.pointee.role == .clock {
             tick()
             return

@@ -42,7 +42,7 @@ extension Engine {
     }
 
     @inline(__always)
-    func transmit(_ connection: Conn, _ from: UnsafePointer<UInt8>, _ count: Int) -> Int {
+    mutating func transmit(_ connection: Conn, _ from: UnsafePointer<UInt8>, _ count: Int) -> Int {
         if let ssl = connection.pointee.ssl {
             let written = SSL_write(ssl, from, Int32(truncatingIfNeeded: min(count, 1 << 24)))
             if written > 0 { return Int(written) }
@@ -51,6 +51,7 @@ extension Engine {
             ERR_clear_error()
             return IO.failed
         }
+        if connection.pointee.fd < 0 { return transmitStream(connection, from, count) }
         let written = weft_tcp_send(connection.pointee.fd, from, count)
         if written >= 0 { return written }
         if connection.pointee.isShadow { return count }
@@ -210,7 +211,10 @@ extension Engine {
     @inline(__always)
     mutating func process(_ connection: Conn) {
         if connection.pointee.role == .upstream {
-            guard let client = connection.pointee.peer else { return }
+            guard let client = connection.pointee.peer else {
+                if connection.pointee.mode == .session { readFrames(connection) }
+                return
+            }
             if connection.pointee.phase == .tunnel {
                 _ = pump(connection, client)
             } else {
@@ -222,6 +226,8 @@ extension Engine {
         case .head:
             if connection.pointee.mode == .http {
                 if connection.pointee.peer == nil { request(connection) }
+            } else if connection.pointee.mode == .session {
+                readFrames(connection)
             } else {
                 detect(connection)
             }
@@ -234,6 +240,14 @@ extension Engine {
     /// Goes on with a connection that was paused or whose turn was over.
     mutating func resume(_ connection: Conn) {
         if connection.pointee.role == .free || connection.pointee.role == .listener { return }
+        if connection.pointee.fd < 0 {
+            resumeStream(connection)
+            return
+        }
+        if connection.pointee.session != nil {
+            resumeSession(connection)
+            return
+        }
         let generation = connection.pointee.generation
         connection.pointee.isPaused = false
         if connection.pointee.inputCount > 0 {
@@ -274,6 +288,9 @@ extension Engine {
             if peer.pointee.phase == .tunnel && peer.pointee.endOfInput && peer.pointee.inputCount == 0 {
                 endWriting(connection)
             }
+        } else if let session = connection.pointee.session {
+            serveWaiting(connection)
+            if session.pointee.isOver { queue(connection) }
         }
         return connection.pointee.generation == generation
     }

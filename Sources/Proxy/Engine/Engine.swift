@@ -47,6 +47,10 @@ struct LoopCounts: Sendable {
     /// Connections a listener had no room for, and idle ones that made room.
     var refusedFull: UInt64 = 0
     var shed: UInt64 = 0
+    /// Sessions we ended, by `SessionFault`.
+    var sessionFaults = InlineArray<32, UInt64>(repeating: 0)
+    /// Messages on streams that broke the rules of HTTP/2.
+    var malformedStreams: UInt64 = 0
 }
 
 /// Where a loop accepts.
@@ -107,6 +111,8 @@ struct Engine: ~Copyable {
     var freeHead: Int32 = -1
     var top: Int32 = 0
     let endpoints: UnsafeMutablePointer<LiveEndpoint>
+    /// Of streams, by the connections' places.
+    let states: UnsafeMutablePointer<StreamState>
     /// By the connections' places; touched only when needed.
     let efforts: UnsafeMutablePointer<Effort>
     var freeEndpoint: Int32 = -1
@@ -146,6 +152,12 @@ struct Engine: ~Copyable {
     let ownPorts: Set<UInt16>
     /// Connections to look at again this turn.
     var again: [UInt64] = []
+    /// Where header blocks are decoded to.
+    let fieldText = Bytes.allocate(capacity: Engine.fieldTextSize)
+    /// 24 bytes of base64, for the next WebSocket opening that becomes HTTP/1.
+    let webSocketKey = Bytes.allocate(capacity: 32)
+    /// Requests between sidecars share few connections (HTTP/2).
+    var multiplexesMesh = false
     var expired: [UInt64] = []
     /// Header lines for the answer about to be made.
     var answerLines: [UInt8] = []
@@ -184,6 +196,8 @@ struct Engine: ~Copyable {
         self.queue = queue
         endpoints = Self.zeroed(Limits.endpoints)
         efforts = Self.zeroed(Limits.connections)
+        states = Self.zeroed(Limits.connections)
+        renewWebSocketKey()
         if let door = open(mailbox.descriptor, .mailbox) {
             _ = self.poller.addReadable(mailbox.descriptor, key: key(door))
         }
@@ -198,8 +212,11 @@ struct Engine: ~Copyable {
     }
 
     deinit {
+        fieldText.deallocate()
+        webSocketKey.deallocate()
         munmap(slab, Limits.connections * MemoryLayout<Connection>.stride)
         munmap(drafts, Limits.connections * MemoryLayout<RequestRecord>.stride)
+        munmap(states, Limits.connections * MemoryLayout<StreamState>.stride)
         munmap(efforts, Limits.connections * MemoryLayout<Effort>.stride)
         munmap(endpoints, Limits.endpoints * MemoryLayout<LiveEndpoint>.stride)
     }
@@ -336,7 +353,9 @@ struct Engine: ~Copyable {
         case .collect(let place, let most, let report): report(slice(from: place, most: most))
         case .records(let skipped, let most, let report): report(history.copy(skipping: skipped, most: most))
         case .survey(let report): report(survey())
-        case .drain: isDraining = true
+        case .drain:
+            isDraining = true
+            drainSessions()
         case .admitted(let gate, let key): admitted(gate, key)
         case .yield(let gate): yieldIdle(gate)
         case .stop: isStopped = true

@@ -46,6 +46,12 @@ struct FloodBudget {
         }
     }
 
+    /// A stream has ended as it should: one may be taken back.
+    mutating func earnReset() { if resets.left < resets.burst { resets.left += 1 } }
+
+    /// DATA has been sent: its windows will be given back.
+    mutating func earnControl() { control.left = min(control.burst, control.left + 4) }
+
     private static func refill(_ bucket: inout Bucket, _ seconds: Int32) {
         let added = Int64(bucket.perSecond) * Int64(seconds)
         bucket.left = Int32(min(Int64(bucket.burst), Int64(bucket.left) + added))

@@ -27,8 +27,7 @@ struct Session: ~Copyable {
     /// Streams that wait for the connection's window or for room in its output, in their order.
     var waiting: [UInt64] = []
     var serving: [UInt64] = []
-    /// While waiting streams are served: what is left of this one's turn; -1 otherwise.
-    var turn = -1
+    var isServing = false
 
     var sendWindow = 65535
     var receiveWindow = Int(StreamLimits.connectionWindow)
@@ -56,10 +55,14 @@ struct Session: ~Copyable {
     /// The peer's GOAWAY: streams above this number were not worked on.
     var peerLast: UInt32 = .max
     var peerLeaves = false
+    /// In its endpoint's list.
+    var isPooled = false
     /// Streams have been answered on it.
     var hasServed = false
     var lastFrameAt: UInt64
     var pingAt: UInt64 = 0
+    /// Not even control frames find room in its output.
+    var isStuck = false
 
     enum GoingAway: UInt8 { case no, announced, final }
 
@@ -68,6 +71,9 @@ struct Session: ~Copyable {
         flood = FloodBudget(now: now)
         lastFrameAt = now
     }
+
+    /// No stream will come any more.
+    var isOver: Bool { goingAway == .final || (peerLeaves && !isServer) }
 
     /// Whether we may open another stream.
     var hasRoom: Bool {

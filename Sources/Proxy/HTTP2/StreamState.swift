@@ -17,8 +17,9 @@ struct StreamState {
     /// Bytes of DATA the peer may still send, and what that is refilled to.
     var receiveWindow: Int32 = StreamLimits.window
     var windowSize: Int32 = StreamLimits.window
-    /// Bytes that have come and whose window has not been given back.
+    /// Bytes that have come and have not been taken; then those taken, whose window has not been given back.
     var owed: Int32 = 0
+    var returned: Int32 = 0
     /// The message that comes in: its framing in `input`, and bytes of DATA its content-length leaves; -1 when not given.
     var reads = TextFraming.head
     var expected = -1
@@ -28,11 +29,13 @@ struct StreamState {
     var writes = TextFraming.head
     var writesLeft = 0
     var writeChunks = ChunkScanner()
-    /// Trailer lines seen so far in what goes out.
+    /// Trailer lines seen so far in what goes out; of a WebSocket opening, what its answer has to say.
     var trailers: Bytes? = nil
     var trailersLength: Int32 = 0
     /// In its session's list of those that wait for their turn to write.
     var isWaiting = false
+    /// Bytes of DATA it may write although others wait.
+    var turn: Int32 = 0
     var sentEnd = false
     var receivedEnd = false
     /// No frame may follow: one side has reset it.
@@ -44,8 +47,10 @@ struct StreamState {
     /// CONNECT, or CONNECT with `:protocol`: bytes after the head.
     var isTunnel = false
     var isWebSocket = false
-    /// Sent or received as trailers-only, or with a content-length of 0: no trailers may follow.
-    var sawTrailers = false
+    /// gRPC messages in what came in.
+    var messages = MessageCount()
+    /// The message that came in is malformed.
+    var fault: MessageFault? = nil
 }
 
 /// Limits of streams and sessions.

@@ -36,7 +36,7 @@ extension Engine {
         memset(draft, 0, RecordPointer.textOffset)
         draft.pointee.grpcStatus = .max
         draft.pointee.reason = ""
-        draft.pointee.majorVersion = 1
+        draft.pointee.majorVersion = client.pointee.fd < 0 ? 2 : 1
         draft.pointee.loop = loopNumber
         draft.pointee.started = client.pointee.startedAt
         draft.pointee.side = client.pointee.side

@@ -14,6 +14,7 @@ extension Engine {
     mutating func endExchange(_ client: Conn) {
         guard client.pointee.inExchange else { return }
         client.pointee.inExchange = false
+        if client.pointee.isGRPC { noteCall(client, draft(client)) }
         if client.pointee.hasEffort { settle(client) }
         client.pointee.stage = .head
         client.pointee.parking = .none

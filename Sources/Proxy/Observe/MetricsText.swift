@@ -261,6 +261,18 @@ struct MetricsText {
         line("\(name) \(value)")
     }
 
+    /// HTTP/2 sessions we ended, and messages that broke its rules.
+    private mutating func sessions() {
+        let name = "weft_proxy_http2_sessions_ended_total"
+        family(name, "counter", "HTTP/2 sessions ended by this proxy, by reason.")
+        for fault in SessionFault.allCases {
+            let place = Int(fault.rawValue)
+            let count = snapshot.loops.reduce(UInt64(0)) { $0 + $1.counts.sessionFaults[place] }
+            if count > 0 { line("\(name){reason=\"\(fault.word)\"} \(count)") }
+        }
+        total("weft_proxy_http2_malformed_total", "Messages that broke the rules of HTTP/2.", \.malformedStreams)
+    }
+
     private mutating func own() {
         gauge("weft_proxy_client_connections", "Connections of clients.") { max(0, $0.clients) }
         gauge("weft_proxy_upstream_connections", "Connections to endpoints.") { max(0, $0.upstreams) }
@@ -276,6 +288,7 @@ struct MetricsText {
         total("weft_proxy_connections_refused_total", "Connections there was no room for.", \.refusedFull)
         total("weft_proxy_connections_shed_total", "Idle connections that made room for new ones.", \.shed)
         total("weft_proxy_records_total", "Exchanges that ended.", \.records)
+        sessions()
         policies()
         turns()
         single(

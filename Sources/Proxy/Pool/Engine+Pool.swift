@@ -102,7 +102,11 @@ extension Engine {
     /// A connection is made and, over TLS, its peer is who it should be.
     mutating func connected(_ upstream: Conn) {
         upstream.pointee.deadline = .max
+        if let session = upstream.pointee.session { sessionConnected(upstream, session) }
         if let client = upstream.pointee.peer { draft(client).pointee.connected = now }
+        if let client = upstream.pointee.peer, client.pointee.mode == .http, upstream.pointee.mode == .opaque {
+            connectMade(client)
+        }
         if upstream.pointee.endpoint >= 0 { observeConnected(upstream.pointee.endpoint) }
     }
 
@@ -110,7 +114,7 @@ extension Engine {
     mutating func release(_ upstream: Conn, isUsable: Bool) {
         upstream.pointee.peer = nil
         let slot = upstream.pointee.endpoint
-        guard isUsable, slot >= 0 else {
+        guard isUsable, slot >= 0, upstream.pointee.fd >= 0 else {
             close(upstream)
             return
         }

@@ -26,6 +26,11 @@ extension Engine {
         }
         var at = Int(client.pointee.outputEnd)
         let start = at
+        if client.pointee.isGRPC {
+            composeGRPCAnswer(client, status: status, reason, out, &at)
+            finishAnswer(client, start, at)
+            return
+        }
         put("HTTP/1.1 ", out, &at)
         putNumber(status, out, &at)
         put(" ", out, &at)
@@ -53,6 +58,10 @@ extension Engine {
             put(reason, out, &at)
             put("\n", out, &at)
         }
+        finishAnswer(client, start, at)
+    }
+
+    private mutating func finishAnswer(_ client: Conn, _ start: Int, _ at: Int) {
         client.pointee.outputEnd = Int32(truncatingIfNeeded: at)
         client.pointee.responseBytes = at - start
         endExchange(client)

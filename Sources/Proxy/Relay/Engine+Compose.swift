@@ -69,7 +69,7 @@ extension Engine {
             if let line = client.pointee.certificateLine {
                 put(line, Int(client.pointee.certificateLineLength), out, &at)
             }
-        } else if let arrays, upstream.pointee.ssl != nil {
+        } else if let arrays, upstream.pointee.isSecured {
             put(arrays.text + Int(arrays.peerLine.offset), Int(arrays.peerLine.count), out, &at)
         }
         put("\r\n", out, &at)
@@ -196,6 +196,7 @@ enum StaticText {
     static var h2c: StaticString { "h2c" }
     static var hostName: StaticString { "host:" }
     static var peerName: StaticString { "x-weft-peer:" }
+    static var https: StaticString { "https" }
     static var slash: StaticString { "/" }
     static var forwardedFor: StaticString { "x-forwarded-for" }
 }

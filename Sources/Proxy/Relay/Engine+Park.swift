@@ -47,6 +47,8 @@ extension Engine {
         // Its input may have filled up meanwhile.
         let isSent = client.pointee.generation == generation && client.pointee.peer != nil
         if isSent && client.pointee.isPaused { queue(client) }
+        // A stream gives back the window of what has been taken at its own turn.
+        if client.pointee.generation == generation && client.pointee.fd < 0 { queue(client) }
     }
 
     /// A parked request has waited for as long as it may.
@@ -54,7 +56,9 @@ extension Engine {
         switch client.pointee.parking {
         case .none, .delay, .quota: unpark(client)
         case .slot: slotWaitEnded(client)
-        case .retry: sendAgain(client)
+        case .retry:
+            sendAgain(client)
+            if client.pointee.role == .client && client.pointee.fd < 0 { queue(client) }
         }
     }
 }

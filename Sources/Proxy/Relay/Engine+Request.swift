@@ -37,9 +37,9 @@ extension Engine {
             if client.pointee.deadline > now &+ clientGrant.head { setDeadline(client, after: clientGrant.head) }
             return
         case .refused(let fault):
-            // HTTP/2 by prior knowledge is passed through as it is.
-            if client.pointee.side != .gateway && count >= 14 && memcmp(bytes, StaticText.preface.utf8Start, 14) == 0 {
-                startTunnel(client)
+            // HTTP/2 by prior knowledge.
+            if client.pointee.fd >= 0 && count >= 14 && memcmp(bytes, StaticText.preface.utf8Start, 14) == 0 {
+                startSession(client)
                 return
             }
             answer(client, status: fault.status, .clientProtocol, fault.word, close: true)
@@ -117,11 +117,7 @@ extension Engine {
         if choice.rule >= 0, let arrays = client.pointee.table?.pointee.arrays {
             draft.pointee.rule = arrays.rules[Int(choice.rule)].name
         }
-        if parser.head.isConnect {
-            skipHead(client)
-            answer(client, status: 501, .clientProtocol, "connect_not_supported", close: true)
-            return .over
-        }
+        if parser.head.isConnect { return connectThrough(client, choice) }
         if choice.status != 0 {
             skipHead(client)
             answer(client, status: choice.status, choice.flag, choice.flag.reason, close: false)
@@ -223,17 +219,21 @@ extension Engine {
                 return nil
             }
             client.pointee.attempts &+= 1
-            let outcome =
-                fresh
-                ? dial(for: client, slot, .http, client.pointee.table)
-                : upstream(for: client, slot, client.pointee.table)
+            let outcome: Upstream
+            if wantsStream(client, slot, fresh: fresh) {
+                outcome = openStream(client, slot, client.pointee.table)
+            } else if fresh {
+                outcome = dial(for: client, slot, .http, client.pointee.table)
+            } else {
+                outcome = upstream(for: client, slot, client.pointee.table)
+            }
             switch outcome {
             case .ready(let upstream):
                 noteAttempt(client, slot, upstream)
                 client.pointee.peer = upstream
                 client.pointee.endpoint = slot
                 if client.pointee.side != .inbound {
-                    client.pointee.secure = upstream.pointee.ssl == nil ? .none : .mutualTLS
+                    client.pointee.secure = upstream.pointee.isSecured ? .mutualTLS : .none
                 }
                 upstream.pointee.peer = client
                 endpoints[Int(slot)].active &+= 1

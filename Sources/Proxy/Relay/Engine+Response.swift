@@ -20,9 +20,8 @@ extension Engine {
             case .complete: break
             }
             let isInterim = parser.head.status < 200
-            if parser.head.status == 503 && client.pointee.canReplay && upstream.pointee.isMutual
-                && neverReachedApp(bytes)
-            {
+            let mayBeAnswer = parser.head.status == 503 || client.pointee.isGRPC
+            if mayBeAnswer && client.pointee.canReplay && upstream.pointee.isMutual && neverReachedApp(bytes) {
                 if upstream.pointee.endpoint >= 0 {
                     endpoints[Int(upstream.pointee.endpoint)].avoidedUntil = now &+ Limits.avoid
                 }
@@ -210,6 +209,10 @@ extension Engine {
             if client.pointee.phase != .done && client.pointee.phase != .flushing { client.pointee.isPaused = true }
             client.pointee.phase = .flushing
             setDeadline(client, after: Limits.idleExchange)
+            return
+        }
+        if client.pointee.fd < 0 {
+            streamResponded(client)
             return
         }
         if client.pointee.closesAfter {

@@ -126,7 +126,13 @@ extension Engine {
         if sink.pointee.hasOutput || !sink.pointee.canWrite { return }
         if !sink.pointee.writeEnded {
             sink.pointee.writeEnded = true
-            if let ssl = sink.pointee.ssl { SSL_shutdown(ssl) } else { weft_shutdown_write(sink.pointee.fd) }
+            if sink.pointee.fd < 0 {
+                _ = endStream(sink)
+            } else if let ssl = sink.pointee.ssl {
+                SSL_shutdown(ssl)
+            } else {
+                weft_shutdown_write(sink.pointee.fd)
+            }
         }
         if sink.pointee.endOfInput { closePair(sink) }
     }
@@ -194,7 +200,7 @@ extension Engine {
             endpoints[Int(upstream.pointee.endpoint)].avoidedUntil = now &+ Limits.avoid
         }
         if client.pointee.phase == .tunnel {
-            tunnelFailed(upstream, client)
+            if client.pointee.mode == .http { connectFailed(upstream, client) } else { tunnelFailed(upstream, client) }
         } else {
             retry(upstream, client, .connectFailure, status: 503)
         }

@@ -187,7 +187,7 @@ extension Engine {
     }
 
     /// Gives the kept bytes to a connection to the endpoint.
-    private mutating func resend(_ client: Conn, _ slot: Int32, fresh: Bool) {
+    mutating func resend(_ client: Conn, _ slot: Int32, fresh: Bool) {
         guard let upstream = acquire(client, slot, fresh: fresh) else {
             if client.pointee.parking != .none { effort(client).pointee.isRepeating = true }
             return
@@ -220,7 +220,7 @@ extension Engine {
     }
 
     /// Takes all that was given to the upstream back to the client.
-    private mutating func keepBytes(_ upstream: Conn, _ client: Conn) {
+    mutating func keepBytes(_ upstream: Conn, _ client: Conn) {
         guard let output = upstream.pointee.output else { return }
         if let old = client.pointee.replay { buffers.give(old, client.pointee.replayClass) }
         client.pointee.replay = output

@@ -66,6 +66,8 @@ struct BackendEntry {
 }
 
 struct EndpointEntry {
+    /// What its app speaks.
+    var appProtocol: AppProtocol
     /// Never reused: the same number in another table is the same endpoint.
     var number: UInt64
     var address: UInt32
@@ -177,6 +179,7 @@ struct TableArrays {
     var principal: TextRange
     /// `PassthroughCluster` and such, as service numbers.
     var passthroughLabel: UInt32
+    var multiplexesMesh: Bool
     /// One entry.
     var telemetry: UnsafeMutablePointer<TelemetryEntry>
     var resilience: ResilienceArrays

@@ -119,6 +119,7 @@ struct TableBuilder {
             byAddress: AddressIndex(byAddress),
             byPod: AddressIndex(byPod), peerLine: peerLine, principal: principal,
             passthroughLabel: labels.number(ofService: "PassthroughCluster"),
+            multiplexesMesh: workload.multiplexing == .on,
             telemetry: plain([settings]), resilience: kept.arrays,
             access: AccessTableBuilder.table(of: workload.security, labels: labels))
         return RoutingTable(
@@ -149,6 +150,7 @@ struct TableBuilder {
     /// Endpoints are sorted by number, so that a loop can merge an old table's with a new one's.
     private mutating func addEndpoints(_ all: [String: Backend], _ numbers: inout EndpointNumbers) {
         var keyed: [EndpointNumbers.Key: UInt64] = [:]
+        var protocols: [EndpointNumbers.Key: AppProtocol] = [:]
         let sorted = all.sorted { $0.key < $1.key }
         func key(_ endpoint: Endpoint, _ backend: Backend) -> EndpointNumbers.Key {
             EndpointNumbers.Key(endpoint: endpoint, namespace: backend.namespace, service: backend.service)
@@ -157,6 +159,7 @@ struct TableBuilder {
             for endpoint in backend.endpoints where IPv4(endpoint.address) != nil {
                 let key = key(endpoint, backend)
                 if keyed[key] == nil { keyed[key] = numbers.number(key) }
+                if protocols[key] == nil || protocols[key] == .unknown { protocols[key] = backend.appProtocol }
             }
         }
         var places: [EndpointNumbers.Key: Int32] = [:]
@@ -177,7 +180,7 @@ struct TableBuilder {
                 app: key.endpoint.app, version: key.endpoint.version)
             endpoints.append(
                 EndpointEntry(
-                    number: number, address: address.value, port: port,
+                    appProtocol: protocols[key] ?? .unknown, number: number, address: address.value, port: port,
                     principal: add(text: key.endpoint.principal ?? ""),
                     labels: labels.number(of: peer), label: labels.number(ofService: key.service)))
         }

@@ -27,7 +27,7 @@ extension Engine {
         if let ssl = upstream.pointee.ssl {
             let slot = UnsafeMutableRawPointer(endpoint).advanced(by: LiveEndpoint.sessionOffset)
             // Opaque connections start afresh: a session belongs to the protocol it was agreed with.
-            if alpn == .http { remember(session: slot.assumingMemoryBound(to: OpaquePointer?.self), for: ssl) }
+            if alpn != .opaque { remember(session: slot.assumingMemoryBound(to: OpaquePointer?.self), for: ssl) }
         }
         return true
     }
@@ -42,6 +42,7 @@ extension Engine {
         BIO_set_init(bio, 1)
         SSL_set_bio(ssl, bio, bio)
         connection.pointee.ssl = ssl
+        connection.pointee.isSecured = true
         connection.pointee.tls = .handshaking
         return true
     }
@@ -97,6 +98,7 @@ extension Engine {
         case .http:
             connection.pointee.mode = .http
             setDeadline(connection, after: idlePatience)
+        case .http2: startSession(connection)
         case .opaque: startTunnel(connection)
         case nil:
             close(connection)

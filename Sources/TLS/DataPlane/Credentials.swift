@@ -97,12 +97,15 @@ package func peerPrincipal(_ connection: OpaquePointer) -> String? {
 /// How sidecars name what they carry to each other (ALPN).
 package enum ApplicationProtocol: Sendable {
     case http
+    /// HTTP/2; else HTTP/1.1, for those that do not know it.
+    case http2
     case opaque
 
     /// As ALPN writes it: a length byte and the name.
     package var wire: StaticString {
         switch self {
         case .http: "\u{0D}weft-http/1.1"
+        case .http2: "\u{07}weft-h2\u{0D}weft-http/1.1"
         case .opaque: "\u{08}weft-tcp"
         }
     }
@@ -114,6 +117,7 @@ package enum ApplicationProtocol: Sendable {
         SSL_get0_alpn_selected(connection, &start, &count)
         guard let start else { return nil }
         if count == 13, memcmp(start, "weft-http/1.1", 13) == 0 { return .http }
+        if count == 7, memcmp(start, "weft-h2", 7) == 0 { return .http2 }
         if count == 8, memcmp(start, "weft-tcp", 8) == 0 { return .opaque }
         return nil
     }
@@ -128,7 +132,7 @@ private let chooseApplicationProtocol: SSL_CTX_alpn_select_cb_func = { _, chosen
         if place + 1 + length > Int(count) { break }
         let isOurs =
             (length == 13 && memcmp(name, "weft-http/1.1", 13) == 0)
-            || (length == 8 && memcmp(name, "weft-tcp", 8) == 0)
+            || (length == 8 && memcmp(name, "weft-tcp", 8) == 0) || (length == 7 && memcmp(name, "weft-h2", 7) == 0)
         if isOurs {
             chosen.pointee = name
             chosenLength.pointee = UInt8(length)

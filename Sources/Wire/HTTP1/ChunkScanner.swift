@@ -178,6 +178,13 @@ package struct ChunkScanner: Equatable {
         (hash ^ UInt64(byte &- 65 < 26 ? byte | 32 : byte)) &* 0x100_0000_01B3
     }
 
+    /// Whether a trailer of this name is refused.
+    package static func forbids(trailer name: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        var found: UInt64 = 0xCBF2_9CE4_8422_2325
+        for place in 0..<count { found = hash(found, name[place]) }
+        return forbidden.contains(found)
+    }
+
     /// By their hashes: a name that collides is refused too, which nobody will meet.
     private static let forbidden: [UInt64] = {
         let names = [

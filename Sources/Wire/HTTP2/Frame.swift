@@ -58,6 +58,9 @@ package enum Setting {
     package static let concurrentStreams: UInt16 = 3
     package static let initialWindow: UInt16 = 4
     package static let frameSize: UInt16 = 5
+    package static let headerListSize: UInt16 = 6
+    /// RFC 8441 §3.
+    package static let connectProtocol: UInt16 = 8
 
     package static func payload(_ settings: [(UInt16, UInt32)]) -> [UInt8] {
         var out: [UInt8] = []
