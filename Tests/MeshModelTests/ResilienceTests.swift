@@ -114,4 +114,45 @@ import Testing
         #expect(guarded.retryBudget == RetryBudget(percent: 13, minPerSecond: 4))
         #expect(model.findings.isEmpty)
     }
+
+    @Test("our annotations say what no other language has words for; a wrong one is reported with its field")
+    func annotations() throws {
+        var cluster = try Cluster.canary()
+        try cluster.apply(
+            """
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: HTTPRoute
+            metadata:
+              name: catalog
+              namespace: demo
+              annotations:
+                weft.dev/resilience: |
+                  {"limits": {"maxRequests": 5}, "rateLimits": [{"requests": 10, "key": "header:x-user"}], "retry": {"attempts": 9}}
+            spec:
+              parentRefs: [{group: "", kind: Service, name: catalog}]
+              rules: [{backendRefs: [{name: catalog, port: 8080}], retry: {attempts: 2}}]
+            ---
+            apiVersion: v1
+            kind: Service
+            metadata:
+              name: frontend
+              namespace: demo
+              annotations: {weft.dev/resilience: '{"adaptiveConcurrency": {"maxLimit": 50}}'}
+            spec: {clusterIP: 10.96.0.7, selector: {app: frontend}, ports: [{name: http, port: 80}]}
+            """)
+        cluster.pod(
+            "limited-x", address: "10.244.3.1", annotations: [MeshWords.rateLimits: "[{\"requests\": 3}]"])
+        cluster.pod("wrong-x", address: "10.244.3.2", annotations: [MeshWords.rateLimits: "[{\"requests\": -3}]"])
+        let model = compile(cluster.state)
+        let rule = try #require(model.servicePorts["demo/catalog:8080"]?.routes.first)
+        #expect(rule.resilience.limits?.maxRequests == 5)
+        #expect(rule.resilience.rateLimits == [RateLimit(requests: 10, key: .header("x-user"))])
+        #expect(rule.resilience.retry?.attempts == 2, "the route's own words come first")
+        #expect(model.backends["demo/frontend:80"]?.resilience.adaptiveConcurrency?.maxLimit == 50)
+        #expect(
+            model.workloads[ObjectKey(namespace: "demo", name: "limited-x")]?.rateLimits == [RateLimit(requests: 3)])
+        #expect(model.workloads[ObjectKey(namespace: "demo", name: "wrong-x")]?.rateLimits == [])
+        #expect(model.findings.map(\.field) == ["metadata.annotations[weft.dev/rate-limits]"])
+        #expect(model.findings.first?.message.contains("limits[0].requests: is -3") == true)
+    }
 }

@@ -216,6 +216,31 @@ private final class Caller: Sendable {
         origin.stop()
     }
 
+    @Test("what limits hold, refuse and shed is in the metrics while it happens")
+    func metrics() throws {
+        let origin = ScriptedOrigin { _ in .held }
+        let route = RouteResilience(rateLimits: [RateLimit(name: "all", requests: 5, perMilliseconds: 3_600_000)])
+        let guards = BackendResilience(
+            limits: limits { $0.maxRequests = 1 }, adaptiveConcurrency: AdaptiveConcurrency(minLimit: 3))
+        let gateway = try TestGateway.before([origin], route, guards)
+        let callers = (0..<2).map { _ in Caller(gateway.port) }
+        #expect(eventually { origin.working == 1 && gateway.gauge("requests")?.waiting == 1 })
+        let snapshot = MetricsSnapshot(loops: gateway.plane.collect(), limits: gateway.plane.limits.gauges)
+        let text = String(decoding: MetricsText.render(snapshot, .prometheus), as: UTF8.self)
+        for line in [
+            "weft_limit_capacity{limit=\"backend o requests\"} 1", "weft_limit_used{limit=\"backend o requests\"} 1",
+            "weft_limit_waiting{limit=\"backend o requests\"} 1",
+            "weft_adaptive_limit{backend=\"o\",loop=\"0\"} 3", "weft_adaptive_active{backend=\"o\",loop=\"0\"} 1",
+        ] {
+            #expect(text.contains(line + "\n"), "\(line)")
+        }
+        #expect(text.contains("weft_rate_admitted_total{limit=") && text.contains(" all\"} 2\n"))
+        origin.release(2)
+        #expect(eventually { callers.allSatisfy { $0.answer?.status == 200 } })
+        gateway.plane.stop()
+        origin.stop()
+    }
+
     @Test("a connection serves so many requests and is then replaced")
     func requestsPerConnection() throws {
         let origin = ScriptedOrigin { _ in .status(200) }

@@ -18,14 +18,14 @@ package func compile(_ state: MeshState) -> MeshModel {
             model.backends[name] = Backend(
                 name: name, service: host, namespace: service.key.namespace, endpoints: found.map(\.endpoint),
                 appProtocol: port.appProtocol)
-            model.backends[name]?.resilience = rule?.resilience ?? .none
+            model.backends[name]?.resilience = (rule?.resilience ?? .none).over(service.resilience.value)
             for subset in rule?.subsets ?? [] {
                 let members = found.filter { found in found.labels.map { subset.admits($0) } ?? false }
                 let subsetName = backendName(service.key, port.port, subset: subset.name)
                 model.backends[subsetName] = Backend(
                     name: subsetName, service: host, namespace: service.key.namespace,
                     endpoints: members.map(\.endpoint), appProtocol: port.appProtocol)
-                model.backends[subsetName]?.resilience = rule?.resilience ?? .none
+                model.backends[subsetName]?.resilience = (rule?.resilience ?? .none).over(service.resilience.value)
             }
         }
     }
@@ -65,12 +65,14 @@ private func workload(
     _ pod: MeshPod, _ settings: MeshSettings, _ requirement: PeerRequirement, _ ports: [InboundPort],
     _ listeners: [GatewayListener]
 ) -> Workload {
-    Workload(
+    var made = Workload(
         namespace: pod.key.namespace, pod: pod.key.name, name: pod.workload, app: pod.app, version: pod.version,
         node: pod.node, trustDomain: settings.trustDomain,
         principal: settings.principal(namespace: pod.key.namespace, account: pod.account),
         mutualTLS: requirement.mode, portMutualTLS: requirement.ports, inboundPorts: pod.isGateway ? [] : ports,
         gatewayListeners: listeners, clusterDomain: settings.clusterDomain, dnsUpstream: settings.dnsUpstream)
+    made.rateLimits = pod.rateLimits.value ?? []
+    return made
 }
 
 extension DestinationRule.Subset {
@@ -86,6 +88,10 @@ extension MeshState {
         all += destinationRules.values.flatMap(\.findings)
         all += istioGateways.values.flatMap(\.findings)
         all += peerAuthentications.values.flatMap(\.findings)
+        all += services.values.compactMap { service in
+            service.resilience.finding(PolicyReference(.services, service.key), MeshWords.resilience)
+        }
+        all += pods.values.compactMap { $0.rateLimits.finding(PolicyReference(.pods, $0.key), MeshWords.rateLimits) }
         return all
     }
 }

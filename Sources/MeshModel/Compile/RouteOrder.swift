@@ -76,6 +76,7 @@ extension References {
                 timeoutMilliseconds: rule.timeoutMilliseconds, setRequestHeaders: rule.headers.set,
                 addRequestHeaders: rule.headers.add, removeRequestHeaders: rule.headers.remove)
             made.resilience.retry = rule.retry
+            made.resilience = made.resilience.over(route.resilience.value)
             made.answerWithoutBackend(refused: rule.isRefused)
             for (index, match) in rule.matches.enumerated() {
                 made.matches = [match]

@@ -35,6 +35,7 @@ extension References {
                 addRequestHeaders: rule.headers.add, removeRequestHeaders: rule.headers.remove,
                 directStatus: rule.directStatus)
             made.resilience.retry = rule.retry
+            made.resilience = made.resilience.over(policy.resilience.value)
             made.answerWithoutBackend(refused: rule.directStatus != nil)
             if made.matches.contains(RouteMatch()) { made.matches = [] }
             rules.append(made)

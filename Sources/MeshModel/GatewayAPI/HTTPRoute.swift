@@ -40,6 +40,7 @@ package struct HTTPRoute: Sendable, Hashable, AgedPolicy {
     package var parents: [Parent]
     package var hostnames: [String]
     package var rules: [Rule]
+    package var resilience: Annotated<RouteResilience>
     package var findings: [PolicyFinding]
 
     package var reference: PolicyReference { PolicyReference(.httpRoutes, key) }
@@ -50,6 +51,7 @@ package struct HTTPRoute: Sendable, Hashable, AgedPolicy {
         generation = object.generation
         let reader = HTTPRouteReader(namespace: object.namespace)
         var findings: [PolicyFinding] = []
+        resilience = Annotated(object, MeshWords.resilience, RouteResilience.init(json:of:))
         let spec = PolicyFields(object.spec, at: "spec", of: PolicyReference(.httpRoutes, object.key))
         spec.reportOthers(
             than: ["parentRefs", "hostnames", "rules", "useDefaultGateways"], as: "it has no effect", to: &findings)
@@ -62,7 +64,8 @@ package struct HTTPRoute: Sendable, Hashable, AgedPolicy {
             }
         }
         self.rules = rules
-        self.findings = findings
+        let own = PolicyReference(.httpRoutes, object.key)
+        self.findings = findings + [resilience.finding(own, MeshWords.resilience)].compactMap { $0 }
     }
 }
 

@@ -36,6 +36,7 @@ package struct VirtualService: Sendable, Hashable, AgedPolicy {
     package var gateways: [String]  // `mesh`, `name` or `namespace/name`
     package var exportTo: [String]
     package var rules: [Rule]
+    package var resilience: Annotated<RouteResilience>
     package var findings: [PolicyFinding]
 
     /// The word for all sidecars.
@@ -49,6 +50,7 @@ package struct VirtualService: Sendable, Hashable, AgedPolicy {
         generation = object.generation
         let spec = PolicyFields(object.spec, at: "spec", of: PolicyReference(.virtualServices, object.key))
         var findings: [PolicyFinding] = []
+        resilience = Annotated(object, MeshWords.resilience, RouteResilience.init(json:of:))
         spec.reportOthers(than: ["hosts", "gateways", "http", "exportTo"], as: "it has no effect", to: &findings)
         hosts = spec.strings("hosts").map { $0.lowercased() }
         if hosts.isEmpty { findings.append(spec.finding("hosts", .invalid, "must name at least one host")) }
@@ -60,7 +62,8 @@ package struct VirtualService: Sendable, Hashable, AgedPolicy {
             rules.append(VirtualServiceReader.rule(fields, index: index, &findings))
         }
         self.rules = rules
-        self.findings = findings
+        let own = PolicyReference(.virtualServices, object.key)
+        self.findings = findings + [resilience.finding(own, MeshWords.resilience)].compactMap { $0 }
     }
 
     /// The names of the gateways it binds, in full.

@@ -1,4 +1,5 @@
 package import KubeTypes
+package import ProxyResources
 import Wire
 
 /// The words on pods that the mesh reads and injection writes.
@@ -31,11 +32,13 @@ package struct MeshPod: Sendable, Hashable {
     package var ports: [Port]  // TCP ports its containers declare
     package var workload: String
     package var isFinished: Bool
+    package var rateLimits: Annotated<[RateLimit]>
 
     package init(_ object: KubeObject) {
         key = object.key
         uid = object.uid
         labels = object.labels
+        rateLimits = Annotated(object, MeshWords.rateLimits, RateLimit.list(json:of:))
         let spec = object.spec
         node = spec["nodeName"]?.string ?? ""
         account = spec["serviceAccountName"]?.string ?? "default"

@@ -29,6 +29,7 @@ package struct MeshService: Sendable, Hashable {
     package var selector: [String: String]
     package var ports: [Port]  // TCP only
     package var isExternalName: Bool
+    package var resilience: Annotated<BackendResilience>
 
     package init(_ object: KubeObject) {
         key = object.key
@@ -39,6 +40,7 @@ package struct MeshService: Sendable, Hashable {
         addresses = all.filter { !$0.isEmpty && $0 != "None" && !$0.contains(":") }
         selector = spec["selector"]?.stringMap ?? [:]
         isExternalName = spec["type"]?.string == "ExternalName"
+        resilience = Annotated(object, MeshWords.resilience, BackendResilience.init(json:of:))
         ports = (spec["ports"]?.array ?? []).compactMap(Self.port)
     }
 

@@ -41,6 +41,8 @@ struct LoopCounts: Sendable {
     var series = 0
     var bufferBytes = 0
     var turns = TurnTimes()
+    /// Filled when asked.
+    var guards: [GuardCount] = []
     /// Copies of requests in flight, and those that were too many.
     var shadows = 0
     var mirrorsDropped: UInt64 = 0

@@ -59,6 +59,7 @@ extension Engine {
         let (found, next) = series.copy(from: place, most: most)
         var counts = counts
         counts.series = series.count
+        counts.guards = guardCounts()
         counts.bufferBytes = buffers.bytesInUse
         return SeriesSlice(series: found, next: next, counts: counts)
     }

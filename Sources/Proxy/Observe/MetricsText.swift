@@ -7,6 +7,7 @@ struct MetricsSnapshot: Sendable {
     var settings = MetricSettings()
     var desk = TelemetryDesk.Counts()
     var program = ProgramCounts()
+    var limits = LimitGauges()
     var clock = WallClock(offset: 0)
 }
 
@@ -23,7 +24,7 @@ struct MetricsText {
 
     private var out: [UInt8] = []
     private let form: Form
-    private let snapshot: MetricsSnapshot
+    let snapshot: MetricsSnapshot
     private let merged: [Series]
     private var labelTexts: [SeriesKey: String] = [:]
 
@@ -61,12 +62,12 @@ struct MetricsText {
         return merged
     }
 
-    private mutating func line(_ text: String) {
+    mutating func line(_ text: String) {
         out += text.utf8
         out.append(10)
     }
 
-    private static func quoted(_ text: String) -> String {
+    static func quoted(_ text: String) -> String {
         if !text.utf8.contains(where: { $0 == 34 || $0 == 92 || $0 == 10 }) { return text }
         var plain = ""
         for character in text.unicodeScalars {
@@ -171,7 +172,7 @@ struct MetricsText {
     // MARK: samples
 
     /// The head of a family. A counter's name in OpenMetrics is without `_total`.
-    private mutating func family(_ name: String, _ kind: String, _ help: String) {
+    mutating func family(_ name: String, _ kind: String, _ help: String) {
         let isCounter = kind == "counter" && form == .openMetrics && name.hasSuffix("_total")
         let family = isCounter ? String(name.dropLast(6)) : name
         line("# HELP \(family) \(help)")
@@ -290,6 +291,7 @@ struct MetricsText {
         total("weft_proxy_records_total", "Exchanges that ended.", \.records)
         sessions()
         policies()
+        limits()
         turns()
         single(
             "weft_proxy_configuration_rejects_total", "counter", "Configurations refused.",

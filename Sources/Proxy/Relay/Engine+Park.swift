@@ -21,8 +21,6 @@ enum Parking: UInt8 {
     case slot
     /// The time before the next try; the request is in `replay`, no longer in `input`.
     case retry
-    /// A part of a global rate limit.
-    case quota
 }
 
 extension Engine {
@@ -54,7 +52,7 @@ extension Engine {
     /// A parked request has waited for as long as it may.
     mutating func parkingEnded(_ client: Conn) {
         switch client.pointee.parking {
-        case .none, .delay, .quota: unpark(client)
+        case .none, .delay: unpark(client)
         case .slot: slotWaitEnded(client)
         case .retry:
             sendAgain(client)

@@ -63,7 +63,7 @@ final class LimitBook: Sendable {
         return all.map(\.gauge).sorted { $0.name < $1.name }
     }
 
-    var rates: [(name: String, admitted: Int, limited: Int)] {
+    var rates: [RateGauge] {
         let all = pages.withLock { pages in pages.rates.values.compactMap(\.object) }
         return all.map(\.gauge).sorted { $0.name < $1.name }
     }

@@ -73,7 +73,8 @@ final class RateTable: Sendable {
         return verdict
     }
 
-    var gauge: (name: String, admitted: Int, limited: Int) {
-        (name, admitted.load(ordering: .relaxed), limited.load(ordering: .relaxed))
+    var gauge: RateGauge {
+        RateGauge(
+            name: name, admitted: admitted.load(ordering: .relaxed), limited: limited.load(ordering: .relaxed))
     }
 }

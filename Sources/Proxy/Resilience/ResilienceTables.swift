@@ -46,7 +46,6 @@ struct RateEntry {
     var kind: RateKeyKind
     var header: TextRange
     var bucket: RateBucket
-    var isGlobal: Bool
     var table: Unmanaged<RateTable>
 }
 

@@ -96,13 +96,13 @@ struct ResilienceBuilder {
             case .path: kind = .path
             }
             let name = limit.name.isEmpty ? "\(scope) rate \(place)" : limit.name
-            // The scope too: only a global limit's name is known to mean the same elsewhere.
-            let spelled = limit.isGlobal || limit.name.isEmpty ? name : "\(scope) \(name)"
+            // The scope too: names may repeat.
+            let spelled = limit.name.isEmpty ? name : "\(scope) \(name)"
             let table = book.rates(spelled, keys: kind == .none ? 1 : limit.maxKeys)
             rateTables.append(table)
             rates.append(
                 RateEntry(
-                    kind: kind, header: headers[place], bucket: RateBucket(limit), isGlobal: limit.isGlobal,
+                    kind: kind, header: headers[place], bucket: RateBucket(limit),
                     table: .passUnretained(table)))
         }
         return Run(start: start, count: Int32(rates.count) - start)

@@ -196,7 +196,7 @@ final class RoutingTable: @unchecked Sendable {
     let generation: UInt64
     let gateways: [GatewayListener]
     let clientLimits: ClientLimits
-    private let resilience: ResilienceTables
+    let resilience: ResilienceTables
     /// What the views in `arrays` look at.
     private let patterns: [Pattern]
 

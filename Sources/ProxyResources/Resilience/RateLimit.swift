@@ -10,7 +10,7 @@ package struct RateLimit: Sendable, Hashable {
         case path  // without the query
     }
 
-    package var name: String  // for metrics, and of the quota when global
+    package var name: String  // for metrics
     package var requests: Int
     package var perMilliseconds: Int
     /// How many at once after a pause; `requests` when 0.
@@ -18,15 +18,13 @@ package struct RateLimit: Sendable, Hashable {
     package var key: Key
     /// The keys remembered; beyond it the ones longest unused are forgotten.
     package var maxKeys: Int
-    /// Shared among all proxies that have a limit of this name: the control plane leases each a part.
-    package var isGlobal: Bool
 
     package static let defaultKeys = 4096
     package static let mostKeys = 1 << 20
 
     package init(
         name: String = "", requests: Int, perMilliseconds: Int = 1000, burst: Int = 0, key: Key = .none,
-        maxKeys: Int = defaultKeys, isGlobal: Bool = false
+        maxKeys: Int = defaultKeys
     ) {
         self.name = name
         self.requests = requests
@@ -34,6 +32,5 @@ package struct RateLimit: Sendable, Hashable {
         self.burst = burst
         self.key = key
         self.maxKeys = maxKeys
-        self.isGlobal = isGlobal
     }
 }

@@ -179,8 +179,9 @@ extension RateLimit {
         perMilliseconds = try fields.integer("perMilliseconds", in: 1...86_400_000) ?? perMilliseconds
         burst = try fields.integer("burst", in: 0...1_000_000_000) ?? 0
         maxKeys = try fields.integer("maxKeys", in: 1...Self.mostKeys) ?? maxKeys
-        isGlobal = try fields.flag("global", or: false)
-        if isGlobal && name.isEmpty { throw fields.fault("name", "is required for a global limit") }
+        if try fields.flag("global", or: false) {
+            throw fields.fault("global", "is not supported: a limit holds for one proxy, over all its loops")
+        }
         let word = try fields.string("key")
         switch word {
         case "": key = .none
@@ -209,7 +210,25 @@ extension RateLimit {
         case .header(let name): out.write("key", "header:\(name)")
         }
         out.write("maxKeys", maxKeys)
-        if isGlobal { out.write("global", .bool(true)) }
         return out.json
+    }
+}
+
+extension RouteResilience {
+    /// `resource`: what a fault shall name.
+    package init(json: JSON, of resource: String) throws(ResourceFault) {
+        try self.init(try ResourceFields(json, of: resource))
+    }
+}
+
+extension BackendResilience {
+    package init(json: JSON, of resource: String) throws(ResourceFault) {
+        try self.init(try ResourceFields(json, of: resource))
+    }
+}
+
+extension RateLimit {
+    package static func list(json: JSON, of resource: String) throws(ResourceFault) -> [RateLimit] {
+        try list(try ResourceFields(["limits": json], of: resource), "limits")
     }
 }
