@@ -157,8 +157,8 @@ import Testing
         let url = "http://127.0.0.1:\(gateway.port)"
         let refused = output(of: "curl -s --max-time 60 -d body -w '%{http_code}' \(url)/refuse")
         #expect(refused.text == "h2 origin200")
-        let leaving = output(of: "h2load -n 500 -c 2 -m 20 \(url)/leave")
-        #expect(leaving.text.contains("500 succeeded, 0 failed, 0 errored"), "\(leaving.text)")
+        let leaving = output(of: "h2load -n 1000 -c 2 -m 20 \(url)/leave")
+        #expect(leaving.text.contains("1000 succeeded, 0 failed, 0 errored"), "\(leaving.text)")
         origin.end()
         gateway.plane.stop()
     }

@@ -1,7 +1,7 @@
 """An HTTP/2 origin on loopback by prior knowledge, on the h2 library, which refuses what breaks the rules.
 
 Prints its port. `/echo` gives the body back with its trailers, `/big/N` sends N bytes, `/trailers` ends with some, `/early` says 103
-first, `/reset` resets, `/refuse` refuses a connection's first stream, `/leave` says GOAWAY at a connection's tenth request and takes no more,
+first, `/reset` resets, `/refuse` refuses a connection's first stream, `/leave` says GOAWAY at a connection's hundredth request and takes no more,
 `/slow` answers after a while, `/status/N` has no body. CONNECT with a protocol echoes. Faults of peers go to standard error.
 """
 import socket
@@ -77,7 +77,7 @@ class Session:
                 self.h2.reset_stream(event.stream_id, 7)
                 return
             self.exchanges[event.stream_id] = exchange
-            if path.startswith("/leave") and self.seen == 10:
+            if path.startswith("/leave") and self.seen == 100:
                 self.last = event.stream_id
                 self.flush()
                 self.sock.sendall(GoAwayFrame(0, last_stream_id=self.last).serialize())
