@@ -245,6 +245,24 @@ import Testing
         origin.stop()
     }
 
+    @Test("streams are judged by the certificate of their session")
+    func authorization() throws {
+        let origin = Origin()
+        let hops = try TestHops(
+            app: Int(origin.port), speaks: .http, multiplexing: .on,
+            policies: [
+                #"{"name":"demo/get","rules":[{"from":[{"principals":["cluster.local/ns/demo/sa/frontend"]}],"to":[{"paths":["/name*"]}]}]}"#
+            ])
+        let visitor = Visitor(port: hops.gateway.port)
+        for _ in 0..<3 {
+            #expect(visitor.get("/name")?.status == 200)
+            #expect(visitor.get("/other")?.status == 403)
+        }
+        visitor.end()
+        hops.end()
+        origin.stop()
+    }
+
     @Test("a WebSocket passes through a gateway, and through sidecars that multiplex all else", arguments: [1, 2])
     func webSocket(hops: Int) throws {
         let app = PeerProgram("websocket_peer.py", "serve")

@@ -99,7 +99,10 @@ struct TestHops {
     let gateway: TestGateway
     let sidecar: DataPlane
 
-    init(app port: Int, speaks appProtocol: AppProtocol, multiplexing: Multiplexing = .automatic) throws {
+    init(
+        app port: Int, speaks appProtocol: AppProtocol, multiplexing: Multiplexing = .automatic,
+        policies: [String] = []
+    ) throws {
         let authority = try TestAuthority()
         let inbound = freePort()
         gateway = try TestGateway()
@@ -109,12 +112,13 @@ struct TestHops {
                 ListenerOption(
                     side: .inbound, address: "127.0.0.1", port: inbound, destination: "127.0.0.1:\(port)")
             ], seed: 3)
-        let own = workload("catalog") {
+        var own = workload("catalog") {
             $0.mutualTLS = .strict
             $0.inboundPorts = [
                 InboundPort(port: port, appProtocol: appProtocol, service: "catalog.demo.svc.cluster.local")
             ]
         }
+        own.security.policies = try policies.map { try policy($0) }
         try sidecar.apply(ProxyConfiguration(workload: own), identity: try authority.identity("catalog"))
         var destination = backend("catalog", [endpoint(inbound, principal: TestAuthority.principal("catalog"))])
         destination.appProtocol = appProtocol

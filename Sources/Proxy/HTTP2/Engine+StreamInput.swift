@@ -50,6 +50,7 @@ extension Engine {
         stream.pointee.side = connection.pointee.side
         stream.pointee.listener = connection.pointee.listener
         stream.pointee.remoteAddress = connection.pointee.remoteAddress
+        stream.pointee.peerAddress = connection.pointee.peerAddress
         stream.pointee.originalAddress = connection.pointee.originalAddress
         stream.pointee.originalPort = connection.pointee.originalPort
         stream.pointee.isMutual = connection.pointee.isMutual
@@ -60,6 +61,7 @@ extension Engine {
         stream.pointee.peerHash = connection.pointee.peerHash
         stream.pointee.certificateLine = connection.pointee.certificateLine
         stream.pointee.certificateLineLength = connection.pointee.certificateLineLength
+        stream.pointee.principalStart = connection.pointee.principalStart
     }
 
     /// A malformed request: an answer, then the reset (RFC 9113 §8.1.1). Both at the stream's turn.
