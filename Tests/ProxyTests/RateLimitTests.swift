@@ -146,4 +146,40 @@ import Testing
         let fault = #expect(throws: ResourceFault.self) { try ServicePort(json: bad.json) }
         #expect(fault?.field == "routes[0].resilience.rateLimits[1].perMilliseconds")
     }
+
+    @Test("a file written by people says the same with times and words")
+    func file() throws {
+        let text = """
+            listeners:
+              - port: 8080
+                routes:
+                  - to: o
+                    timeout: 2s
+                    resilience:
+                      retry: {attempts: 3, conditions: [5xx, connect-failure], perTryTimeout: 250ms, backoffBase: 10ms}
+                      limits: {maxRequests: 10, pendingTimeout: 1s}
+                      rateLimits: [{requests: 100, per: 1m, key: "header:x-user"}]
+                      idleTimeout: 30s
+            clusters:
+              - name: o
+                endpoints: ["127.0.0.1:80"]
+                resilience:
+                  limits: {maxConnections: 5, connectTimeout: 300ms}
+                  retryBudget: {percent: 10, window: 5s}
+                  adaptiveConcurrency: {maxLimit: 50}
+            """
+        let file = try ConfigurationFile(parsing: Array(text.utf8), name: "proxy.yaml")
+        let rule = try #require(file.configuration.workload.gatewayListeners.first?.routes.first?.rules.first)
+        #expect(rule.resilience.retry?.conditions == [.serverError, .connectFailure])
+        #expect(rule.resilience.retry?.perTryTimeoutMilliseconds == 250)
+        #expect(rule.resilience.retry?.backoffMaxMilliseconds == 100)
+        #expect(rule.resilience.limits == CircuitLimits(pendingTimeoutMilliseconds: 1000, maxRequests: 10))
+        #expect(
+            rule.resilience.rateLimits == [RateLimit(requests: 100, perMilliseconds: 60_000, key: .header("x-user"))])
+        #expect(rule.resilience.idleTimeoutMilliseconds == 30_000)
+        let guarded = file.configuration.backends["o"]?.resilience
+        #expect(guarded?.limits == CircuitLimits(maxConnections: 5, connectTimeoutMilliseconds: 300))
+        #expect(guarded?.retryBudget == RetryBudget(percent: 10, windowMilliseconds: 5000))
+        #expect(guarded?.adaptiveConcurrency?.maxLimit == 50)
+    }
 }
