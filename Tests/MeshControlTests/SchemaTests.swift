@@ -29,6 +29,7 @@ import Wire
             "canary/00-namespace", "canary/frontend", "canary/catalog-v1", "canary/catalog-v2", "canary/services",
             "canary/route",
             "canary/ingress", "canary-istio/route", "strict-mtls/peer-authentication",
+            "mirror/route", "fault/route", "redirect/route", "rewrite/route", "cors/route",
         ]
         for file in files {
             for object in try MemoryAPI.objects(file: "policies/examples/\(file).yaml") { try Self.check(object) }

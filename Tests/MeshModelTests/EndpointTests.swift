@@ -40,7 +40,8 @@ import Wire
     @Test(
         "what a port speaks, from appProtocol or its name",
         arguments: [
-            (nil, "http", AppProtocol.http), (nil, "http-web", .http), (nil, "grpc", .grpc), (nil, "http2-api", .http2), (nil, "httpx", .unknown),
+            (nil, "http", AppProtocol.http), (nil, "http-web", .http), (nil, "grpc", .grpc), (nil, "http2-api", .http2),
+            (nil, "httpx", .unknown),
             (nil, "", .unknown),
             (nil, "tcp-db", .tcp), (nil, "mysql", .tcp), ("http", "tcp-db", .http), ("kubernetes.io/h2c", "", .http2),
             ("https", "", .tcp),

@@ -85,13 +85,17 @@ import Testing
                 "[{retries: {attempts: 3, retryOn: \"5xx,rain\"}, \(toV1)}]", "spec.http[0].retries.retryOn",
                 PolicyFinding.Severity.warning, v1
             ),
-            ("[{fault: {abort: {httpStatus: 500}}, \(toV1)}]", "spec.http[0].fault", .warning, v1),
-            ("[{rewrite: {uri: /x}, \(toV1)}]", "spec.http[0].rewrite", .warning, ["status 500": 1000]),
-            ("[{match: [{uri: {regex: /x.*}}], \(toV2)}, {\(toV1)}]", "spec.http[0].match[0].uri.regex", .warning, v1),
             (
-                "[{match: [{sourceLabels: {a: b}}], \(toV2)}, {\(toV1)}]", "spec.http[0].match[0].sourceLabels",
+                "[{fault: {abort: {httpStatus: 500}}, \(toV1)}]", "spec.http[0].fault.abort.percentage", .warning, v1
+            ),
+            ("[{rewrite: {uri: /a b}, \(toV1)}]", "spec.http[0].rewrite.uri", .error, v1),
+            ("[{match: [{uri: {regex: \"/(x\"}}], \(toV2)}, {\(toV1)}]", "spec.http[0].match[0].uri.regex", .error, v1),
+            ("[{match: [{weather: nice}], \(toV2)}, {\(toV1)}]", "spec.http[0].match[0].weather", .warning, v1),
+            (
+                "[{fault: {delay: {exponentialDelay: 1s}}, \(toV1)}]", "spec.http[0].fault.delay.exponentialDelay",
                 .warning, v1
             ),
+            ("[{delegate: {name: nobody}}]", "spec.http[0].delegate", .warning, ["status 500": 1000]),
             ("[{timeout: soon, \(toV1)}]", "spec.http[0].timeout", .error, v1),
             ("[{directResponse: {status: 418}}]", "", .warning, ["status 418": 1000]),
             ("[{}]", "spec.http[0].route", .error, ["status 500": 1000]),

@@ -54,6 +54,8 @@ extension ResourceType {
         group: "coordination.k8s.io", version: "v1", resource: "leases", kind: "Lease")
     package static let httpRoutes = ResourceType(
         group: "gateway.networking.k8s.io", version: "v1", resource: "httproutes", kind: "HTTPRoute")
+    package static let grpcRoutes = ResourceType(
+        group: "gateway.networking.k8s.io", version: "v1", resource: "grpcroutes", kind: "GRPCRoute")
     package static let gateways = ResourceType(
         group: "gateway.networking.k8s.io", version: "v1", resource: "gateways", kind: "Gateway")
     package static let gatewayClasses = ResourceType(

@@ -57,7 +57,8 @@ extension GatewayStatus {
                 set("ResolvedRefs", listener.resolvedReferences, generation: generation, in: &conditions, now: now)
                 return [
                     "name": .string(listener.name), "attachedRoutes": .int(Int64(listener.attachedRoutes)),
-                    "supportedKinds": [["group": "gateway.networking.k8s.io", "kind": "HTTPRoute"]],
+                    "supportedKinds": .array(
+                        listener.kinds.map { ["group": "gateway.networking.k8s.io", "kind": .string($0)] }),
                     "conditions": .array(conditions),
                 ]
             })

@@ -57,7 +57,7 @@ actor StatusWriter {
             await write(.gateways, status.key, status, &present) { status.applied(to: $0, now: $1) }
         }
         for status in wanted.model.httpRoutes {
-            await write(.httpRoutes, status.key, status, &present) { status.applied(to: $0, now: $1) }
+            await write(status.type, status.key, status, &present) { status.applied(to: $0, now: $1) }
         }
         for (type, key, status) in wanted.istio {
             await write(type, key, status, &present) { status.applied(to: $0, now: $1) }

@@ -72,6 +72,7 @@ private func workload(
         mutualTLS: requirement.mode, portMutualTLS: requirement.ports, inboundPorts: pod.isGateway ? [] : ports,
         gatewayListeners: listeners, clusterDomain: settings.clusterDomain, dnsUpstream: settings.dnsUpstream)
     made.rateLimits = pod.rateLimits.value ?? []
+    made.labels = pod.labels
     return made
 }
 
@@ -82,7 +83,7 @@ extension DestinationRule.Subset {
 extension MeshState {
     /// What the objects say about themselves, whatever else there is.
     var ownFindings: [PolicyFinding] {
-        var all = httpRoutes.values.flatMap(\.findings)
+        var all = routes.flatMap(\.findings)
         all += gateways.values.flatMap(\.findings)
         all += virtualServices.values.flatMap(\.findings)
         all += destinationRules.values.flatMap(\.findings)
@@ -98,12 +99,14 @@ extension MeshState {
 
 /// Routes with a status: those with a parent we answer for, with their parents in the order written.
 private func routeStatuses(
-    _ state: MeshState, mesh: [ObjectKey: [HTTPRouteStatus.Parent]], gateways: [ObjectKey: [HTTPRouteStatus.Parent]]
+    _ state: MeshState, mesh: [PolicyReference: [HTTPRouteStatus.Parent]],
+    gateways: [PolicyReference: [HTTPRouteStatus.Parent]]
 ) -> [HTTPRouteStatus] {
-    state.httpRoutes.values.sorted { $0.key < $1.key }.compactMap { route in
-        let parents = (mesh[route.key] ?? []) + (gateways[route.key] ?? [])
+    state.routes.sorted { $0.reference < $1.reference }.compactMap { route in
+        let parents = (mesh[route.reference] ?? []) + (gateways[route.reference] ?? [])
         if parents.isEmpty { return nil }
         return HTTPRouteStatus(
-            key: route.key, generation: route.generation, parents: parents.sorted { $0.parent.index < $1.parent.index })
+            type: route.type, key: route.key, generation: route.generation,
+            parents: parents.sorted { $0.parent.index < $1.parent.index })
     }
 }

@@ -6,7 +6,7 @@ struct GatewayRoutes {
     private let state: MeshState
     private let references: References
     private(set) var findings: [PolicyFinding] = []
-    private(set) var parents: [ObjectKey: [HTTPRouteStatus.Parent]] = [:]
+    private(set) var parents: [PolicyReference: [HTTPRouteStatus.Parent]] = [:]
     private(set) var statuses: [GatewayStatus] = []
     private var gateways: [(gateway: Gateway, listeners: [OpenListener])] = []
     private var istio: [(gateway: IstioGateway, listeners: [OpenListener])] = []
@@ -17,7 +17,7 @@ struct GatewayRoutes {
         var port: Int
         var routes: [String: [RankedRoute]] = [:]
         var rules: [String: [RouteRule]] = [:]  // VirtualServices', in their own order
-        var attached: Set<ObjectKey> = []
+        var attached: Set<PolicyReference> = []
     }
 
     init(_ state: MeshState, _ references: References) {
@@ -30,7 +30,7 @@ struct GatewayRoutes {
             let listeners = gateway.listeners.filter(\.canOpen)
             gateways.append((gateway, listeners.map { OpenListener(name: $0.name, port: $0.port) }))
         }
-        for route in state.httpRoutes.values.oldestFirst() {
+        for route in state.routes.oldestFirst() {
             attach(route)
             reportForeignParents(of: route)
         }
@@ -43,7 +43,7 @@ struct GatewayRoutes {
     // MARK: HTTPRoutes
 
     private mutating func attach(_ route: HTTPRoute) {
-        var compiled: (routes: [RankedRoute], failures: [(HTTPRoute.BackendReference, References.Resolved)])?
+        var compiled: RankedRoutes?
         for parent in route.parents where parent.kind == "Gateway" && parent.group == "gateway.networking.k8s.io" {
             let field = "spec.parentRefs[\(parent.index)]"
             guard let place = gateways.firstIndex(where: { $0.gateway.key == parent.key }) else {
@@ -56,15 +56,15 @@ struct GatewayRoutes {
             let made = compiled ?? references.ranked(route)
             compiled = made
             findings += made.failures.compactMap { route.finding($0, $1) }
-            let accepted = attach(route, made.routes, parent, place)
+            let accepted = attach(route, made, parent, place)
             if !accepted.isTrue { findings.append(PolicyFinding(route.reference, field, .noEffect, accepted.message)) }
-            parents[route.key, default: []].append(
+            parents[route.reference, default: []].append(
                 .init(parent: parent, accepted: accepted, resolvedReferences: ConditionState(resolving: made.failures)))
         }
     }
 
     private mutating func attach(
-        _ route: HTTPRoute, _ routes: [RankedRoute], _ parent: HTTPRoute.Parent, _ place: Int
+        _ route: HTTPRoute, _ made: RankedRoutes, _ parent: HTTPRoute.Parent, _ place: Int
     ) -> ConditionState {
         let gateway = gateways[place].gateway
         let named = gateway.listeners.filter {
@@ -75,12 +75,13 @@ struct GatewayRoutes {
                 false, "NoMatchingParent", "Gateway \(gateway.key) has no HTTP listener that parentRefs names")
         }
         let permitted = named.filter {
-            $0.admitsHTTPRoutes && admits($0.admission, route.key.namespace, gateway.key.namespace)
+            $0.kinds.contains(route.type.kind) && admits($0.admission, route.key.namespace, gateway.key.namespace)
         }
         if permitted.isEmpty {
             return ConditionState(
                 false, "NotAllowedByListeners",
-                "the listeners of Gateway \(gateway.key) do not allow HTTPRoutes of namespace \(route.key.namespace)")
+                "the listeners of Gateway \(gateway.key) do not allow \(route.type.kind)s of namespace \(route.key.namespace)"
+            )
         }
         var isAttached = false
         for listener in permitted {
@@ -88,7 +89,8 @@ struct GatewayRoutes {
             guard !hosts.isEmpty, let open = gateways[place].listeners.firstIndex(where: { $0.name == listener.name })
             else { continue }
             isAttached = true
-            gateways[place].listeners[open].attached.insert(route.key)
+            gateways[place].listeners[open].attached.insert(route.reference)
+            let routes = made.routes(at: listener.port)
             for host in hosts { gateways[place].listeners[open].routes[host, default: []] += routes }
         }
         return isAttached
@@ -133,7 +135,7 @@ struct GatewayRoutes {
                         for shared in sharedHosts([full], allowed) {
                             let rules = references.rules(policy, gateway: gateway.key, port: server.port, &findings)
                             listener.rules[shared, default: []] += rules
-                            listener.attached.insert(policy.key)
+                            listener.attached.insert(policy.reference)
                         }
                     }
                 }
@@ -141,7 +143,7 @@ struct GatewayRoutes {
             listeners.append(listener)
         }
         istio.append((gateway, listeners))
-        for policy in policies where !listeners.contains(where: { $0.attached.contains(policy.key) }) {
+        for policy in policies where !listeners.contains(where: { $0.attached.contains(policy.reference) }) {
             findings.append(
                 PolicyFinding(
                     policy.reference, "spec.hosts", .noEffect,
@@ -234,11 +236,13 @@ struct GatewayRoutes {
                 : ConditionState(false, "UnsupportedProtocol", "\(listener.protocolName) is not supported")
             return GatewayStatus.Listener(
                 name: listener.name, attachedRoutes: open.first { $0.name == listener.name }?.attached.count ?? 0,
+                kinds: listener.kinds,
                 accepted: isOpen ? ConditionState(true, "Accepted") : refusal,
                 programmed: isOpen ? programmed : ConditionState(false, "Invalid", refusal.message),
-                resolvedReferences: listener.admitsHTTPRoutes
+                resolvedReferences: listener.admitsRoutes
                     ? ConditionState(true, "ResolvedRefs")
-                    : ConditionState(false, "InvalidRouteKinds", "allowedRoutes.kinds: only HTTPRoute is supported"))
+                    : ConditionState(
+                        false, "InvalidRouteKinds", "allowedRoutes.kinds: only HTTPRoute and GRPCRoute are supported"))
         }
         return GatewayStatus(
             key: gateway.key, generation: gateway.generation,

@@ -61,6 +61,7 @@ package struct HTTPRouteStatus: Sendable, Hashable {
         package var accepted: ConditionState
         package var resolvedReferences: ConditionState
     }
+    package var type: ResourceType
     package var key: ObjectKey
     package var generation: Int
     package var parents: [Parent]  // only those that are ours
@@ -70,6 +71,7 @@ package struct GatewayStatus: Sendable, Hashable {
     package struct Listener: Sendable, Hashable {
         package var name: String
         package var attachedRoutes: Int
+        package var kinds: [String]
         package var accepted: ConditionState
         package var programmed: ConditionState
         package var resolvedReferences: ConditionState

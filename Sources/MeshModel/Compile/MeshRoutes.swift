@@ -8,7 +8,7 @@ struct MeshRoutes {
     private let state: MeshState
     private let references: References
     private(set) var findings: [PolicyFinding] = []
-    private(set) var parents: [ObjectKey: [HTTPRouteStatus.Parent]] = [:]
+    private(set) var parents: [PolicyReference: [HTTPRouteStatus.Parent]] = [:]
     /// HTTPRoutes by service and then by port; port 0 stands for all.
     private var attached: [ObjectKey: [(port: Int?, route: HTTPRoute)]] = [:]
     /// VirtualServices by service, exact hosts first, the oldest first.
@@ -20,7 +20,7 @@ struct MeshRoutes {
     }
 
     mutating func compile(into model: inout MeshModel) {
-        for route in state.httpRoutes.values.oldestFirst() { attach(route) }
+        for route in state.routes.oldestFirst() { attach(route) }
         for policy in state.virtualServices.values.oldestFirst() where policy.gateways.contains(VirtualService.mesh) {
             attach(policy)
         }
@@ -37,7 +37,18 @@ struct MeshRoutes {
                 }
             }
         }
+        for policy in state.virtualServices.values where policy.hosts.isEmpty { reportUnused(policy) }
         findings = Array(Set(findings))
+    }
+
+    /// One without hosts is for others to delegate to.
+    private mutating func reportUnused(_ policy: VirtualService) {
+        let isNamed = state.virtualServices.values.contains { other in
+            other.rules.contains { $0.delegate == policy.key }
+        }
+        if !isNamed {
+            report(policy, "spec.hosts", .noEffect, "names no host, and no VirtualService delegates to this one")
+        }
     }
 
     private mutating func attach(_ route: HTTPRoute) {
@@ -63,7 +74,7 @@ struct MeshRoutes {
             }) {
                 accepted = ConditionState(true, "Accepted", "in part: \(unsupported.field) \(unsupported.message)")
             }
-            parents[route.key, default: []].append(
+            parents[route.reference, default: []].append(
                 .init(parent: parent, accepted: accepted, resolvedReferences: resolved))
         }
     }
@@ -163,7 +174,7 @@ struct MeshRoutes {
         let here = (attached[service] ?? []).filter { $0.port ?? port == port }.map(\.route)
         let consumer = client.map { name in here.filter { $0.key.namespace == name } } ?? []
         let chosen = consumer.isEmpty ? here.filter { $0.key.namespace == service.namespace } : consumer
-        return chosen.isEmpty ? nil : ordered(chosen.flatMap { references.ranked($0).routes })
+        return chosen.isEmpty ? nil : ordered(chosen.flatMap { references.ranked($0).routes(at: port) })
     }
 
     /// A route for all ports of a service has effect on the others.

@@ -98,7 +98,8 @@ struct References {
         hosts = HostNames(state.settings)
     }
 
-    func resolve(_ reference: HTTPRoute.BackendReference, from namespace: String) -> Resolved {
+    func resolve(_ reference: HTTPRoute.BackendReference, from route: HTTPRoute) -> Resolved {
+        let namespace = route.key.namespace
         guard reference.group.isEmpty, reference.kind == "Service" else {
             let kind = reference.group.isEmpty ? reference.kind : "\(reference.kind).\(reference.group)"
             return .failed(
@@ -107,13 +108,13 @@ struct References {
         let key = reference.key
         if key.namespace != namespace {
             let isPermitted = state.referenceGrants.values.contains {
-                $0.key.namespace == key.namespace && $0.permits(routeIn: namespace, toService: key.name)
+                $0.key.namespace == key.namespace && $0.permits(route.type.kind, in: namespace, toService: key.name)
             }
             if !isPermitted {
                 return .failed(
                     reason: "RefNotPermitted", code: .notPermitted,
                     message:
-                        "no ReferenceGrant in namespace \(key.namespace) permits HTTPRoutes of \(namespace) to name Service \(key)"
+                        "no ReferenceGrant in namespace \(key.namespace) permits \(route.type.kind)s of \(namespace) to name Service \(key)"
                 )
             }
         }

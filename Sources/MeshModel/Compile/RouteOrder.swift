@@ -58,39 +58,64 @@ extension RouteRule {
     static let notFound = RouteRule(name: "no route matches", directStatus: 404)
 }
 
-extension References {
-    /// The rules of an HTTPRoute, one for each match, and what is wrong with its references.
-    func ranked(_ route: HTTPRoute) -> (routes: [RankedRoute], failures: [(HTTPRoute.BackendReference, Resolved)]) {
-        var routes: [RankedRoute] = []
-        var failures: [(HTTPRoute.BackendReference, Resolved)] = []
-        for rule in route.rules {
-            var backends: [WeightedBackend] = []
-            for reference in rule.backends {
-                let resolved = resolve(reference, from: route.key.namespace)
-                if resolved.backend == nil { failures.append((reference, resolved)) }
-                let weight = min(max(0, reference.weight), 1_000_000)
-                backends.append(WeightedBackend(backend: resolved.backend ?? "", weight: weight))
+/// The rules of a route, one for each match, and what is wrong with its references.
+struct RankedRoutes {
+    fileprivate var routes: [RankedRoute] = []
+    var failures: [(HTTPRoute.BackendReference, References.Resolved)] = []
+
+    /// As they hold at a port: a redirect that says neither scheme nor port keeps it.
+    func routes(at port: Int) -> [RankedRoute] {
+        routes.map { route in
+            var route = route
+            if let redirect = route.rule.actions.redirect, redirect.port == nil, redirect.scheme == nil {
+                route.rule.actions.redirect?.port = port
             }
-            var made = RouteRule(
-                name: "\(route.reference) rule \(rule.index)", backends: backends,
-                timeoutMilliseconds: rule.timeoutMilliseconds, setRequestHeaders: rule.headers.set,
-                addRequestHeaders: rule.headers.add, removeRequestHeaders: rule.headers.remove)
-            made.resilience.retry = rule.retry
-            made.resilience = made.resilience.over(route.resilience.value)
-            made.answerWithoutBackend(refused: rule.isRefused)
+            return route
+        }
+    }
+}
+
+extension References {
+    func ranked(_ route: HTTPRoute) -> RankedRoutes {
+        var made = RankedRoutes()
+        for rule in route.rules {
+            func resolved(_ reference: HTTPRoute.BackendReference) -> String? {
+                let resolved = resolve(reference, from: route)
+                if resolved.backend == nil { made.failures.append((reference, resolved)) }
+                return resolved.backend
+            }
+            var compiled = RouteRule(
+                name: "\(route.reference) rule \(rule.index)",
+                backends: rule.backends.map { reference in
+                    WeightedBackend(
+                        backend: resolved(reference) ?? "", weight: min(max(0, reference.weight), 1_000_000),
+                        request: reference.request, response: reference.response)
+                }, timeoutMilliseconds: rule.timeoutMilliseconds, setRequestHeaders: rule.request.set,
+                addRequestHeaders: rule.request.add, removeRequestHeaders: rule.request.remove, actions: rule.actions)
+            compiled.actions.mirrors = rule.mirrors.compactMap { mirror in
+                resolved(mirror.backend).map { Mirror(backend: $0, millionths: mirror.millionths) }
+            }
+            compiled.resilience.retry = rule.retry
+            compiled.resilience = compiled.resilience.over(route.resilience.value)
+            compiled.answerWithoutBackend(refused: rule.isRefused)
             for (index, match) in rule.matches.enumerated() {
-                made.matches = [match]
-                routes.append(
-                    RankedRoute(rule: made, created: route.created, key: route.key, place: (rule.index, index)))
+                compiled.matches = [match]
+                made.routes.append(
+                    RankedRoute(rule: compiled, created: route.created, key: route.key, place: (rule.index, index)))
             }
         }
-        return (routes, failures)
+        return made
     }
 }
 
 extension RouteRule {
     /// A rule none of whose backends can be reached answers 500, as both languages ask.
     mutating func answerWithoutBackend(refused: Bool) {
+        if refused { actions = RouteActions() }
+        if actions.redirect != nil {
+            backends = []
+            return
+        }
         let isUsable = backends.contains { $0.weight > 0 && !$0.backend.isEmpty }
         if refused || !isUsable {
             directStatus = directStatus ?? 500

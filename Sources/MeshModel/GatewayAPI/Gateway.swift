@@ -29,7 +29,11 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
         package var protocolName: String
         package var hostname: String?
         package var admission: Admission
-        package var admitsHTTPRoutes: Bool
+        package var kinds: [String]  // of the routes it admits
+        package var admitsRoutes: Bool { !kinds.isEmpty }
+
+        /// What can be attached to a listener of HTTP.
+        package static let knownKinds = ["HTTPRoute", "GRPCRoute"]
 
         /// Whether a gateway can listen for it.
         package var canOpen: Bool { protocolName == "HTTP" && (1...65535).contains(port) }
@@ -92,7 +96,9 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
         return Listener(
             index: index, name: fields.string("name") ?? "", port: port, protocolName: name,
             hostname: fields.string("hostname")?.lowercased(), admission: admission,
-            admitsHTTPRoutes: kinds.isEmpty || kinds.contains { $0["kind"]?.string == "HTTPRoute" })
+            kinds: Listener.knownKinds.filter { known in
+                kinds.isEmpty || kinds.contains { $0["kind"]?.string == known }
+            })
     }
 }
 
@@ -125,8 +131,9 @@ package struct ReferenceGrant: Sendable, Hashable {
         }
     }
 
-    func permits(routeIn namespace: String, toService name: String) -> Bool {
-        sources.contains(Source(group: "gateway.networking.k8s.io", kind: "HTTPRoute", namespace: namespace))
+    /// `kind`: of the route.
+    func permits(_ kind: String, in namespace: String, toService name: String) -> Bool {
+        sources.contains(Source(group: "gateway.networking.k8s.io", kind: kind, namespace: namespace))
             && targets.contains { $0.group.isEmpty && $0.kind == "Service" && ($0.name ?? name) == name }
     }
 }

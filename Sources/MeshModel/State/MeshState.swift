@@ -10,6 +10,7 @@ package struct MeshState: Sendable, Hashable {
     package internal(set) var slices: [ObjectKey: MeshEndpointSlice] = [:]
     package internal(set) var pods: [ObjectKey: MeshPod] = [:]
     package internal(set) var httpRoutes: [ObjectKey: HTTPRoute] = [:]
+    package internal(set) var grpcRoutes: [ObjectKey: HTTPRoute] = [:]
     package internal(set) var gateways: [ObjectKey: Gateway] = [:]
     package internal(set) var gatewayClasses: [ObjectKey: GatewayClass] = [:]
     package internal(set) var referenceGrants: [ObjectKey: ReferenceGrant] = [:]
@@ -23,8 +24,11 @@ package struct MeshState: Sendable, Hashable {
     /// The kinds the state is made from, in an order in which references mostly come after what they name.
     package static let watched: [ResourceType] = [
         .namespaces, .services, .endpointSlices, .pods, .gatewayClasses, .gateways, .istioGateways, .referenceGrants,
-        .destinationRules, .virtualServices, .httpRoutes, .peerAuthentications,
+        .destinationRules, .virtualServices, .httpRoutes, .grpcRoutes, .peerAuthentications,
     ]
+
+    /// The Gateway API's routes of requests.
+    var routes: [HTTPRoute] { Array(httpRoutes.values) + Array(grpcRoutes.values) }
 
     /// Takes an object in its present form.
     /// - Returns: whether anything the mesh looks at has changed.
@@ -42,6 +46,8 @@ package struct MeshState: Sendable, Hashable {
         case ResourceType.endpointSlices.qualifiedName: replace(&slices[key], object.map(MeshEndpointSlice.init))
         case ResourceType.pods.qualifiedName: replace(&pods[key], object.map(MeshPod.init))
         case ResourceType.httpRoutes.qualifiedName: replace(&httpRoutes[key], object.map(HTTPRoute.init))
+        case ResourceType.grpcRoutes.qualifiedName:
+            replace(&grpcRoutes[key], object.map { HTTPRoute($0, of: .grpcRoutes) })
         case ResourceType.gateways.qualifiedName: replace(&gateways[key], object.map(Gateway.init))
         case ResourceType.gatewayClasses.qualifiedName: replace(&gatewayClasses[key], object.map(GatewayClass.init))
         case ResourceType.referenceGrants.qualifiedName: replace(&referenceGrants[key], object.map(ReferenceGrant.init))
