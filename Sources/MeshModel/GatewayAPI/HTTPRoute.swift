@@ -77,7 +77,7 @@ package struct HTTPRoute: Sendable, Hashable, AgedPolicy {
             }
         }
         self.rules = rules
-        let own = PolicyReference(.httpRoutes, object.key)
+        let own = PolicyReference(type, object.key)
         self.findings = findings + [resilience.finding(own, MeshWords.resilience)].compactMap { $0 }
     }
 }

@@ -60,7 +60,8 @@ struct TableBuilder {
 
     static func table(
         of configuration: ProxyConfiguration, credentials: Credentials?, generation: UInt64, labels: LabelBook,
-        telemetry: TelemetryPlan = TelemetryPlan(), limits: LimitBook = LimitBook(loops: 1), numbers: inout EndpointNumbers
+        telemetry: TelemetryPlan = TelemetryPlan(), limits: LimitBook = LimitBook(loops: 1),
+        numbers: inout EndpointNumbers
     ) -> RoutingTable {
         var builder = TableBuilder(labels: labels, resilience: ResilienceBuilder(limits, configuration))
         return builder.build(configuration, credentials, generation, telemetry, &numbers)
