@@ -17,7 +17,8 @@ extension Engine {
     private func prefersStream(_ client: Conn, _ endpoint: UnsafeMutablePointer<LiveEndpoint>, fresh: Bool) -> Bool {
         if endpoint.pointee.refusesHTTP2 { return false }
         let isMesh = endpoint.pointee.principal != nil
-        let upgrades = fresh ? client.pointee.isUpgrade : parser.head.saysUpgrade
+        // At the first try its head has just been parsed; later it has been composed.
+        let upgrades = fresh || client.pointee.attempts > 1 ? client.pointee.isUpgrade : parser.head.saysUpgrade
         let speaksHTTP2 = appSpeaksHTTP2(client, endpoint.pointee.appProtocol)
         // An upgrade needs a peer that takes CONNECT with `:protocol`; sidecars are asked over HTTP/1.1.
         if upgrades { return speaksHTTP2 && !isMesh && takesProtocols(endpoint) }
@@ -154,7 +155,6 @@ extension Engine {
             close(stream)
             endpoints[Int(slot)].active &-= 1
             client.pointee.endpoint = -1
-            client.pointee.attempts &-= 1
             resend(client, slot, fresh: false)
         }
     }
