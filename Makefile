@@ -81,7 +81,7 @@ fuzz: deps-build
 	WEFT_FUZZ=1 WEFT_ONLY=weft-fuzz $(SWIFT) build --sanitize=fuzzer --sanitize=address --scratch-path .build-fuzz
 	@for target in $(FUZZ_TARGETS); do \
 	  mkdir -p .build-fuzz/inputs/$$target && echo "fuzzing $$target for $(FUZZ_SECONDS) s" && \
-	  ASAN_OPTIONS=detect_leaks=0 .build-fuzz/debug/weft-fuzz $$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
+	  ASAN_OPTIONS=detect_leaks=0 WEFT_FUZZ_TARGET=$$target .build-fuzz/debug/weft-fuzz -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
 	    -max_len=16384 -print_final_stats=1 -verbosity=0 -artifact_prefix=.build-fuzz/$$target- .build-fuzz/inputs/$$target Fuzz/Seeds/$$target || exit 1; \
 	done
 
