@@ -10,7 +10,7 @@ import sys
 import hpack
 from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame, WindowUpdateFrame
 
-from lane import Lane
+from lane import GivenLane, Lane
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 GOOD = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "origin")]
@@ -72,7 +72,6 @@ CASES = {
     "path-empty": (replaced(":path", ""), None, None, REFUSED),
     "path-space": (replaced(":path", "/a b"), None, None, REFUSED),
     "path-version": (replaced(":path", "/ HTTP/1.1\r\nx: y\r\n\r\nGET /evil"), None, None, REFUSED),
-    "path-fragment": (replaced(":path", "/a#b"), None, None, REFUSED),
     "path-relative": (replaced(":path", "a"), None, None, REFUSED),
     "path-absolute": (replaced(":path", "http://evil/"), None, None, REFUSED),
     "path-asterisk": (replaced(":path", "*"), None, None, REFUSED),
@@ -178,7 +177,8 @@ def exchange(lane, fields, pieces, trailers):
             frames.append(frame)
         if trailers is not None:
             tail = HeadersFrame(1, data=block(encoder, trailers))
-            tail.flags.update({"END_HEADERS", "END_STREAM"})
+            tail.flags.add("END_HEADERS")
+            tail.flags.add("END_STREAM")
             frames.append(tail)
         data += b"".join(frame.serialize() for frame in frames)
         try:
@@ -239,10 +239,12 @@ def answer(connection, decoder):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--programs", required=True)
+    parser.add_argument("--programs", help="where meshproxy is; or, for one that runs already, the next two")
+    parser.add_argument("--proxy", type=int, help="its port")
+    parser.add_argument("--origin", type=int, help="the port on which it expects the origin")
     parser.add_argument("--case")
     options = parser.parse_args()
-    lane = Lane(options.programs)
+    lane = Lane(options.programs) if options.programs else GivenLane(options.proxy, options.origin)
     wrongs = 0
     try:
         for case in load():

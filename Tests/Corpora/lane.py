@@ -21,10 +21,10 @@ def free_port():
 class Origin:
     """A strict origin that answers by echo, or with scripted bytes, and notes what reached it."""
 
-    def __init__(self):
+    def __init__(self, port=0):
         self.door = socket.socket()
         self.door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.door.bind(("127.0.0.1", 0))
+        self.door.bind(("127.0.0.1", port))
         self.door.listen(256)
         self.port = self.door.getsockname()[1]
         self.changed = threading.Condition()
@@ -194,7 +194,7 @@ class Lane:
         with open(path, "w") as file:
             json.dump(configuration, file)
         self.log = open(os.path.join(self.directory, "proxy.log"), "w")
-        program = os.path.join(programs, "meshproxy")
+        program = os.path.join(os.path.abspath(programs), "meshproxy")
         self.process = subprocess.Popen(
             [program, "run", "--config", path, "--concurrency", "1"],
             stdout=self.log, stderr=self.log, cwd=self.directory)
@@ -260,6 +260,20 @@ class Lane:
         except subprocess.TimeoutExpired:
             self.process.kill()
         self.log.close()
+        self.origin.door.close()
+
+
+class GivenLane(Lane):
+    """A lane through a proxy that somebody else has started."""
+
+    def __init__(self, proxy, origin):
+        self.origin = Origin(origin)
+        self.port = proxy
+
+    def alive(self):
+        return True
+
+    def end(self):
         self.origin.door.close()
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 
 import hpack_stories
+import http2_abuse
 import http1_probe
 import http_desync
 import llhttp
@@ -24,6 +25,7 @@ SUITES = {
     "http-desync": (http_desync.load, http_desync.run),
     "llhttp": (llhttp.load, llhttp.run),
     "te-mutations": (smuggling.load_mutations, smuggling.run_mutation),
+    "http2-abuse": (http2_abuse.load, http2_abuse.run),
     "payloads": (smuggling.load_payloads, smuggling.run_payload),
 }
 

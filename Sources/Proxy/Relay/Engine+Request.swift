@@ -82,7 +82,9 @@ extension Engine {
         client.pointee.interims = 0
         client.pointee.windowEnd = .max
         client.pointee.hasDoubtfulBody = hasDoubtfulBody(bytes)
-        if client.pointee.hasDoubtfulBody && !client.pointee.isMutual { client.pointee.closesAfter = true }
+        if client.pointee.hasDoubtfulBody && !client.pointee.isMutual && client.pointee.fd >= 0 {
+            client.pointee.closesAfter = true
+        }
         client.pointee.requestBytes = parser.head.length
         client.pointee.affinity = Affinity()
         client.pointee.answeredAt = 0
