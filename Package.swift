@@ -137,6 +137,7 @@ let package = Package(
             name: "hpack-stories", dependencies: ["Wire"], path: "Tests/Corpora/HPACKStories", swiftSettings: house),
 
         // Tests.
+        .target(name: "CAllocations", path: "Tests/CAllocations", cSettings: gnu),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: house),
         tests("WireTests", ["Wire"]),
         tests("KubeTypesTests", ["KubeTypes", "Wire", yams]),
@@ -145,7 +146,10 @@ let package = Package(
         tests("TLSTests", ["TLS", "COpenSSL"]),
         tests(
             "ProxyTests", exclude: ["schema_verdicts.py", "observe_reader.py", "Peers"],
-            ["Proxy", "Loop", "Wire", "YAMLText", "TLS", "COpenSSL", "ProxyResources", "Kernel", "CKernel"]),
+            [
+                "CAllocations", "Proxy", "Loop", "Wire", "YAMLText", "TLS", "COpenSSL", "ProxyResources", "Kernel",
+                "CKernel",
+            ]),
         tests("StoreTests", ["Store", "Wire"]),
         tests("TransportTests", ["Transport", "TLS", "Kernel", nioCore, nioPosix, nioHTTP1]),
         tests("KubeClientTests", ["KubeClient", "KubeTypes", "Wire", "TestSupport"]),

@@ -189,6 +189,18 @@ long weft_tcp_send(int fd, const void *from, size_t count) {
     long r = send(fd, from, count, MSG_NOSIGNAL);
     return r < 0 ? -(long)errno : r;
 }
+int weft_splice_pipe(int ends[2]) {
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) return -errno;
+    // Without the right to it the pipe stays small, and works.
+    fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
+    return 0;
+}
+long weft_splice(int from, int into, size_t count) {
+    long moved;
+    do moved = splice(from, NULL, into, NULL, count, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    while (moved < 0 && errno == EINTR);
+    return moved < 0 ? -errno : moved;
+}
 void weft_shutdown_write(int fd) { shutdown(fd, SHUT_WR); }
 // Closing then sends a reset instead of waiting for what is unsent.
 void weft_reset_on_close(int fd) {

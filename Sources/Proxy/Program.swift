@@ -21,6 +21,8 @@ package struct ProgramOptions: Sendable {
     /// How long after SIGTERM the proxy serves at least, and at most, in seconds.
     package var drainSeconds = 2
     package var drainLimitSeconds = 25
+    /// How long connections may last in a process that another has taken over from.
+    package var handoverSeconds = 600
 
     package init(role: Role) { self.role = role }
 }
@@ -30,9 +32,13 @@ package final class Program: Sendable {
     package let options: ProgramOptions
     package let state: ProgramState
     private let follower: FileFollower?
+    /// Sockets this process was given, and those its own pages and name server listen at.
+    let inherited: [String: CInt]
+    let doors: [(name: String, descriptor: CInt)]
 
     /// Opens all listeners and starts all threads.
     package init(_ given: ProgramOptions) throws {
+        CryptoMemory.use()
         var options = given
         Processors.raiseDescriptorLimit()
         let loops = options.concurrency > 0 ? options.concurrency : Processors.usable()
@@ -64,8 +70,13 @@ package final class Program: Sendable {
             state.restore()
             DiscoveryClient.start(socket: options.meshSocket, state: state)
         }
-        try AdminServer.start(state: state, options: options)
-        if options.role == .sidecar && options.dnsPort > 0 { try NameServer.start(port: options.dnsPort, state: state) }
+        self.inherited = inherited
+        var doors = try AdminServer.start(state: state, options: options, handed: inherited)
+        if options.role == .sidecar && options.dnsPort > 0 {
+            doors += try NameServer.start(port: options.dnsPort, state: state, handed: inherited)
+        }
+        doors += inherited.filter { !HandedSockets.isLoops($0.key) && !$0.key.contains("/") }.map { ($0.key, $0.value) }
+        self.doors = doors
         if let follower { FileWatch.start(follower) }
         StartPages.giveBackLater()
         log("meshproxy \(options.role.rawValue) started with \(loops) loop\(loops == 1 ? "" : "s")")

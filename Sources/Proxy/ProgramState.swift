@@ -1,4 +1,5 @@
 import CKernel
+import Glibc
 import ProxyResources
 import Synchronization
 
@@ -19,6 +20,8 @@ package final class ProgramState: Sendable {
     }
 
     package let plane: DataPlane
+    /// Readable once another process has the listening sockets; the threads beside the loops then leave theirs.
+    let farewell = weft_eventfd()
     let role: String
     private let keeper: LastGood?
     private let held = Mutex(Held())
@@ -67,6 +70,11 @@ package final class ProgramState: Sendable {
         } catch {
             log("the configuration kept at \(keeper?.path ?? "") cannot be used: \(error)", level: "warning")
         }
+    }
+
+    func ringFarewell() {
+        var one: UInt64 = 1
+        _ = write(farewell, &one, 8)
     }
 
     package func beginDraining() { held.withLock { $0.isDraining = true } }

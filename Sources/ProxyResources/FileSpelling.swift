@@ -58,7 +58,9 @@ final class FileSpelling {
         case (.scalar, "algorithm", "least-request"): return ""
         case (.object, "balance", .string): return ["algorithm": written]
         case (.object, "path", .string(let prefix)): return ["prefix": .string(prefix)]
-        case (.list, "matches", .object), (.list, "tls", .object): return .array([written])
+        case (.list, "matches", .object): return .array([written])
+        case (.list, "tls", .object): return .array([Self.server(written)])
+        case (.list, "tls", .array(let list)): return .array(list.map(Self.server))
         case (.list, "backends", .string), (.list, "backends", .object): return .array([Self.share(written)])
         case (.list, "backends", .array(let list)): return .array(list.map(Self.share))
         case (.list, "endpoints", .array(let list)): return .array(list.map(Self.endpoint))
@@ -74,6 +76,19 @@ final class FileSpelling {
         guard written.object != nil, written["weight"] == nil else { return written }
         var whole = written
         whole["weight"] = 1
+        return whole
+    }
+
+    /// `{certificate: a.crt, key: a.key}` is one pair for all hosts.
+    private static func server(_ written: JSON) -> JSON {
+        guard written.object != nil else { return written }
+        var whole = written
+        if whole["hosts"] == nil { whole["hosts"] = ["*"] }
+        if whole["certificates"] == nil, let certificate = whole["certificate"], let key = whole["key"] {
+            whole["certificates"] = [["certificate": certificate, "key": key]]
+            whole["certificate"] = nil
+            whole["key"] = nil
+        }
         return whole
     }
 

@@ -124,6 +124,9 @@ extension StandaloneFile {
         json["routes"] = nil
         var listener = try GatewayListener(
             try ResourceFields(json, of: "", path: fields.path, spelling: fields.spelling))
+        for (index, route) in listener.tlsRoutes.enumerated() {
+            try checkKnown(route.backends.map(\.backend), fields, "tlsRoutes[\(index)].to")
+        }
         if routes.isEmpty, listener.tlsRoutes.isEmpty { throw fields.fault("routes", "must have at least one route") }
         listener.routes = StandaloneRoute.virtualHosts(routes)
         return listener
@@ -138,13 +141,19 @@ extension StandaloneFile {
         json["hosts"] = nil
         var rule = try RouteRule(try ResourceFields(json, of: "", path: fields.path, spelling: fields.spelling))
         if rule.name.isEmpty { rule.name = fields.path }
-        for (index, share) in rule.backends.enumerated() where backends[share.backend] == nil {
+        try checkKnown(rule.backends.map(\.backend), fields, "to")
+        try checkKnown(rule.actions.mirrors.map(\.backend), fields, "mirrors")
+        return StandaloneRoute(hosts: hosts.isEmpty ? ["*"] : hosts, rule: rule)
+    }
+
+    /// Names of clusters at a place must be those of clusters there are.
+    private func checkKnown(_ names: [String], _ fields: ResourceFields, _ place: String) throws(ResourceFault) {
+        for (index, name) in names.enumerated() where backends[name] == nil {
             let known = backends.keys.sorted().prefix(8).joined(separator: ", ")
             throw fields.fault(
-                "\(fields.spelling?.spelled("backends") ?? "backends")[\(index)].cluster",
-                "is \(share.backend), which no cluster is called\(known.isEmpty ? "" : "; there are \(known)")")
+                "\(place)[\(index)].cluster",
+                "is \(name), which no cluster is called\(known.isEmpty ? "" : "; there are \(known)")")
         }
-        return StandaloneRoute(hosts: hosts.isEmpty ? ["*"] : hosts, rule: rule)
     }
 
     private static func isIPv4(_ text: String) -> Bool {

@@ -4,6 +4,9 @@ import Proxy
 enum CommandLineOptions {
     case start(ProgramOptions)
     case check(String)
+    /// What remains of a process that was taken over: its successor and the arguments that one has.
+    case hold(ProgramOptions, [String])
+    case upgrade(ProgramOptions, takesProgram: Bool)
     case print(String)
     case fault(String)
 
@@ -16,6 +19,8 @@ enum CommandLineOptions {
           meshproxy sidecar [options]     takes a pod's traffic, configured over the mesh socket
           meshproxy gateway [options]     lets calls from outside into the mesh
           meshproxy run --config FILE     stands alone, configured by one file (YAML or JSON) that it follows
+          meshproxy upgrade [--program -] puts the program at --state DIRECTORY/meshproxy, or standard input, in the place of the
+                                          proxy that runs with this state directory; connections go on
           meshproxy check --config FILE   says whether run would take the file, and where it would not
 
         OPTIONS
@@ -31,6 +36,7 @@ enum CommandLineOptions {
           --dns-port N            default 15053
           --drain-seconds N       serves at least this long after SIGTERM (default 2)
           --drain-limit N         and at most this long (default 25)
+          --handover-limit N      connections last at most this long in a process that was upgraded (default 600)
           --version, --help
 
         EXAMPLES
@@ -41,6 +47,14 @@ enum CommandLineOptions {
         """
 
     static func read(_ arguments: [String]) -> CommandLineOptions {
+        if arguments.first == "hold", arguments.count > 3 {
+            // A number, a descriptor, and the arguments of the proxy.
+            guard case .start(let options) = read(Array(arguments.dropFirst(3))) else {
+                return .fault("hold: is for meshproxy itself")
+            }
+            return .hold(options, Array(arguments.dropFirst()))
+        }
+        if arguments.first == "upgrade" { return upgrade(Array(arguments.dropFirst())) }
         var options: ProgramOptions? = nil
         var rest = arguments[...]
         var isStandalone = false
@@ -86,13 +100,29 @@ enum CommandLineOptions {
         return .start(options)
     }
 
+    private static func upgrade(_ words: [String]) -> CommandLineOptions {
+        var options = ProgramOptions(role: .sidecar)
+        var takesProgram = false
+        var rest = words[...]
+        while let name = rest.popFirst() {
+            guard let value = rest.popFirst() else { return .fault("\(name): needs a value") }
+            switch name {
+            case "--state": options.stateDirectory = value
+            case "--program" where value == "-": takesProgram = true
+            case "--program": return .fault("--program: must be -, for standard input")
+            default: return .fault("\(name): upgrade knows --state and --program only")
+            }
+        }
+        return .upgrade(options, takesProgram: takesProgram)
+    }
+
     private static func set(_ options: inout ProgramOptions, _ name: String, _ value: String) -> String? {
         let numbers: [String: (WritableKeyPath<ProgramOptions, Int>, ClosedRange<Int>)] = [
             "--concurrency": (\.concurrency, 1...64), "--outbound-port": (\.outboundPort, 1...65535),
             "--inbound-port": (\.inboundPort, 1...65535), "--health-port": (\.healthPort, 0...65535),
             "--metrics-port": (\.metricsPort, 0...65535), "--admin-port": (\.adminPort, 0...65535),
             "--dns-port": (\.dnsPort, 0...65535), "--drain-seconds": (\.drainSeconds, 0...3600),
-            "--drain-limit": (\.drainLimitSeconds, 0...3600),
+            "--drain-limit": (\.drainLimitSeconds, 0...3600), "--handover-limit": (\.handoverSeconds, 0...86400),
         ]
         if let (path, range) = numbers[name] {
             guard let number = Int(value), range.contains(number) else {

@@ -5,7 +5,7 @@ signal(SIGPIPE, SIG_IGN)
 // Signals are taken by this thread alone, in `sigwait`.
 var signals = sigset_t()
 sigemptyset(&signals)
-for number in [SIGTERM, SIGINT, SIGHUP] { sigaddset(&signals, number) }
+for number in ProgramLife.signals { sigaddset(&signals, number) }
 pthread_sigmask(SIG_BLOCK, &signals, nil)
 
 func say(_ text: String, to file: Int32) {
@@ -14,6 +14,14 @@ func say(_ text: String, to file: Int32) {
 }
 
 switch CommandLineOptions.read(Array(CommandLine.arguments.dropFirst())) {
+case .hold(let options, let words):
+    guard var holder = Holder(words, options) else {
+        say("meshproxy: hold is for a process that another has taken over from\n", to: 2)
+        exit(64)
+    }
+    exit(holder.run())
+case .upgrade(let options, let takesProgram):
+    exit(Upgrade.run(options, takesProgram: takesProgram))
 case .print(let text):
     say(text, to: 1)
 case .fault(let text):
@@ -30,13 +38,8 @@ case .check(let path):
 case .start(let options):
     do {
         let program = try Program(options)
-        var number: Int32 = 0
-        repeat {
-            sigwait(&signals, &number)
-            if number == SIGHUP { program.reload() }
-        } while number == SIGHUP
-        program.drain()
-        exit(0)
+        var life = ProgramLife(program, Array(CommandLine.arguments.dropFirst()))
+        exit(life.run())
     } catch {
         say("meshproxy: \(error)\n", to: 2)
         exit(1)

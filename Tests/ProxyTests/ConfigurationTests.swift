@@ -1,4 +1,5 @@
 import Glibc
+import Kernel
 import Loop
 import ProxyResources
 import Testing
@@ -80,8 +81,53 @@ import Wire
         let kept = try #require(keeper.load())
         #expect(kept.configuration == configuration && kept.identity == identity)
         #expect(kept.versions[.backend] == [good.name: "3"])
+        let whole = try SmallFile.read(keeper.path)
+        for length in stride(from: 0, to: whole.count, by: 97) {
+            try SmallFile.replace(keeper.path, with: Array(whole[..<length]), mode: 0o600)
+            #expect(keeper.load() == nil, "cut to \(length) of \(whole.count) bytes")
+        }
+        for place in stride(from: 0, to: whole.count, by: 89) {
+            var changed = whole
+            changed[place] ^= 1
+            try SmallFile.replace(keeper.path, with: changed, mode: 0o600)
+            #expect(keeper.load() == nil, "changed at byte \(place)")
+        }
         unlink(keeper.path)
         rmdir(directory)
+    }
+
+    @Test("a proxy that starts without the control plane serves what it was told; a broken file does not stop it")
+    func restored() throws {
+        let directory = "/tmp/weft-test-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        let origin = Origin()
+        let port = freePort()
+        let listener = GatewayListener(
+            name: "http", port: port, routes: [VirtualHost(hosts: ["*"], rules: [rule([("origin", 1)])])])
+        let configuration = ProxyConfiguration(
+            workload: workload("gateway") { $0.gatewayListeners = [listener] },
+            backends: ["origin": backend("origin", [endpoint(Int(origin.port))])])
+        let keeper = try #require(LastGood(directory: directory))
+        keeper.save(configuration, identity: try TestAuthority().identity("gateway"), versions: [:])
+        var options = ProgramOptions(role: .gateway)
+        options.stateDirectory = directory
+        options.meshSocket = directory + "/nobody"
+        options.concurrency = 1
+        (options.adminPort, options.healthPort, options.metricsPort) = (0, 0, 0)
+        let program = try Program(options)
+        #expect(program.state.isReady)
+        #expect(
+            eventually {
+                let visitor = Visitor(port: port)
+                defer { visitor.end() }
+                return visitor.get("/name")?.status == 200
+            })
+        program.state.plane.stop()
+        try SmallFile.replace(keeper.path, with: Array("broken".utf8))
+        let second = try Program(options)
+        #expect(!second.state.isReady)
+        second.state.plane.stop()
+        origin.stop()
+        try? FileTree.remove(directory)
     }
 
     @Test("names of services are answered here in any case; other types have no data; other names are not ours")

@@ -163,7 +163,7 @@ final class Load: Sendable {
                             $0.reasons.insert(response?.reason ?? "no answer")
                         }
                     }
-                    if !isGood {
+                    if !isGood || response.flatMap({ header("connection", $0.head) }) == "close" {
                         visitor.end()
                         visitor = Visitor(port: port)
                     }

@@ -22,6 +22,14 @@ private enum Example {
                 setRequestHeaders: {x-one: "1"}
                 addRequestHeaders: [{name: x-two, value: "2"}]
                 removeRequestHeaders: [x-three]
+          - port: 8082
+            routes:
+              - to: x
+                resilience: {retry: {attempts: 2, conditions: [5xx], perTryTimeout: 250ms}}
+                mirrors: [{cluster: y}]
+              - match: {path: /old}
+                redirect: {path: {full: /new}, status: 301}
+          - {port: 9443, tlsRoutes: [{hosts: ["*.c.example"], to: y}]}
         clusters:
           - {name: x, endpoints: ["10.0.0.1:80"], balance: round-robin}
           - {name: y, principal: spiffe://a/ns/b/sa/c, endpoints: [{address: 10.0.0.2, port: 81, weight: 2, version: v2}]}

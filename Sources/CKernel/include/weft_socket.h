@@ -45,6 +45,10 @@ long weft_tcp_receive(int fd, void *into, size_t count);
 long weft_peek(int fd, void *into, size_t count);
 long weft_tcp_send(int fd, const void *from, size_t count);
 void weft_shutdown_write(int fd);
+// A pipe for splice, close-on-exec and non-blocking, of up to 1 MB; 0 or -errno.
+int weft_splice_pipe(int ends[2]);
+// Moves up to `count` bytes between a socket and a pipe without blocking: how many, 0 at the end, or -errno.
+long weft_splice(int from, int into, size_t count);
 // Closing then sends a reset instead of waiting for what is unsent.
 void weft_reset_on_close(int fd);
 // Blocking connection to a Unix socket; -errno.

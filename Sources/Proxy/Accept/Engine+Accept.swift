@@ -20,27 +20,31 @@ extension Engine {
                 if fd == -EMFILE || fd == -ENFILE, !shedIdle() { usleep(1000) }
                 return
             }
-            let place = Int(door.pointee.listener)
-            if listeners[place].open >= clientGrant.connections {
-                counts.refusedFull += 1
-                weft_reset_on_close(fd)
-                _ = Glibc.close(fd)
-                continue
-            }
-            var found = open(fd, .client)
-            if found == nil, shedIdle() { found = open(fd, .client) }
-            guard let client = found else {
-                counts.refusedFull += 1
-                _ = Glibc.close(fd)
-                return
-            }
-            listeners[place].open &+= 1
-            counts.clients += 1
-            client.pointee.listener = door.pointee.listener
-            client.pointee.remoteAddress = address
-            client.pointee.peerAddress = address
-            begin(client)
+            if !move(fd, address, Int(door.pointee.listener)) { admit(fd, address, Int(door.pointee.listener)) }
         }
+    }
+
+    /// Begins with an accepted connection, if its listener has room.
+    mutating func admit(_ fd: CInt, _ address: UInt32, _ place: Int) {
+        if listeners[place].open >= clientGrant.connections {
+            counts.refusedFull += 1
+            weft_reset_on_close(fd)
+            _ = Glibc.close(fd)
+            return
+        }
+        var found = open(fd, .client)
+        if found == nil, shedIdle() { found = open(fd, .client) }
+        guard let client = found else {
+            counts.refusedFull += 1
+            _ = Glibc.close(fd)
+            return
+        }
+        listeners[place].open &+= 1
+        counts.clients += 1
+        client.pointee.listener = Int16(truncatingIfNeeded: place)
+        client.pointee.remoteAddress = address
+        client.pointee.peerAddress = address
+        begin(client)
     }
 
     /// Learns where a new connection wanted to go and what it may carry.
@@ -91,10 +95,19 @@ extension Engine {
             client.pointee.mode = .http
             setDeadline(client, after: idlePatience)
         case .tcp: startTunnel(client)
-        case .unknown:
-            client.pointee.mode = .detecting
-            setDeadline(client, after: Limits.detect)
+        case .unknown: beginUnknown(client)
         }
+    }
+
+    /// Nothing says what the connection carries: its first bytes will, unless the server is known to begin.
+    private mutating func beginUnknown(_ client: Conn) {
+        if serverBegins(client) {
+            client.pointee.lesson = .memory
+            startTunnel(client)
+            return
+        }
+        client.pointee.mode = .detecting
+        setDeadline(client, after: Limits.detect)
     }
 
     private mutating func beginInbound(_ client: Conn) {
@@ -106,7 +119,9 @@ extension Engine {
         client.pointee.mode = .sniffing
         let entry = inboundPort(client.pointee.originalPort)
         let mayWait = mode == .strict || entry?.appProtocol.isHTTP == true
-        setDeadline(client, after: mayWait ? Limits.sniff : Limits.detect)
+        // Callers from the mesh speak first, with TLS, whatever is inside: there is a wait, but a shorter one.
+        let known = serverBegins(client) ? Limits.detectKnown : Limits.detect
+        setDeadline(client, after: mayWait ? Limits.sniff : known)
     }
 
     private mutating func beginPlainInbound(_ client: Conn) {
@@ -115,9 +130,7 @@ extension Engine {
             client.pointee.mode = .http
             setDeadline(client, after: idlePatience)
         case .tcp: startTunnel(client)
-        case .unknown:
-            client.pointee.mode = .detecting
-            setDeadline(client, after: Limits.detect)
+        case .unknown: beginUnknown(client)
         }
     }
 
@@ -163,6 +176,7 @@ extension Engine {
             client.pointee.mode = .http
             setDeadline(client, after: idlePatience)
         } else {
+            noteSilence(client)
             startTunnel(client)
         }
     }

@@ -20,15 +20,18 @@ extension Engine {
     /// A listener is its address, port and the descriptor it inherits; its name may change while it is open. Closing comes first: an
     /// inherited descriptor can be in the poller once only.
     mutating func follow(_ gateways: [GatewayListener]) {
+        if isLeaving {
+            followLeaving(gateways)
+            return
+        }
         for place in listeners.indices where listeners[place].side == .gateway && listeners[place].descriptor >= 0 {
             if !gateways.contains(where: { listeners[place].serves($0) }) { stopListening(place) }
         }
+        let isFirst = takesHanded
+        takesHanded = false
         for (place, gateway) in gateways.enumerated() {
-            if let known = listeners.firstIndex(where: { $0.descriptor >= 0 && $0.serves(gateway) }) {
-                listeners[known].gateway = gateway.name
-                listeners[known].gatewayPlace = Int32(place)
-                continue
-            }
+            if update(gateway, Int32(place)) { continue }
+            if isFirst, takeHanded(gateway, Int32(place)) { continue }
             var descriptor: CInt = -1
             let isInherited = inherited[gateway.inherited] != nil
             if let passed = inherited[gateway.inherited] {
@@ -48,7 +51,32 @@ extension Engine {
         }
     }
 
-    private mutating func stopListening(_ place: Int) {
+    /// Gives a listener that is open its routes; it is open more than once when this loop took over from several.
+    private mutating func update(_ gateway: GatewayListener, _ gatewayPlace: Int32) -> Bool {
+        var isOpen = false
+        for place in listeners.indices where listeners[place].descriptor >= 0 && listeners[place].serves(gateway) {
+            listeners[place].gateway = gateway.name
+            listeners[place].gatewayPlace = gatewayPlace
+            isOpen = true
+        }
+        return isOpen
+    }
+
+    /// Goes on listening at this loop's share of the sockets the process before this one had for it.
+    private mutating func takeHanded(_ gateway: GatewayListener, _ gatewayPlace: Int32) -> Bool {
+        if inherited.isEmpty || inherited[gateway.inherited] != nil { return false }
+        let key = HandedSockets.key("gateway", gateway.address, gateway.port)
+        let taken = HandedSockets.share(of: key, in: inherited, loop: Int(loopNumber), of: loops.count)
+        for descriptor in taken {
+            listen(
+                Listening(
+                    descriptor: descriptor, side: .gateway, gateway: gateway.name, address: gateway.address,
+                    port: UInt16(clamping: gateway.port), gatewayPlace: gatewayPlace, inherited: gateway.inherited))
+        }
+        return !taken.isEmpty
+    }
+
+    mutating func stopListening(_ place: Int) {
         let descriptor = listeners[place].descriptor
         for index in 0..<Int(top)
         where slab[index].role == .listener && slab[index].fd == descriptor && Int(slab[index].listener) == place {

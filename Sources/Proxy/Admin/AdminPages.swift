@@ -1,3 +1,4 @@
+import Glibc
 import ProxyResources
 import Wire
 
@@ -63,6 +64,7 @@ struct AdminPages: Sendable {
         }
         var dump = JSONObject()
         dump["role"] = .string(state.role)
+        dump["pid"] = .int(Int64(getpid()))
         dump["generation"] = .int(Int64(held.5))
         dump["connected"] = .bool(held.3)
         dump["restored"] = .bool(held.4)

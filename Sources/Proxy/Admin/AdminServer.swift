@@ -22,37 +22,50 @@ struct AdminServer: ~Copyable {
 
     private static let mostVisitors = 256
     private static let patience: UInt64 = 60_000_000_000
-    private let doors: [(descriptor: CInt, door: AdminPages.Door)]
+    private var doors: [(descriptor: CInt, door: AdminPages.Door)]
     private let pages: AdminPages
+    /// Readable when another process has the doors.
+    private var farewell: CInt
     private var visitors: [Visitor] = []
     private var parser = HeadParser()
     /// Rung by taps that have something.
     private let bell = weft_eventfd()
 
     /// Opens the listeners; a port of 0 leaves one out. The admin page is for loopback only.
-    static func start(state: ProgramState, options: ProgramOptions) throws(SystemCallFailed) {
+    ///
+    /// - Parameter handed: sockets of the process before this one, by name.
+    /// - Returns: the listening sockets, named for the next.
+    @discardableResult
+    static func start(
+        state: ProgramState, options: ProgramOptions, handed: [String: CInt] = [:]
+    ) throws(SystemCallFailed) -> [(name: String, descriptor: CInt)] {
         var doors: [(descriptor: CInt, door: AdminPages.Door)] = []
+        var named: [(name: String, descriptor: CInt)] = []
         let wanted: [(IPv4, Int, AdminPages.Door)] = [
             (.any, options.healthPort, .health), (.any, options.metricsPort, .metrics),
             (.loopback, options.adminPort, .admin),
         ]
         for (address, port, door) in wanted where port > 0 {
-            let descriptor = weft_listen_ipv4(address.value, UInt16(clamping: port), 0, 64)
+            let name = HandedSockets.key("\(door)", "\(address)", port)
+            let descriptor = handed[name] ?? weft_listen_ipv4(address.value, UInt16(clamping: port), 0, 64)
             if descriptor < 0 { throw SystemCallFailed("listen", code: -descriptor, on: "\(address):\(port)") }
+            named.append((name, descriptor))
             doors.append((descriptor, door))
         }
-        if doors.isEmpty { return }
+        if doors.isEmpty { return [] }
         let pages = AdminPages(state: state)
         let opened = doors
         _ = Thread.start("admin") {
             var server = AdminServer(doors: opened, pages: pages)
             server.run()
         }
+        return named
     }
 
     private init(doors: [(descriptor: CInt, door: AdminPages.Door)], pages: AdminPages) {
         self.doors = doors
         self.pages = pages
+        farewell = pages.state.farewell
     }
 
     private mutating func run() {
@@ -63,10 +76,11 @@ struct AdminServer: ~Copyable {
                 waiting.append(pollfd(fd: visitor.descriptor, events: Int16(events), revents: 0))
             }
             waiting.append(pollfd(fd: bell, events: Int16(POLLIN), revents: 0))
+            waiting.append(pollfd(fd: farewell, events: Int16(POLLIN), revents: 0))
             let patience: CInt = visitors.contains { $0.tap != nil } ? 250 : 5000
             if poll(&waiting, nfds_t(waiting.count), patience) < 0 { continue }
             let now = Clock.monotonic
-            if waiting[waiting.count - 1].revents != 0 {
+            if waiting[waiting.count - 2].revents != 0 {
                 var count: UInt64 = 0
                 _ = read(bell, &count, 8)
             }
@@ -83,6 +97,7 @@ struct AdminServer: ~Copyable {
                 close(visitors[place].descriptor)
                 visitors.remove(at: place)
             }
+            if waiting[waiting.count - 1].revents != 0 { leave() }
             for (place, entry) in doors.enumerated() where waiting[place].revents != 0 {
                 var address: UInt32 = 0
                 var port: UInt16 = 0
@@ -95,6 +110,13 @@ struct AdminServer: ~Copyable {
                 }
             }
         }
+    }
+
+    /// The next process answers from now on, but for the visitors who are here.
+    private mutating func leave() {
+        for entry in doors { close(entry.descriptor) }
+        doors.removeAll()
+        farewell = -1
     }
 
     /// False when the visitor is to be let go.

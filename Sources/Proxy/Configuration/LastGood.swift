@@ -31,16 +31,41 @@ struct LastGood: Sendable {
             resources.append(.object(entry))
         }
         let text = JSON.object(JSONObject([.init("resources", .array(resources))])).text
-        do { try SmallFile.replace(path, with: Array(text.utf8), mode: 0o600) } catch {
+        let bytes = Array(text.utf8)
+        // In front of the text stands its sum: a disk, or a hand, may change a file in ways that still read as JSON.
+        let whole = Array("\(Self.sum(bytes))\n".utf8) + bytes
+        do { try SmallFile.replace(path, with: whole, mode: 0o600) } catch {
             log("the last good configuration was not kept: \(error)", level: "warning")
         }
     }
 
+    private static let mostBytes = 256 << 20
+
+    /// FNV-1a, in hexadecimal.
+    private static func sum(_ bytes: some Sequence<UInt8>) -> String {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        return String(hash, radix: 16)
+    }
+
+    /// What was kept; nil when there is nothing, or not all of what was written.
     func load() -> (
         configuration: ProxyConfiguration, identity: Identity?, versions: [ProxyResource.Kind: [String: String]]
     )? {
-        guard access(path, R_OK) == 0, let bytes = try? SmallFile.read(path), let json = try? JSON(parsing: bytes)
-        else { return nil }
+        guard access(path, R_OK) == 0 else { return nil }
+        guard let bytes = try? SmallFile.read(path, limit: Self.mostBytes), let end = bytes.firstIndex(of: 10),
+            String(decoding: bytes[..<end], as: UTF8.self) == Self.sum(bytes[(end + 1)...]),
+            let json = try? JSON(parsing: Array(bytes[(end + 1)...])), let kept = Self.decode(json)
+        else {
+            log("\(path) is not as it was written: this proxy waits for the control plane", level: "warning")
+            return nil
+        }
+        return kept
+    }
+
+    private static func decode(_ json: JSON) -> (
+        configuration: ProxyConfiguration, identity: Identity?, versions: [ProxyResource.Kind: [String: String]]
+    )? {
         var workload: Workload? = nil
         var identity: Identity? = nil
         var versions: [ProxyResource.Kind: [String: String]] = [:]

@@ -55,6 +55,9 @@ struct Connection {
     var isPaused = false
     var isQueued = false
     var closesAfter = false
+    var lesson = Lesson.none
+    /// Of a tunnel's direction: what this socket sends goes through it. -1 for none.
+    var pipe: Int16 = -1
     /// An upstream that served requests before.
     var isReused = false
     var isIdle = false

@@ -39,6 +39,7 @@ package final class DataPlane: Sendable {
     let desk: TelemetryDesk
     let mailboxes: [Mailbox<LoopMessage>]
     private let compiled = Mutex(Compiled())
+    let commons: LoopCommons
     private let threads = Mutex<[pthread_t]>([])
 
     /// Opens all listeners, so that a port in use is told here, and starts the loops.
@@ -46,13 +47,19 @@ package final class DataPlane: Sendable {
         loops: Int, listeners: [ListenerOption], inherited: [String: CInt] = [:], seed: UInt64 = 0
     ) throws(SystemCallFailed) {
         mailboxes = (0..<max(1, loops)).map { _ in Mailbox() }
+        commons = LoopCommons(loops: mailboxes.count)
         limits = LimitBook(loops: loops)
         desk = TelemetryDesk(loops: mailboxes.count, labels: labels)
         let ownPorts = Set(listeners.compactMap { UInt16(exactly: $0.port) })
         var plans: [[Listening]] = []
-        for _ in mailboxes {
+        for loop in mailboxes.indices {
             var plan: [Listening] = []
-            for option in listeners { plan.append(try Self.open(option)) }
+            for option in listeners {
+                let key = HandedSockets.key(option.side.rawValue, option.address, option.port)
+                let handed = HandedSockets.share(of: key, in: inherited, loop: loop, of: mailboxes.count)
+                for descriptor in handed { plan.append(try Self.listening(option, at: descriptor)) }
+                if handed.isEmpty { plan.append(try Self.listening(option, at: nil)) }
+            }
             plans.append(plan)
         }
         for (place, mailbox) in mailboxes.enumerated() {
@@ -64,14 +71,15 @@ package final class DataPlane: Sendable {
                 poller: poller, mailbox: mailbox, labels: labels,
                 seed: spread &+ UInt64(place) &* 0x9E37_79B9_7F4A_7C15, inherited: inherited,
                 ownPorts: ownPorts, loopNumber: UInt8(truncatingIfNeeded: place), queue: desk.queues[place],
-                loops: mailboxes)
+                loops: mailboxes, commons: commons)
             for listening in plan { engine.listen(listening) }
             start("loop-\(place)", Parked(engine))
         }
         desk.start()
     }
 
-    private static func open(_ option: ListenerOption) throws(SystemCallFailed) -> Listening {
+    /// - Parameter handed: a socket that listens there already.
+    private static func listening(_ option: ListenerOption, at handed: CInt?) throws(SystemCallFailed) -> Listening {
         guard let address = IPv4(option.address), let port = UInt16(exactly: option.port) else {
             throw SystemCallFailed("bind", code: EINVAL, on: "\(option.address):\(option.port)")
         }
@@ -82,13 +90,13 @@ package final class DataPlane: Sendable {
             }
             destination = (parsed.address.value, parsed.port)
         }
-        let descriptor = weft_listen_ipv4(address.value, port, 1, 1024)
+        let descriptor = handed ?? weft_listen_ipv4(address.value, port, 1, 1024)
         if descriptor < 0 {
             throw SystemCallFailed("listen", code: -descriptor, on: "\(option.address):\(option.port)")
         }
         return Listening(
             descriptor: descriptor, side: option.side == .inbound ? .inbound : .outbound, destination: destination,
-            gateway: nil, port: port)
+            gateway: nil, address: option.address, port: port)
     }
 
     private func start(_ name: String, _ parked: consuming Parked) {
@@ -136,6 +144,30 @@ package final class DataPlane: Sendable {
 
     /// From now on responses close their connections.
     package func drain() { for mailbox in mailboxes { mailbox.post(.drain) } }
+
+    /// Has each loop do something between two turns, and waits for all.
+    func inEachLoop(_ body: @escaping @Sendable () -> Void) {
+        for mailbox in mailboxes {
+            let _: Bool? = ask(mailbox) { report in
+                .listening { _ in
+                    body()
+                    report(true)
+                }
+            }
+        }
+    }
+
+    /// What the loops accept at.
+    func sockets() -> [(name: String, descriptor: CInt)] {
+        var found: [String: CInt] = [:]
+        for mailbox in mailboxes {
+            for socket in ask(mailbox, { .listening($0) }) ?? [] { found[socket.name] = socket.descriptor }
+        }
+        return found.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+
+    /// The listening sockets are left to another process.
+    func stopAccepting() { for mailbox in mailboxes { mailbox.post(.stopAccepting) } }
 
     /// Ends all loops and waits for them.
     package func stop() {

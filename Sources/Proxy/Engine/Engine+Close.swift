@@ -24,6 +24,7 @@ extension Engine {
         dropInput(connection)
         dropOutput(connection)
         dropReplay(connection)
+        if connection.pointee.pipe >= 0 { dropPipe(connection) }
         if let line = connection.pointee.certificateLine { line.deallocate() }
         if connection.pointee.role == .upstream {
             counts.upstreams -= 1
@@ -143,7 +144,9 @@ extension Engine {
         case .lingering: close(connection)
         case .flushing, .tunnel: closePair(connection, .timeout)
         case .head where connection.pointee.mode == .sniffing: sniffTimedOut(connection)
-        case .head where connection.pointee.mode == .detecting: startTunnel(connection)
+        case .head where connection.pointee.mode == .detecting:
+            if connection.pointee.inputCount == 0 { noteSilence(connection) }
+            startTunnel(connection)
         case .head where connection.pointee.peer == nil:
             if connection.pointee.inputCount > 0 {
                 answer(connection, status: 408, .clientProtocol, "request_head_timeout", close: true)

@@ -143,6 +143,10 @@ extension Engine {
                 sniff(connection)
                 return
             }
+            if connection.pointee.pipe >= 0 {
+                splice(connection)
+                return
+            }
             guard makeRoom(connection), let input = connection.pointee.input else {
                 connection.pointee.isPaused = true
                 return

@@ -16,6 +16,9 @@ enum LoopMessage: Sendable {
     case records(skipping: Int, most: Int, @Sendable ([RequestRecord]) -> Void)
     case survey(@Sendable ([BackendSurvey]) -> Void)
     case drain
+    case adopt(MovedConnection)
+    case listening(@Sendable ([(name: String, descriptor: CInt)]) -> Void)
+    case stopAccepting
     /// A place at a gate is a parked request's.
     case admitted(Gate, UInt64)
     /// Somebody waits for a connection while one of ours may be idle.
@@ -53,6 +56,10 @@ struct LoopCounts: Sendable {
     var sessionFaults = InlineArray<32, UInt64>(repeating: 0)
     /// Messages on streams that broke the rules of HTTP/2.
     var malformedStreams: UInt64 = 0
+    /// Bytes moved through pipes.
+    var spliced: UInt64 = 0
+    /// Connections of which nobody had said what they carry, and whose client kept silent.
+    var silences: UInt64 = 0
 }
 
 /// Where a loop accepts.
@@ -85,6 +92,8 @@ enum Limits {
     static let connect = 1 * second
     static let handshake = 5 * second
     static let detect = second / 10
+    /// Where the server is known to begin, but a caller of the mesh would.
+    static let detectKnown = second / 100
     static let sniff = 5 * second
     static let head = 30 * second
     static let idleClient = 3600 * second
@@ -125,6 +134,9 @@ struct Engine: ~Copyable {
     let mailbox: Mailbox<LoopMessage>
     /// Those of all loops.
     let loops: [Mailbox<LoopMessage>]
+    let commons: LoopCommons
+    var pipes: [SplicePipe] = []
+    var freePipes: [Int16] = []
     var timers: TimerWheel
     let buffers = BufferPool()
     var parser = HeadParser()
@@ -149,6 +161,10 @@ struct Engine: ~Copyable {
 
     var table: UnsafeMutablePointer<LiveTable>? = nil
     var listeners: [Listening] = []
+    /// Sockets handed on by the process before this one are for the first configuration only.
+    var takesHanded = true
+    /// Another process accepts; connections accepted before keep their routes.
+    var isLeaving = false
     /// Descriptors passed in by name (LISTEN_FDNAMES).
     let inherited: [String: CInt]
     let ownPorts: Set<UInt16>
@@ -176,7 +192,8 @@ struct Engine: ~Copyable {
         poller: consuming Poller, mailbox: Mailbox<LoopMessage>, labels: LabelBook, seed: UInt64,
         inherited: [String: CInt],
         ownPorts: Set<UInt16>, loopNumber: UInt8 = 0,
-        queue: RecordQueue = RecordQueue(bell: RecordQueue.Bell()), loops: [Mailbox<LoopMessage>] = []
+        queue: RecordQueue = RecordQueue(bell: RecordQueue.Bell()), loops: [Mailbox<LoopMessage>] = [],
+        commons: LoopCommons = LoopCommons(loops: 1)
     ) {
         self.poller = poller
         self.mailbox = mailbox
@@ -185,6 +202,7 @@ struct Engine: ~Copyable {
         let share = known ? Int(clamping: files.rlim_cur) / max(1, loops.count) : Limits.connections
         roomForConnections = min(Limits.connections, share)
         self.loops = loops
+        self.commons = commons
         self.labels = labels
         self.inherited = inherited
         self.ownPorts = ownPorts
@@ -283,6 +301,7 @@ struct Engine: ~Copyable {
             if timers.due(now: now) { runExpired() }
             if now >= sweepsAt { sweep() }
             counts.turns.add(Clock.monotonic &- now)
+            sayLoad()
         }
         closeAll()
     }
@@ -355,6 +374,9 @@ struct Engine: ~Copyable {
         case .collect(let place, let most, let report): report(slice(from: place, most: most))
         case .records(let skipped, let most, let report): report(history.copy(skipping: skipped, most: most))
         case .survey(let report): report(survey())
+        case .adopt(let moved): adopt(moved)
+        case .listening(let report): report(listeningSockets())
+        case .stopAccepting: stopAccepting()
         case .drain:
             isDraining = true
             drainSessions()
@@ -376,6 +398,7 @@ struct Engine: ~Copyable {
             case .upstream, .mailbox, .free, .clock: break
             }
         }
+        closePipes()
         if let table { retire(table) }
         table = nil
     }

@@ -20,35 +20,47 @@ struct NameServer: ~Copyable, Sendable {
     private static let mostForwarded = 512
     private static let patience: UInt64 = 1_500_000_000
     private let socket: CInt
+    private let farewell: CInt
     private let names: NameSource
     private var forwarded: [Forwarded] = []
 
-    static func start(port: Int, state: ProgramState) throws(SystemCallFailed) {
+    /// - Parameter handed: sockets of the process before this one, by name.
+    /// - Returns: the sockets, named for the next.
+    @discardableResult
+    static func start(
+        port: Int, state: ProgramState, handed: [String: CInt] = [:]
+    ) throws(SystemCallFailed) -> [(name: String, descriptor: CInt)] {
         // Queries are redirected to loopback. A socket of all addresses would answer from the pod's own address, and no
         // asker waits for an answer from there.
         let loopback: UInt32 = 0x7f00_0001
-        let socket = weft_udp_ipv4(loopback, UInt16(clamping: port))
+        let socketName = HandedSockets.key("names", "127.0.0.1", port)
+        let doorName = HandedSockets.key("long-names", "127.0.0.1", port)
+        let socket = handed[socketName] ?? weft_udp_ipv4(loopback, UInt16(clamping: port))
         if socket < 0 { throw SystemCallFailed("bind", code: -socket, on: "UDP port \(port)") }
-        let door = weft_listen_ipv4(loopback, UInt16(clamping: port), 0, 64)
+        let door = handed[doorName] ?? weft_listen_ipv4(loopback, UInt16(clamping: port), 0, 64)
         if door < 0 { throw SystemCallFailed("listen", code: -door, on: "TCP port \(port)") }
         let names = NameSource(state: state)
         _ = Thread.start("dns") {
-            var server = NameServer(socket: socket, names: names)
+            var server = NameServer(socket: socket, names: names, farewell: state.farewell)
             server.run()
         }
-        _ = Thread.start("dns-tcp") { StreamNameServer.run(door, names) }
+        _ = Thread.start("dns-tcp") { StreamNameServer.run(door, names, farewell: state.farewell) }
+        return [(socketName, socket), (doorName, door)]
     }
 
-    private init(socket: CInt, names: NameSource) {
+    private init(socket: CInt, names: NameSource, farewell: CInt) {
         self.socket = socket
+        self.farewell = farewell
         self.names = names
     }
 
     private mutating func run() {
         var space = [UInt8](repeating: 0, count: 4096)
+        var hasLeft = false
         while true {
-            var waiting = [pollfd(fd: socket, events: Int16(POLLIN), revents: 0)]
+            var waiting = [pollfd(fd: hasLeft ? -1 : socket, events: Int16(POLLIN), revents: 0)]
             for one in forwarded { waiting.append(pollfd(fd: one.descriptor, events: Int16(POLLIN), revents: 0)) }
+            waiting.append(pollfd(fd: hasLeft ? -1 : farewell, events: Int16(POLLIN), revents: 0))
             if poll(&waiting, nfds_t(waiting.count), forwarded.isEmpty ? -1 : 100) < 0 { continue }
             let now = Clock.monotonic
             for place in forwarded.indices.reversed() {
@@ -57,6 +69,11 @@ struct NameServer: ~Copyable, Sendable {
                 } else if now >= forwarded[place].deadline {
                     expire(place, now)
                 }
+            }
+            if waiting.last?.revents != 0 { hasLeft = true }
+            if hasLeft && forwarded.isEmpty {
+                close(socket)
+                return
             }
             if waiting[0].revents != 0 {
                 for _ in 0..<32 where !takeQuery(&space, now) { break }

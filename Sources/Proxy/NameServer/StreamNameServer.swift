@@ -9,11 +9,15 @@ enum StreamNameServer {
     private static let most = 32
     private static let patience = timeval(tv_sec: 3, tv_usec: 0)
 
-    static func run(_ door: CInt, _ names: NameSource) {
+    static func run(_ door: CInt, _ names: NameSource, farewell: CInt) {
         let busy = Counter()
         while true {
-            var waiting = pollfd(fd: door, events: Int16(POLLIN), revents: 0)
-            poll(&waiting, 1, -1)
+            var waiting = [door, farewell].map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+            poll(&waiting, 2, -1)
+            if waiting[1].revents != 0 {
+                close(door)
+                return
+            }
             var address: UInt32 = 0
             var port: UInt16 = 0
             let descriptor = weft_tcp_accept(door, &address, &port)

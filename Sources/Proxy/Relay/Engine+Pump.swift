@@ -12,9 +12,12 @@ extension Engine {
             let available = source.pointee.inputCount
             if available == 0 || source.pointee.phase == .done || source.pointee.phase == .head {
                 if sink.pointee.hasOutput && flush(sink) == .failed { return sinkFailed(sink) }
-                if source.pointee.phase == .tunnel && source.pointee.endOfInput && available == 0 {
-                    endWriting(sink)
-                    return sink.pointee.role != .free
+                if source.pointee.phase == .tunnel {
+                    if source.pointee.endOfInput && available == 0 {
+                        endWriting(sink)
+                        return sink.pointee.role != .free
+                    }
+                    if sink.pointee.phase == .tunnel { considerSplice(source, sink) }
                 }
                 return true
             }
@@ -69,7 +72,7 @@ extension Engine {
 
     /// Counts moved bytes, and that something moved.
     @inline(__always)
-    private mutating func count(_ source: Conn, _ moved: Int) {
+    mutating func count(_ source: Conn, _ moved: Int) {
         let isRequest = source.pointee.role == .client
         guard let client = isRequest ? source : source.pointee.peer else { return }
         if client.pointee.phase == .tunnel && client.pointee.series >= 0 {
@@ -82,6 +85,7 @@ extension Engine {
             }
             client.pointee.deadline = now &+ Limits.idleTunnel
             if client.pointee.hasEffort { pushDeadline(client) }
+            if client.pointee.lesson != .none { learn(client, fromServer: !isRequest) }
             return
         }
         if isRequest { client.pointee.requestBytes &+= moved } else { client.pointee.responseBytes &+= moved }

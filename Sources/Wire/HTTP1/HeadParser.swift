@@ -133,11 +133,11 @@ package struct HeadParser: ~Copyable {
         head.isConnect = place == 7 && equals(bytes, 7, "connect") && bytes[0] == 67
         head.isIdempotent =
             switch place {
-            case 3: memcmp(bytes, "GET", 3) == 0 || memcmp(bytes, "PUT", 3) == 0
+            case 3: begins(bytes, "GET") || begins(bytes, "PUT")
             case 4: head.isHead
-            case 5: memcmp(bytes, "TRACE", 5) == 0
-            case 6: memcmp(bytes, "DELETE", 6) == 0
-            case 7: memcmp(bytes, "OPTIONS", 7) == 0
+            case 5: begins(bytes, "TRACE")
+            case 6: begins(bytes, "DELETE")
+            case 7: begins(bytes, "OPTIONS")
             default: false
             }
         let target = place &+ 1
@@ -502,6 +502,11 @@ private func hasToken(_ value: UnsafePointer<UInt8>, _ count: Int, _ word: Stati
     var found = false
     forEachToken(value, count) { token, length in if equals(token, length, word) { found = true } }
     return found
+}
+
+@inline(__always)
+private func begins(_ bytes: UnsafePointer<UInt8>, _ word: StaticString) -> Bool {
+    memcmp(bytes, word.utf8Start, word.utf8CodeUnitCount) == 0
 }
 
 /// Compares ASCII without regard to case; `word` is lower case.

@@ -1,0 +1,140 @@
+import Glibc
+import Kernel
+import Testing
+import Wire
+
+@testable import Proxy
+
+/// A `meshproxy run` of its own, with its configuration in a directory of its own.
+private final class RunningProxy {
+    let directory: String
+    let port = freePort()
+    let adminPort = freePort()
+    private(set) var pid: pid_t = 0
+
+    init(before origin: Origin) throws {
+        directory = "/tmp/weft-upgrade-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
+        try SmallFile.makeDirectories(directory)
+        let text = """
+            listeners: [{address: 127.0.0.1, port: \(port), routes: [{to: origin}]}]
+            clusters: [{name: origin, endpoints: ["127.0.0.1:\(origin.port)"]}]
+            admin: {port: \(adminPort)}
+            """
+        try SmallFile.replace(directory + "/proxy.yaml", with: Array(text.utf8))
+        let program = StandaloneTests.root + "/.build/debug/meshproxy"
+        let words = [
+            program, "run", "--config", directory + "/proxy.yaml", "--concurrency", "2", "--drain-seconds", "0",
+        ]
+        let arguments = words.map { strdup($0) } + [nil]
+        defer { for argument in arguments { free(argument) } }
+        let code = posix_spawn(&pid, program, nil, nil, arguments, nil)
+        try #require(code == 0, "\(program): \(String(cString: strerror(code)))")
+    }
+
+    /// The number of the process that answers on the admin port.
+    var answering: Int? {
+        let visitor = Visitor(port: adminPort)
+        defer { visitor.end() }
+        guard let page = visitor.get("/config_dump"), let json = try? JSON(parsing: page.body) else { return nil }
+        return json["pid"]?.int
+    }
+
+    func words(of pid: Int) -> [String] {
+        let bytes = (try? SmallFile.read("/proc/\(pid)/cmdline")) ?? []
+        return bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+    }
+
+    /// The status of the process, once it has ended.
+    func status() -> CInt? {
+        var status: CInt = 0
+        return waitpid(pid, &status, WNOHANG) == pid ? status : nil
+    }
+
+    func remove() {
+        if kill(pid, SIGKILL) == 0 {
+            var status: CInt = 0
+            waitpid(pid, &status, 0)
+        }
+        try? FileTree.remove(directory)
+    }
+}
+
+@Suite struct UpgradeTests {
+    @Test(
+        "a proxy is put in the place of another three times under load, and no request fails; the process stays the same"
+    )
+    func underLoad() throws {
+        let origin = Origin()
+        let proxy = try RunningProxy(before: origin)
+        defer { proxy.remove() }
+        #expect(eventually { proxy.answering == Int(proxy.pid) })
+        let load = Load(port: proxy.port, connections: 8)
+        var before = Int(proxy.pid)
+        for round in 1...3 {
+            kill(proxy.pid, SIGUSR2)
+            #expect(eventually { proxy.answering.map { $0 != before } ?? false }, "round \(round)")
+            before = proxy.answering ?? 0
+            // The first process is a small one once its connections have ended; only then it takes the next order.
+            #expect(eventually { proxy.words(of: Int(proxy.pid)).dropFirst().first == "hold" }, "round \(round)")
+        }
+        let result = load.finish()
+        #expect(result.failed == 0, "\(result.reasons)")
+        #expect(result.served > 100)
+        kill(proxy.pid, SIGTERM)
+        var status: CInt? = nil
+        #expect(
+            eventually {
+                status = status ?? proxy.status()
+                return status != nil
+            })
+        #expect(status == 0)
+        #expect(eventually { proxy.words(of: before).isEmpty })
+        let visitor = Visitor(port: proxy.port)
+        #expect(visitor.get("/name") == nil)
+        visitor.end()
+        origin.stop()
+    }
+
+    @Test("a connection in use goes on in the old process until its answer, which says that it ends")
+    func oldConnection() throws {
+        let origin = Origin()
+        let proxy = try RunningProxy(before: origin)
+        defer { proxy.remove() }
+        #expect(eventually { proxy.answering == Int(proxy.pid) })
+        let visitor = Visitor(port: proxy.port)
+        #expect(visitor.get("/name")?.status == 200)
+        kill(proxy.pid, SIGUSR2)
+        #expect(eventually { proxy.answering.map { $0 != Int(proxy.pid) } ?? false })
+        let last = try #require(visitor.get("/name"))
+        #expect(last.status == 200 && header("connection", last.head) == "close")
+        #expect(visitor.rest() == [])
+        visitor.end()
+        origin.stop()
+    }
+
+    @Test("a program that does not become ready changes nothing: the old process goes on")
+    func badProgram() throws {
+        let directory = "/tmp/weft-badprogram-\(getpid())"
+        try SmallFile.makeDirectories(directory)
+        defer { try? FileTree.remove(directory) }
+        let program = directory + "/meshproxy"
+        try SmallFile.replace(program, with: Array("#!/bin/sh\nexit 3\n".utf8), mode: 0o755)
+        let next = try Successor.start(program, ["sidecar"], sockets: [])
+        #expect(!next.isReady(within: 10))
+        next.end()
+        #expect(kill(next.pid, 0) != 0)
+        #expect(throws: SystemCallFailed.self) { try Successor.start(directory + "/none", [], sockets: []) }
+    }
+
+    @Test("a loop goes on at its share of the sockets that were handed on, and at more when there are fewer loops")
+    func shares() {
+        let key = HandedSockets.key("gateway", "", 80)
+        let handed: [String: CInt] = [
+            "\(key)#0.0": 10, "\(key)#1.0": 11, "\(key)#2.1": 12, "\(HandedSockets.key("gateway", "", 8080))#0.1": 20,
+            "http": 30,
+        ]
+        #expect(HandedSockets.share(of: key, in: handed, loop: 0, of: 2) == [10, 12])
+        #expect(HandedSockets.share(of: key, in: handed, loop: 1, of: 2) == [11])
+        #expect(HandedSockets.share(of: key, in: handed, loop: 3, of: 4) == [])
+    }
+}
