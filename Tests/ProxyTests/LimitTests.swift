@@ -241,6 +241,22 @@ private final class Caller: Sendable {
         origin.stop()
     }
 
+    @Test("streams wait for room on the connections there may be, and have it as soon as there is")
+    func streams() throws {
+        let origin = PeerProgram("h2_origin.py", "5")
+        let gateway = try TestGateway()
+        var behind = backend("o", [endpoint(origin.port())])
+        behind.appProtocol = .http2
+        behind.resilience.limits = limits { $0.maxConnections = 1 }
+        try gateway.apply([rule([("o", 1)])], [behind])
+        let found = output(of: "h2load -n 60 -c 3 -m 10 http://127.0.0.1:\(gateway.port)/slow")
+        #expect(found.text.contains("60 succeeded, 0 failed, 0 errored"), "\(found.text)")
+        #expect(gateway.gauge("connections")?.held == 1)
+        #expect(gateway.gauge("connections")?.waiting == 0)
+        origin.end()
+        gateway.plane.stop()
+    }
+
     @Test("a connection serves so many requests and is then replaced")
     func requestsPerConnection() throws {
         let origin = ScriptedOrigin { _ in .status(200) }

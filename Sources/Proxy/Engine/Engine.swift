@@ -105,6 +105,8 @@ enum Limits {
     static let idlePerEndpoint: Int32 = 128
     static let connectionsPerEndpoint: Int32 = 1024
     static let attempts: UInt8 = 3
+    /// A loop with more in its buffers keeps no more of requests' bodies.
+    static let keptBytes = 256 << 20
     /// Interim responses (1xx) to one request.
     static let interims: UInt8 = 16
     /// Between two requests while three quarters of the room for connections are taken.

@@ -121,6 +121,7 @@ extension Engine {
             let id = state(stream).pointee.id
             if id != 0 { session.pointee.streams.remove(id) }
             session.pointee.open -= 1
+            if carrier.pointee.hasEffort { noteRoom(carrier) }
             if id != 0 && !state(stream).pointee.isReset { resetUnfinished(stream, carrier) }
             session.pointee.owed += Int(state(stream).pointee.owed)
             creditSession(carrier, session)

@@ -66,7 +66,7 @@ extension Engine {
         guard let idle = findIdle(of: gate) else { return false }
         // Its place stays taken: it is the new connection's.
         let effort = efforts + Int(idle.pointee.index)
-        gate.idle.subtract(1, ordering: .relaxed)
+        if idle.pointee.isIdle { gate.idle.subtract(1, ordering: .relaxed) }
         effort.pointee.gate?.release()
         effort.pointee.gate = nil
         close(idle)
@@ -88,7 +88,7 @@ extension Engine {
         case .full: return .overflow(guarded.mostPending == 0 ? "backend_connections_limit" : "backend_pending_limit")
         case .waits:
             let gate = gate.takeUnretainedValue()
-            if gate.idle.load(ordering: .relaxed) > 0 { for loop in loops { loop.post(.yield(gate)) } }
+            for loop in loops { loop.post(.yield(gate)) }
             return .waits
         }
     }
@@ -152,11 +152,22 @@ extension Engine {
         held.takeRetainedValue().leave()
     }
 
-    /// A connection of ours is idle while somebody waits for one: the first who waits has it if it is here; otherwise it is
-    /// closed, so that its place goes to the first.
+    /// A stream has left a session: who waits for a connection of its backend may have its room.
+    func noteRoom(_ carrier: Conn) {
+        guard let gate = efforts[Int(carrier.pointee.index)].gate?.takeUnretainedValue() else { return }
+        if gate.hasWaiters { mailbox.post(.yield(gate)) }
+    }
+
+    /// A connection of ours is idle, or has room for a stream, while somebody waits for one: the first who waits has it if it is
+    /// here; otherwise an idle one is closed, so that its place goes to the first. Nobody is asked twice.
     mutating func yieldIdle(_ gate: Gate) {
-        while gate.hasWaiters, let idle = findIdle(of: gate) {
+        var left = gate.gauge.waiting
+        while left > 0 {
+            left -= 1
+            let idle = findIdle(of: gate)
+            if idle == nil && !hasRoom(gate) { return }
             guard let connection = gate.handOver(to: mailbox) else {
+                guard let idle else { return }
                 close(idle)
                 continue
             }
@@ -168,18 +179,40 @@ extension Engine {
         }
     }
 
-    /// One of our idle connections that hold a place at the gate.
+    private func holds(_ upstream: Conn, _ gate: Gate) -> Bool {
+        guard upstream.pointee.hasEffort, let held = efforts[Int(upstream.pointee.index)].gate else { return false }
+        return held._withUnsafeGuaranteedRef { $0 === gate }
+    }
+
+    /// One of our connections that hold a place at the gate and serve nobody.
     private func findIdle(of gate: Gate) -> Conn? {
-        if gate.idle.load(ordering: .sequentiallyConsistent) <= 0 { return nil }
+        let hasIdle = gate.idle.load(ordering: .sequentiallyConsistent) > 0
         for slot in 0..<Int(topEndpoint) {
-            var place = endpoints[slot].idleHead
+            var place = hasIdle ? endpoints[slot].idleHead : -1
             while place >= 0 {
-                let upstream = slab + Int(place)
-                let isOf = efforts[Int(place)].gate.map { $0._withUnsafeGuaranteedRef { $0 === gate } } ?? false
-                if upstream.pointee.hasEffort && isOf { return upstream }
-                place = upstream.pointee.next
+                if holds(slab + Int(place), gate) { return slab + Int(place) }
+                place = slab[Int(place)].next
+            }
+            place = endpoints[slot].sessionHead
+            while place >= 0 {
+                let carrier = slab + Int(place)
+                if carrier.pointee.session?.pointee.open == 0 && holds(carrier, gate) { return carrier }
+                place = carrier.pointee.next
             }
         }
         return nil
+    }
+
+    /// Whether one of our sessions that hold a place at the gate takes another stream.
+    private func hasRoom(_ gate: Gate) -> Bool {
+        for slot in 0..<Int(topEndpoint) {
+            var place = endpoints[slot].sessionHead
+            while place >= 0 {
+                let carrier = slab + Int(place)
+                if carrier.pointee.session?.pointee.hasRoom == true && holds(carrier, gate) { return true }
+                place = carrier.pointee.next
+            }
+        }
+        return false
     }
 }

@@ -240,7 +240,7 @@ extension Engine {
         let effort = efforts + Int(client.pointee.index)
         let body = client.pointee.requestBytes - Int(effort.pointee.headBytes) + count
         let used = Int(client.pointee.replayEnd)
-        guard effort.pointee.keepsBody, body <= Int(effort.pointee.bodyBytes),
+        guard effort.pointee.keepsBody, body <= Int(effort.pointee.bodyBytes), buffers.bytesInUse < Limits.keptBytes,
             let sizeClass = BufferPool.sizeClass(for: used + count)
         else {
             dropReplay(client)
