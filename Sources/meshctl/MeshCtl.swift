@@ -14,12 +14,14 @@ struct MeshCtl: AsyncParsableCommand {
               meshctl get pods -A                        list objects
               meshctl edges -n demo                      who talks to whom, and as which identity
               meshctl stat -n demo                       requests, success rate and latency by workload
+              meshctl tap deploy/frontend -n demo        requests as they happen
+              meshctl explain <request id>               what happened to one request, hop by hop
               meshctl down                               end the cluster and leave nothing behind
             """,
         version: weftVersion,
         subcommands: [
             Up.self, Down.self, Status.self, Check.self, Kubeconfig.self, Apply.self, Get.self, Stat.self, Edges.self,
-            ProxyStatus.self, Version.self, Completion.self,
+            Tap.self, Explain.self, ProxyStatus.self, Version.self, Completion.self,
         ])
 }
 

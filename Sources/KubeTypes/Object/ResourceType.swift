@@ -69,6 +69,8 @@ extension ResourceType {
         group: "networking.istio.io", version: "v1", resource: "gateways", kind: "Gateway")
     package static let peerAuthentications = ResourceType(
         group: "security.istio.io", version: "v1", resource: "peerauthentications", kind: "PeerAuthentication")
+    package static let telemetries = ResourceType(
+        group: "telemetry.istio.io", version: "v1", resource: "telemetries", kind: "Telemetry")
 }
 
 extension ResourceType {

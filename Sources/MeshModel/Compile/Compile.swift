@@ -41,13 +41,16 @@ package func compile(_ state: MeshState) -> MeshModel {
     model.httpRoutes = routeStatuses(state, mesh: routes.parents, gateways: gateways.parents)
 
     let inbound = InboundPorts(state)
+    let telemetry = TelemetryOfPods(state)
     for pod in state.pods.values where pod.hasProxy && !pod.isFinished {
         model.workloads[pod.key] = workload(
             pod, state.settings, requirements.requirement(for: pod), inbound.ports(of: pod), gateways.listeners(of: pod)
         )
+        model.workloads[pod.key]?.telemetry = telemetry.telemetry(for: pod)
     }
     var findings = state.ownFindings
     findings += requirements.findings
+    findings += telemetry.findings
     findings += subsets.findings
     findings += routes.findings
     findings += gateways.findings
@@ -89,6 +92,7 @@ extension MeshState {
         all += destinationRules.values.flatMap(\.findings)
         all += istioGateways.values.flatMap(\.findings)
         all += peerAuthentications.values.flatMap(\.findings)
+        all += telemetries.values.flatMap(\.findings)
         all += services.values.compactMap { service in
             service.resilience.finding(PolicyReference(.services, service.key), MeshWords.resilience)
         }

@@ -5,6 +5,8 @@ package struct MeshSettings: Sendable, Hashable {
     package var dnsUpstream: String
     /// Where mesh-wide policies stand. Istio's own name is among them so that its files work unchanged.
     package var rootNamespaces: [String]
+    /// Collectors by the names policies may give them: `otel` to `otel-collector.observability:4318`.
+    package var tracingProviders: [String: String] = [:]
 
     package init(
         trustDomain: String = "cluster.local", clusterDomain: String = "cluster.local",

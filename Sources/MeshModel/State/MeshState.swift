@@ -18,13 +18,14 @@ package struct MeshState: Sendable, Hashable {
     package internal(set) var destinationRules: [ObjectKey: DestinationRule] = [:]
     package internal(set) var istioGateways: [ObjectKey: IstioGateway] = [:]
     package internal(set) var peerAuthentications: [ObjectKey: PeerAuthentication] = [:]
+    package internal(set) var telemetries: [ObjectKey: TelemetryPolicy] = [:]
 
     package init(settings: MeshSettings = MeshSettings()) { self.settings = settings }
 
     /// The kinds the state is made from, in an order in which references mostly come after what they name.
     package static let watched: [ResourceType] = [
         .namespaces, .services, .endpointSlices, .pods, .gatewayClasses, .gateways, .istioGateways, .referenceGrants,
-        .destinationRules, .virtualServices, .httpRoutes, .grpcRoutes, .peerAuthentications,
+        .destinationRules, .virtualServices, .httpRoutes, .grpcRoutes, .peerAuthentications, .telemetries,
     ]
 
     /// The Gateway API's routes of requests.
@@ -57,6 +58,7 @@ package struct MeshState: Sendable, Hashable {
         case ResourceType.istioGateways.qualifiedName: replace(&istioGateways[key], object.map(IstioGateway.init))
         case ResourceType.peerAuthentications.qualifiedName:
             replace(&peerAuthentications[key], object.map(PeerAuthentication.init))
+        case ResourceType.telemetries.qualifiedName: replace(&telemetries[key], object.map(TelemetryPolicy.init))
         default: false
         }
     }

@@ -30,11 +30,16 @@ struct AdminPages: Sendable {
         case (.health, "/healthz/ready"), (.admin, "/ready"): return ready()
         case (.metrics, "/stats/prometheus"), (.admin, "/stats/prometheus"), (.admin, "/stats"), (.metrics, "/metrics"):
             return metrics(request)
+        case (.admin, "/explain"):
+            guard let configuration = state.configuration else { return ready() }
+            return ExplainPage(configuration: configuration).page(request)
         case (.admin, "/requests"): return RecordPages(state: state).requests(request)
         case (.admin, "/config_dump"): return .json(configuration())
         case (.admin, "/edges"): return .json(edges())
         case (.admin, "/"):
-            return .text("/config_dump\n/edges\n/ready\n/requests?last=N|failed|id=\n/stats\n/tap?status=5xx&path=\n")
+            return .text(
+                "/config_dump\n/edges\n/explain?host=&path=&method=&header=a:b\n/ready\n/requests?last=N|failed|id=\n/stats\n/tap?status=5xx&path=\n"
+            )
         default: return .text("no such page: \(request.path)\n", status: 404)
         }
     }

@@ -46,6 +46,9 @@ struct LoopCounts: Sendable {
     var turns = TurnTimes()
     /// Filled when asked.
     var guards: [GuardCount] = []
+    /// Exchanges that ended with a flag, and attempts that were followed by others.
+    var flags = FlagCounts()
+    var repeated = FlagCounts()
     /// Copies of requests in flight, and those that were too many.
     var shadows = 0
     var mirrorsDropped: UInt64 = 0

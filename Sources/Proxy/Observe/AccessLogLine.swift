@@ -1,3 +1,4 @@
+import ProxyResources
 import Wire
 
 /// Writes one record as a log has it.

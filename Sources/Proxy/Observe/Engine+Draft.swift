@@ -98,6 +98,14 @@ extension Engine {
         draft.pointee.textCount = 36
     }
 
+    /// A line that says which record explains an answer made here.
+    func putAnswerID(_ client: Conn, _ out: Bytes, _ at: inout Int) {
+        let draft = draft(client)
+        if draft.pointee.requestID.count == 0 { return }
+        put("\r\nx-request-id: ", out, &at)
+        put(draft.textStart + Int(draft.pointee.requestID.offset), Int(draft.pointee.requestID.count), out, &at)
+    }
+
     // MARK: attempts
 
     /// A request has been given to an endpoint; `upstream` is nil when no connection could be had.
@@ -141,6 +149,10 @@ extension Engine {
     func noteResponse(_ client: Conn, _ bytes: UnsafePointer<UInt8>) {
         let draft = draft(client)
         draft.pointee.responded = now
+        if draft.pointee.kind == .grpc && parser.head.grpcStatusLine >= 0 {
+            let line = parser.lines[parser.head.grpcStatusLine]
+            draft.pointee.grpcStatus = Self.grpcStatus(bytes + Int(line.valueOffset), Int(line.valueLength))
+        }
         noteOutcome(client, .none, status: parser.head.status)
         if let settings = client.pointee.table?.pointee.arrays.telemetry, settings.pointee.responseCaptures > 0 {
             capture(
@@ -164,7 +176,15 @@ extension Engine {
             draft.pointee.requestBytes = UInt64(client.pointee.requestBytes)
             draft.pointee.responseBytes = UInt64(client.pointee.responseBytes)
         }
-        if client.pointee.flag != .none { noteOutcome(client, client.pointee.flag, status: 0) }
+        if client.pointee.grpcStatus != Connection.noGRPCStatus {
+            draft.pointee.grpcStatus = client.pointee.grpcStatus
+        }
+        if client.pointee.isStream { draft.pointee.majorVersion = 2 }
+        if client.pointee.flag != .none {
+            noteOutcome(client, client.pointee.flag, status: 0)
+            counts.flags.add(client.pointee.flag)
+        }
+        if draft.pointee.attemptCount > 1 { countRepeated(draft) }
         let hasFailed = draft.hasFailed
         counts.records &+= 1
         draft.pointee.sequence = counts.records
@@ -173,6 +193,24 @@ extension Engine {
         if hasFailed || Self.draws(&chance, threshold) { history.add(draft) }
         if let settings, settings.pointee.logCount > 0 { chooseLogs(settings, draft, hasFailed) }
         if draft.pointee.logs != 0 || draft.pointee.hasSpan || queue.isTapped { queue.push(draft) }
+    }
+
+    /// Why attempts that were followed by others had failed.
+    private mutating func countRepeated(_ draft: RecordPointer) {
+        for place in 0..<min(Int(draft.pointee.attemptCount), RequestRecord.mostAttempts) &- 1 {
+            counts.repeated.add(draft.pointee.attempts[place].flag)
+        }
+    }
+
+    /// 0 to 16, or 2, unknown, for what is no status.
+    private static func grpcStatus(_ text: UnsafePointer<UInt8>, _ count: Int) -> UInt8 {
+        var value = 0
+        for place in 0..<min(count, 3) {
+            let digit = Int(text[place]) &- 48
+            if digit < 0 || digit > 9 { return 2 }
+            value = value * 10 + digit
+        }
+        return count > 0 && value <= 16 ? UInt8(value) : 2
     }
 
     private mutating func chooseLogs(

@@ -288,8 +288,12 @@ struct MetricsText {
         total("weft_proxy_plain_refused_total", "Plain connections a strict port turned away.", \.refusedPlain)
         total("weft_proxy_connections_refused_total", "Connections there was no room for.", \.refusedFull)
         total("weft_proxy_connections_shed_total", "Idle connections that made room for new ones.", \.shed)
-        total("weft_proxy_records_total", "Exchanges that ended.", \.records)
         sessions()
+        gauge("weft_proxy_mirrors_active", "Copies of requests in flight.") { max(0, $0.shadows) }
+        total("weft_proxy_mirrors_dropped_total", "Copies of requests that were too many.", \.mirrorsDropped)
+        total("weft_proxy_records_total", "Exchanges that ended.", \.records)
+        flags("weft_proxy_failures_total", "Exchanges that failed here, by why.", \.flags)
+        flags("weft_proxy_retries_by_reason_total", "Attempts followed by others, by how they failed.", \.repeated)
         policies()
         limits()
         turns()
@@ -314,6 +318,17 @@ struct MetricsText {
         single(
             "weft_proxy_span_sends_failed_total", "counter", "Attempts to deliver spans that failed.",
             snapshot.desk.spans.failedSends)
+    }
+
+    private mutating func flags(_ name: String, _ help: String, _ counts: (LoopCounts) -> FlagCounts) {
+        family(name, "counter", help)
+        for (place, loop) in snapshot.loops.enumerated() {
+            for (flag, count) in counts(loop.counts).found {
+                // An attempt without a flag was answered, with a status the route retries.
+                let reason = flag == .none ? "answer" : "\(flag.reason)"
+                line("\(name){loop=\"\(place)\",flags=\"\(flag.short)\",reason=\"\(reason)\"} \(count)")
+            }
+        }
     }
 
     private mutating func policies() {

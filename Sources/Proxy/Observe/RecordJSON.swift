@@ -29,6 +29,9 @@ extension RequestRecord {
         if grpcStatus != .max { out["grpcStatus"] = .int(Int64(grpcStatus)) }
         if flag != .none { text("flags", flag.short) }
         text("reason", "\(reason)")
+        if hasFailed, let known = Reason.named("\(reason)".isEmpty ? "\(flag.reason)" : "\(reason)"), flag != .none {
+            text("cause", known.cause)
+        }
         out["failed"] = .bool(hasFailed)
         text("rule", pages.name(rule))
         text("service", service == 0 ? "" : pages.service(service))

@@ -19,7 +19,7 @@ extension Engine {
         }
         draft(client).pointee.reason = reason
         if closes || client.pointee.phase != .done || isDraining { client.pointee.closesAfter = true }
-        guard let out = room(client, 512 + answerLines.count) else {
+        guard let out = room(client, 640 + answerLines.count) else {
             answerLines.removeAll(keepingCapacity: true)
             closePair(client, flag)
             return
@@ -39,6 +39,7 @@ extension Engine {
         if client.pointee.hasEffort { putRefusal(client, out, &at) }
         put("x-weft-reason: ", out, &at)
         put(reason, out, &at)
+        putAnswerID(client, out, &at)
         put("\r\ncontent-type: text/plain\r\ncontent-length: ", out, &at)
         putNumber(reason.utf8CodeUnitCount + 1, out, &at)
         if client.pointee.closesAfter {

@@ -53,7 +53,8 @@ struct ClusterProcess {
         let agents = try nodeAgents(fabric, server, mesh)
         gateways.nodes = NodeGatewaySet(
             Dictionary(uniqueKeysWithValues: agents.map { ($0.configuration.name, $0 as any NodeGateway) }))
-        server.add(MeshExtension(queries: queries(fabric, server), mesh: mesh))
+        server.add(
+            MeshExtension(queries: queries(fabric, server), requests: requests(fabric, server), mesh: mesh))
 
         try await withThrowingDiscardingTaskGroup { tasks in
             startControl(server, &tasks)
@@ -153,6 +154,13 @@ struct ClusterProcess {
     private func queries(_ fabric: ClusterFabric, _ server: APIServer) -> TrafficQueries {
         TrafficQueries(
             api: server.api(as: .component("mesh")), namespaceOfNode: { "\(fabric.namespaceDirectory)/\($0)" },
+            logger: Logger(label: "traffic"))
+    }
+
+    private func requests(_ fabric: ClusterFabric, _ server: APIServer) -> RequestQueries {
+        RequestQueries(
+            api: server.api(as: .component("mesh")),
+            namespaceOfPod: { node, uid in "\(fabric.namespaceDirectory)/\(uid.map { "pod-\($0)" } ?? node)" },
             logger: Logger(label: "traffic"))
     }
 

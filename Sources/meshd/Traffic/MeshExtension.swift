@@ -6,6 +6,7 @@ import Wire
 /// `/apis/weft.dev/v1/…`: what `meshctl` asks about traffic and proxies.
 struct MeshExtension: APIExtension {
     let queries: TrafficQueries
+    let requests: RequestQueries
     let mesh: MeshControl
     let prefix = "/apis/weft.dev/v1/"
 
@@ -20,10 +21,14 @@ struct MeshExtension: APIExtension {
         case "edges": return try await queries.edges(namespace: value("namespace"), window: try window(value("window")))
         case "stat":
             return try await queries.workloads(namespace: value("namespace"), window: try window(value("window")))
+        case "tap": return try await requests.tap(query)
+        case "requests": return try await requests.requests(query)
+        case "explain": return try await requests.explain(query)
         case "proxies": return ["items": .array(mesh.proxyStatuses().map(\.json))]
         default:
             throw APIFailure(
-                code: 404, reason: "NotFound", message: "\(path) is not known; there are edges, stat and proxies")
+                code: 404, reason: "NotFound",
+                message: "\(path) is not known; there are edges, stat, proxies, tap, requests and explain")
         }
     }
 

@@ -1,22 +1,19 @@
-import ProxyResources
-import Wire
-
 /// A line of an access log: text with operators such as `%RESPONSE_CODE%`, as Envoy names them.
-struct AccessLogFormat: Sendable, Equatable {
-    enum Part: Sendable, Equatable {
+package struct AccessLogFormat: Sendable, Equatable {
+    package enum Part: Sendable, Equatable {
         case text(String)
         case value(Value, limit: Int)
     }
 
     /// What an operator stands for.
-    enum Value: Sendable, Equatable {
+    package enum Value: Sendable, Equatable {
         case startTime(String)
         case request(String, or: String)
         case response(String, or: String)
         case named(Name)
     }
 
-    enum Name: String, Sendable, Equatable, CaseIterable {
+    package enum Name: String, Sendable, Equatable, CaseIterable {
         case responseCode = "RESPONSE_CODE"
         case responseCodeDetails = "RESPONSE_CODE_DETAILS"
         case responseFlags = "RESPONSE_FLAGS"
@@ -50,10 +47,10 @@ struct AccessLogFormat: Sendable, Equatable {
         case subject = "WEFT_SUBJECT"
     }
 
-    struct Fault: Error, Equatable { let message: String }
+    package struct Fault: Error, Equatable { package let message: String }
 
     /// Istio's usual line.
-    static let usual =
+    package static let usual =
         "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" %RESPONSE_CODE% "
         + "%RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "
         + "\"%UPSTREAM_TRANSPORT_FAILURE_REASON%\" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% "
@@ -62,9 +59,9 @@ struct AccessLogFormat: Sendable, Equatable {
         + "%UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% "
         + "%REQUESTED_SERVER_NAME% %ROUTE_NAME%\n"
 
-    let parts: [Part]
+    package let parts: [Part]
 
-    init(_ text: String) throws(Fault) {
+    package init(_ text: String) throws(Fault) {
         var parts: [Part] = []
         var plain = ""
         var rest = text[...]
@@ -136,7 +133,7 @@ struct AccessLogFormat: Sendable, Equatable {
     }
 
     /// Headers of requests and responses whose values records must keep.
-    var headers: (requests: [String], responses: [String]) {
+    package var headers: (requests: [String], responses: [String]) {
         var requests: [String] = []
         var responses: [String] = []
         for case .value(let value, _) in parts {
@@ -150,7 +147,7 @@ struct AccessLogFormat: Sendable, Equatable {
         return (requests, responses)
     }
 
-    static func isInRecord(_ header: String) -> Bool {
+    package static func isInRecord(_ header: String) -> Bool {
         [":method", ":path", ":authority", "x-request-id"].contains(header)
     }
 }
