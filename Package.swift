@@ -97,7 +97,7 @@ let package = Package(
         module(
             "MeshControl",
             [
-                "MeshModel", "ProxyResources", "CProxyTemplates", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore,
+                "MeshModel", "ProxyResources", "CProxyTemplates", "Kernel", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore,
                 nioPosix, nioHTTP1, nioHTTP2,
                 nioHPACK, yams, logging,
             ]),
@@ -164,7 +164,7 @@ let package = Package(
         tests(
             "MeshControlTests", exclude: ["ads_client.py"],
             [
-                "MeshControl", "MeshModel", "Proxy", "ProxyResources", "KubeClient", "KubeTypes", "Wire", "TLS",
+                "MeshControl", "MeshModel", "Proxy", "ProxyResources", "Kernel", "KubeClient", "KubeTypes", "Wire", "TLS",
                 nioCore, nioPosix, nioHTTP2,
                 nioHPACK, logging,
             ]),

@@ -60,8 +60,18 @@ package final class MeshControl: Sendable {
         let keeper = ModelKeeper(
             settings: configuration.settings, gathering: configuration.gathering,
             publish: { discovery.publish($0) }, report: { published.yield(StatusWriter.Wanted($0, $1)) })
+        let keys = KeySetFetch(logger) { address, found in await keeper.adopt(found, from: address) }
         let running = Task {
             await withDiscardingTaskGroup { tasks in
+                tasks.addTask {
+                    while !Task.isCancelled {
+                        let addresses = await keeper.state.keyAddresses
+                        if !addresses.isEmpty {
+                            await keys.look(at: addresses, hosts: await keeper.serviceAddresses)
+                        }
+                        try? await Task.sleep(for: .milliseconds(500))
+                    }
+                }
                 tasks.addTask { await keeper.follow(api, logger) }
                 tasks.addTask {
                     for await wanted in models { await statuses.write(wanted) }

@@ -13,7 +13,8 @@ package func lint(_ type: ResourceType, _ object: KubeObject, in state: MeshStat
         object.json[path: ["metadata", "creationTimestamp"]] = "9999-12-31T23:59:59Z"
     }
     var after = state
-    guard after.apply(type, object) || MeshState.watched.contains(type) else { return [] }
+    let isOfMesh = MeshState.watched.contains(type) && type != .configMaps && type != .secrets
+    guard after.apply(type, object) || isOfMesh else { return [] }
     return compile(after).findings.filter { $0.object == reference }
 }
 
@@ -25,10 +26,6 @@ private func unknownKind(_ reference: PolicyReference) -> PolicyFinding? {
         return PolicyFinding(
             reference, "kind", .unsupported,
             "EnvoyFilter patches Envoy's own configuration, and the proxy here is not Envoy",
-            severity: .error)
-    case ("security.istio.io", "AuthorizationPolicy"), ("security.istio.io", "RequestAuthentication"):
-        return PolicyFinding(
-            reference, "kind", .unsupported, "\(reference.type.kind) is not enforced by this version, so it is refused",
             severity: .error)
     case ("gateway.networking.k8s.io", _), ("networking.istio.io", _), ("telemetry.istio.io", _),
         ("extensions.istio.io", _),

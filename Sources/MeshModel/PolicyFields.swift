@@ -23,6 +23,7 @@ struct PolicyFields {
 
     func string(_ field: String) -> String? { json[field]?.string }
     func int(_ field: String) -> Int? { json[field]?.int }
+    func double(_ field: String) -> Double? { json[field]?.double }
     func strings(_ field: String) -> [String] { json[field]?.array?.compactMap(\.string) ?? [] }
     func has(_ field: String) -> Bool { json[field].map { !$0.isNull } ?? false }
 

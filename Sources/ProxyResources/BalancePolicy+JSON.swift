@@ -146,19 +146,7 @@ private func cookieFault(_ text: String) -> String? {
     return isClean ? nil : "contains a character that no cookie's attribute can have"
 }
 
-/// RFC 9110 §5.6.2.
-private func isToken(_ text: String) -> Bool {
-    let marks = "!#$%&'*+-.^_`|~".utf8
-    let isTokenText = text.utf8.allSatisfy { byte in
-        switch byte {
-        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "z"),
-            UInt8(ascii: "A")...UInt8(ascii: "Z"):
-            true
-        default: marks.contains(byte)
-        }
-    }
-    return !text.isEmpty && text.utf8.count <= 128 && isTokenText
-}
+private func isToken(_ text: String) -> Bool { HeaderRules.isToken(text) && text.utf8.count <= 128 }
 
 extension ResourceFields {
     /// One of a set of words, which has no default.

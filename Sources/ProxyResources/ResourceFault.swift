@@ -85,17 +85,9 @@ struct ResourceFields {
         guard let fields = try object(field) else { return [:] }
         var found: [String: String] = [:]
         for member in fields.json.object ?? JSONObject() {
-            guard let value = member.value.string else { throw fields.fault(member.key, "must be a string") }
-            found[member.key] = value
+            found[member.key] = try fields.string(member.key)
         }
         return found
-    }
-
-    /// `false` when absent.
-    func flag(_ field: String) throws(ResourceFault) -> Bool {
-        guard let value = json[field], !value.isNull else { return false }
-        guard let flag = value.bool else { throw fault(field, "must be true or false") }
-        return flag
     }
 
     func integer(_ field: String, in range: ClosedRange<Int>) throws(ResourceFault) -> Int? {

@@ -129,11 +129,11 @@ import Testing
             apiVersion: networking.istio.io/v1
             kind: DestinationRule
             metadata: {name: wide, namespace: istio-system}
-            spec: {host: "*.local", trafficPolicy: {tls: {mode: DISABLE}, connectionPool: {}, loadBalancer: {simple: RANDOM}}}
+            spec: {host: "*.local", trafficPolicy: {tls: {mode: DISABLE}, connectionPool: {}, loadBalancer: {simple: PASSTHROUGH}}}
             """)
         #expect(off.backends["demo/catalog:8080"]?.endpoints.first?.principal != nil, "the exact host's rule is nearer")
         #expect(off.backends["demo/frontend:80"]?.endpoints.first?.principal == nil)
-        #expect(off.findings.map(\.field) == ["spec.trafficPolicy.loadBalancer"])
+        #expect(off.findings.map(\.field) == ["spec.trafficPolicy.loadBalancer.simple"])
     }
 
     @Test("a DestinationRule of another namespace cannot turn off TLS")

@@ -16,15 +16,13 @@ import Testing
         #expect(compile(cluster.state).findings == [], "nothing was stored")
     }
 
-    @Test("kinds that protect nothing yet are refused, others without effect are said to have none")
+    @Test("kinds that cannot be carried out are refused, others without effect are said to have none")
     func otherKinds() throws {
         func severity(_ group: String, _ kind: String) -> PolicyFinding.Severity? {
             let type = ResourceType(group: group, version: "v1", resource: kind.lowercased() + "s", kind: kind)
             let object = KubeObject(apiVersion: type.apiVersion, kind: kind, namespace: "demo", name: "x")
             return lint(type, object, in: MeshState()).first?.severity
         }
-        #expect(severity("security.istio.io", "AuthorizationPolicy") == .error)
-        #expect(severity("security.istio.io", "RequestAuthentication") == .error)
         #expect(severity("networking.istio.io", "EnvoyFilter") == .error)
         #expect(severity("networking.istio.io", "ServiceEntry") == .warning)
         #expect(severity("gateway.networking.k8s.io", "TCPRoute") == .warning)

@@ -28,6 +28,8 @@ func policy(_ text: String) throws -> AuthorizationPolicy {
             (#"{"from":[{"namespaces":["de*"]}]}"#, true),
             (#"{"from":[{"namespaces":["demo"],"notPrincipals":["*/frontend"]}]}"#, false),
             (#"{"from":[{"namespaces":["shop"]},{"serviceAccounts":["demo/frontend"]}]}"#, true),
+            (#"{"from":[{"trustDomains":["cluster.local"],"notTrustDomains":["other"]}]}"#, true),
+            (#"{"from":[{"trustDomains":["local"]}]}"#, false),
             (#"{"from":[{"ipBlocks":["10.1.0.0/16"]}]}"#, true),
             (#"{"from":[{"ipBlocks":["10.1.2.4"]}]}"#, false),
             (#"{"from":[{"notIpBlocks":["::1/128"]}]}"#, true),
@@ -273,6 +275,7 @@ private enum RandomAccess {
             words = ["a", "b", "a*", "*"]
         case .method: words = ["GET", "P*", "*T", "*"]
         case .principal: words = ["d/ns/demo/sa/a", "d/ns/*", "*/a", "*"]
+        case .trustDomain: words = ["d", "d*", "other", "*"]
         case .namespace: words = ["demo", "d*", "*p", "*"]
         case .host: words = ["a.example", "A.EXAMPLE", "*.example", "a.*", "*"]
         case .requestPrincipal: words = ["i/s", "i/*", "*"]

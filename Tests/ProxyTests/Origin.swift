@@ -9,6 +9,17 @@ final class Origin: Sendable {
     let name: String
     private let door: CInt
     private let state = Mutex((connections: 0, requests: 0, heads: [String](), isStopped: false))
+    private let mood = Mutex(Mood())
+
+    /// How requests are answered from now on, whatever their path.
+    struct Mood: Sendable {
+        var status = 200
+        var delay: UInt32 = 0  // microseconds
+        var headers = ""
+    }
+    func set(_ mood: Mood) { self.mood.withLock { $0 = mood } }
+    func fail(_ status: Int, _ headers: String = "") { set(Mood(status: status, headers: headers)) }
+    func recover() { set(Mood()) }
 
     var connections: Int { state.withLock { $0.connections } }
     var requests: Int { state.withLock { $0.requests } }
@@ -69,6 +80,13 @@ final class Origin: Sendable {
                 return
             }
             let isHead = head.hasPrefix("HEAD ")
+            let mood = mood.withLock { $0 }
+            if mood.delay > 0 { usleep(mood.delay) }
+            if mood.status != 200 {
+                let text = "HTTP/1.1 \(mood.status) Mood\r\n\(mood.headers)content-length: 0\r\n\r\n"
+                if !sendAll(client, Array(text.utf8)) { return }
+                continue
+            }
             var answer: [UInt8]
             if path.hasPrefix("/chunked") {
                 answer = Array("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".utf8)

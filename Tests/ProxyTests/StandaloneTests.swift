@@ -13,6 +13,22 @@ private enum Example {
         "listeners: [{port: 80, routes: [{directStatus: 204}]}]",
         """
         listeners:
+          - port: 80
+            routes:
+              - match: {path: {regex: "/v[0-9]+/.*"}, query: [{name: q, kind: prefix, value: a}], source: {addresses: [10.0.0.0/8]}}
+                redirect: {scheme: https, path: {full: /new}, status: 308}
+              - match: {path: /old, headers: [{name: x-a, kind: regex, value: "a+", invert: true}], authority: {kind: suffix, value: .test}}
+                to: [{cluster: x, weight: 1, setResponseHeaders: {x-one: "1"}}]
+                rewrite: {host: x.test, path: {prefix: /new}}
+                mirrors: [{cluster: y, millionths: 1000}]
+                cors: {origins: [{value: "https://*.a.test"}, {kind: regex, value: "https://b[0-9]"}], methods: [GET], maxAge: 10m, credentials: true}
+                fault: {delay: {milliseconds: 20, millionths: 5}, abort: {grpcStatus: 14}}
+                removeResponseHeaders: [server]
+              - {directStatus: 404, directBody: {text: gone, contentType: text/html}}
+        clusters: [{name: x, endpoints: ["10.0.0.1:80"]}, {name: y, endpoints: ["10.0.0.2:80"]}]
+        """,
+        """
+        listeners:
           - {name: a, address: 127.0.0.1, port: 8080, routes: [{hosts: [a.example, "*.b.example"], to: x, timeout: 1.5s}]}
           - port: 8081
             routes:

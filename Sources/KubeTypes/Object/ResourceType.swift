@@ -69,11 +69,17 @@ extension ResourceType {
         group: "networking.istio.io", version: "v1", resource: "gateways", kind: "Gateway")
     package static let peerAuthentications = ResourceType(
         group: "security.istio.io", version: "v1", resource: "peerauthentications", kind: "PeerAuthentication")
+    package static let authorizationPolicies = ResourceType(
+        group: "security.istio.io", version: "v1", resource: "authorizationpolicies", kind: "AuthorizationPolicy")
+    package static let requestAuthentications = ResourceType(
+        group: "security.istio.io", version: "v1", resource: "requestauthentications", kind: "RequestAuthentication")
     package static let telemetries = ResourceType(
         group: "telemetry.istio.io", version: "v1", resource: "telemetries", kind: "Telemetry")
 }
 
 extension ResourceType {
+    package static let backendTLSPolicies = ResourceType(
+        group: "gateway.networking.k8s.io", version: "v1", resource: "backendtlspolicies", kind: "BackendTLSPolicy")
     package static let referenceGrants = ResourceType(
         group: "gateway.networking.k8s.io", version: "v1", resource: "referencegrants", kind: "ReferenceGrant")
 }

@@ -19,6 +19,8 @@ actor ModelKeeper {
     private var isDirty = true
     private var isGathering = false
     private var hasModel = false
+    private var firstAttempt: ContinuousClock.Instant?
+    private let clock = ContinuousClock()
     private var waiters: [CheckedContinuation<Void, Never>] = []
     private let gathering: Duration
     private let publish: @Sendable (MeshModel) -> Void
@@ -65,10 +67,15 @@ actor ModelKeeper {
             if isNews { isDirty = true }
         case .synced: isSynced = true
         }
+        startGathering()
+    }
+
+    private func startGathering(atLeast least: Duration = .zero) {
         guard isSynced, isDirty, !isGathering else { return }
         isGathering = true
+        let delay = max(gathering, least)
         Task {
-            try? await Task.sleep(for: gathering)
+            try? await Task.sleep(for: delay)
             makeModel()
         }
     }
@@ -81,8 +88,42 @@ actor ModelKeeper {
         }
     }
 
+    /// Keys of tokens have been fetched, or have changed.
+    func adopt(_ keys: String, from address: String) {
+        if state.keySets[address] == keys { return }
+        state.keySets[address] = keys
+        isDirty = true
+        startGathering()
+    }
+
+    /// Addresses of services by their names, for fetching from one.
+    var serviceAddresses: [String: String] {
+        var found: [String: String] = [:]
+        for service in state.services.values {
+            guard let address = service.addresses.first else { continue }
+            let (name, namespace) = (service.key.name, service.key.namespace)
+            for host in [state.settings.host(name, namespace), "\(name).\(namespace).svc", "\(name).\(namespace)"] {
+                found[host] = address
+            }
+        }
+        return found
+    }
+
+    /// A first model without the keys of tokens would make proxies that have them refuse good tokens, so it waits a little.
+    private func awaitsKeys() -> Bool {
+        if hasModel { return false }
+        let missing = state.keyAddresses.contains { state.keySets[$0] == nil }
+        let start = firstAttempt ?? clock.now
+        firstAttempt = start
+        return missing && clock.now - start < .seconds(5)
+    }
+
     private func makeModel() {
         isGathering = false
+        if awaitsKeys() {
+            startGathering(atLeast: .milliseconds(100))
+            return
+        }
         isDirty = false
         let made = compile(state)
         if !hasModel || made != model {

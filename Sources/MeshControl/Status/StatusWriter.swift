@@ -100,6 +100,8 @@ extension MeshState {
         let rules = destinationRules.values.map { ($0.reference, $0.generation) }
         let gateways = istioGateways.values.map { ($0.reference, $0.generation) }
         let peers = peerAuthentications.values.map { ($0.reference, $0.generation) }
-        return (routes + rules + gateways + peers).sorted { $0.0 < $1.0 }
+        let access = accessPolicies.values.map { ($0.reference, $0.generation) }
+        let tokens = requestAuthentications.values.map { ($0.reference, $0.generation) }
+        return (routes + rules + gateways + peers + access + tokens).sorted { $0.0 < $1.0 }
     }
 }

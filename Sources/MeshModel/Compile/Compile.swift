@@ -9,23 +9,33 @@ package func compile(_ state: MeshState) -> MeshModel {
     let endpoints = EndpointTable(state, requirements)
     let references = References(state, subsets)
 
+    let secured = BackendSecurity(state)
     for service in state.services.values where !service.isExternalName {
         let host = state.settings.host(service.key.name, service.key.namespace)
         let rule = subsets.rule(for: service.key)
         for port in service.ports {
             let name = backendName(service.key, port.port)
-            let found = endpoints.endpoints(of: service.key, port: port, plain: rule?.disablesTLS ?? false)
-            model.backends[name] = Backend(
+            let tls = secured.tls(of: service.key, port: port, rule: rule)
+            let found = endpoints.endpoints(
+                of: service.key, port: port, plain: tls != nil || rule?.disablesTLS ?? false)
+            let balance = BalanceRules(service: service, rule: rule)
+            var whole = Backend(
                 name: name, service: host, namespace: service.key.namespace, endpoints: found.map(\.endpoint),
                 appProtocol: port.appProtocol)
-            model.backends[name]?.resilience = (rule?.resilience ?? .none).over(service.resilience.value)
+            whole.resilience = (rule?.resilience ?? .none).over(service.resilience.value)
+            whole.tls = tls
+            balance.apply(to: &whole, port: port.port)
+            model.backends[name] = whole
             for subset in rule?.subsets ?? [] {
                 let members = found.filter { found in found.labels.map { subset.admits($0) } ?? false }
                 let subsetName = backendName(service.key, port.port, subset: subset.name)
-                model.backends[subsetName] = Backend(
+                var part = Backend(
                     name: subsetName, service: host, namespace: service.key.namespace,
                     endpoints: members.map(\.endpoint), appProtocol: port.appProtocol)
-                model.backends[subsetName]?.resilience = (rule?.resilience ?? .none).over(service.resilience.value)
+                part.resilience = (rule?.resilience ?? .none).over(service.resilience.value)
+                part.tls = tls
+                balance.apply(to: &part, port: port.port, subset: subset)
+                model.backends[subsetName] = part
             }
         }
     }
@@ -41,12 +51,16 @@ package func compile(_ state: MeshState) -> MeshModel {
     model.httpRoutes = routeStatuses(state, mesh: routes.parents, gateways: gateways.parents)
 
     let inbound = InboundPorts(state)
+    let policies = WorkloadPolicies(state)
     let telemetry = TelemetryOfPods(state)
     for pod in state.pods.values where pod.hasProxy && !pod.isFinished {
-        model.workloads[pod.key] = workload(
-            pod, state.settings, requirements.requirement(for: pod), inbound.ports(of: pod), gateways.listeners(of: pod)
-        )
-        model.workloads[pod.key]?.telemetry = telemetry.telemetry(for: pod)
+        var made = workload(
+            pod, state.settings, requirements.requirement(for: pod), inbound.ports(of: pod),
+            gateways.listeners(of: pod),
+            locality: state.locality(ofNode: pod.node))
+        made.security = policies.security(of: pod) { gateways.ports(of: pod, for: $0) }
+        made.telemetry = telemetry.telemetry(for: pod)
+        model.workloads[pod.key] = made
     }
     var findings = state.ownFindings
     findings += requirements.findings
@@ -54,6 +68,8 @@ package func compile(_ state: MeshState) -> MeshModel {
     findings += subsets.findings
     findings += routes.findings
     findings += gateways.findings
+    findings += policies.findings
+    findings += secured.findings
     model.findings = Set(findings).sorted { ($0.object, $0.field, $0.message) < ($1.object, $1.field, $1.message) }
     return model
 }
@@ -66,11 +82,11 @@ func backendName(_ service: ObjectKey, _ port: Int, subset: String? = nil) -> St
 
 private func workload(
     _ pod: MeshPod, _ settings: MeshSettings, _ requirement: PeerRequirement, _ ports: [InboundPort],
-    _ listeners: [GatewayListener]
+    _ listeners: [GatewayListener], locality: String
 ) -> Workload {
     var made = Workload(
         namespace: pod.key.namespace, pod: pod.key.name, name: pod.workload, app: pod.app, version: pod.version,
-        node: pod.node, trustDomain: settings.trustDomain,
+        node: pod.node, locality: locality, trustDomain: settings.trustDomain,
         principal: settings.principal(namespace: pod.key.namespace, account: pod.account),
         mutualTLS: requirement.mode, portMutualTLS: requirement.ports, inboundPorts: pod.isGateway ? [] : ports,
         gatewayListeners: listeners, clusterDomain: settings.clusterDomain, dnsUpstream: settings.dnsUpstream)
@@ -97,6 +113,10 @@ extension MeshState {
             service.resilience.finding(PolicyReference(.services, service.key), MeshWords.resilience)
         }
         all += pods.values.compactMap { $0.rateLimits.finding(PolicyReference(.pods, $0.key), MeshWords.rateLimits) }
+        all += accessPolicies.values.flatMap(\.findings)
+        all += requestAuthentications.values.flatMap(\.findings)
+        all += securityMaps.values.flatMap(\.findings)
+        all += backendTLSPolicies.values.flatMap(\.findings)
         return all
     }
 }

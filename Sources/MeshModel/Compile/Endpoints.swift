@@ -33,9 +33,9 @@ struct EndpointTable {
             for address in slice.addresses {
                 let pod = address.pod.flatMap { state.pods[$0] } ?? podsByAddress[address.address]
                 if address.isReady {
-                    ready[address.address] = found(address.address, target, pod, plain)
+                    ready[address.address] = found(address, target, pod, plain)
                 } else if address.isServing, address.isTerminating {
-                    ending[address.address] = found(address.address, target, pod, plain)
+                    ending[address.address] = found(address, target, pod, plain)
                 }
             }
         }
@@ -43,14 +43,21 @@ struct EndpointTable {
         return chosen.values.sorted { $0.endpoint.address < $1.endpoint.address }
     }
 
-    private func found(_ address: String, _ port: Int, _ pod: MeshPod?, _ plain: Bool) -> Found {
-        guard let pod else { return Found(endpoint: Endpoint(address: address, port: port), labels: nil) }
+    private func found(_ slice: MeshEndpointSlice.Address, _ port: Int, _ pod: MeshPod?, _ plain: Bool) -> Found {
+        let address = slice.address
+        let node = slice.node.isEmpty ? pod?.node ?? "" : slice.node
+        var locality = state.locality(ofNode: node)
+        if locality.isEmpty && !slice.zone.isEmpty { locality = Locality(zone: slice.zone).description }
+        guard let pod else {
+            let endpoint = Endpoint(address: address, port: port, locality: locality, node: node)
+            return Found(endpoint: endpoint, labels: nil)
+        }
         let speaksTLS = pod.hasSidecar && !plain && requirements.requirement(for: pod).mode(port: port) != .disabled
         let principal = state.settings.principal(namespace: pod.key.namespace, account: pod.account)
         return Found(
             endpoint: Endpoint(
                 address: address, port: port, principal: speaksTLS ? principal : nil, workload: pod.workload,
-                version: pod.version, app: pod.app),
+                version: pod.version, app: pod.app, locality: locality, node: node),
             labels: pod.labels)
     }
 }

@@ -18,6 +18,11 @@ struct GatewayRoutes {
         var routes: [String: [RankedRoute]] = [:]
         var rules: [String: [RouteRule]] = [:]  // VirtualServices', in their own order
         var attached: Set<PolicyReference> = []
+        var isTLS = false
+        /// What its references came to; `refusal` when they came to nothing.
+        var tls: MeshState.ResolvedTLS?
+        var istioTLS: IstioGateway.Security?
+        var hosts: [String] = ["*"]
     }
 
     init(_ state: MeshState, _ references: References) {
@@ -28,7 +33,7 @@ struct GatewayRoutes {
     mutating func compile() {
         for gateway in state.gateways.values.oldestFirst() where state.isOurs(gateway) {
             let listeners = gateway.listeners.filter(\.canOpen)
-            gateways.append((gateway, listeners.map { OpenListener(name: $0.name, port: $0.port) }))
+            gateways.append((gateway, listeners.map { self.open($0, of: gateway) }))
         }
         for route in state.routes.oldestFirst() {
             attach(route)
@@ -38,6 +43,19 @@ struct GatewayRoutes {
         for policy in state.virtualServices.values { reportMissingGateways(of: policy) }
         findings = Array(Set(findings))
         statuses = gateways.map { status(of: $0.gateway, $0.listeners) }.sorted { $0.key < $1.key }
+    }
+
+    private mutating func open(_ listener: Gateway.Listener, of gateway: Gateway) -> OpenListener {
+        var open = OpenListener(name: listener.name, port: listener.port)
+        guard let tls = listener.tls else { return open }
+        open.isTLS = true
+        open.tls = state.resolve(tls, of: gateway, hosts: [listener.hostname ?? "*"])
+        if let refusal = open.tls?.refusal {
+            findings.append(
+                PolicyFinding(
+                    gateway.reference, "spec.listeners[\(listener.index)].tls", .notFound, refusal.message))
+        }
+        return open
     }
 
     // MARK: HTTPRoutes
@@ -128,6 +146,9 @@ struct GatewayRoutes {
         var listeners: [OpenListener] = []
         for server in gateway.servers where server.isHTTP {
             var listener = OpenListener(name: server.name, port: server.port)
+            listener.isTLS = server.tls != nil
+            listener.istioTLS = server.tls
+            listener.hosts = server.hosts.isEmpty ? ["*"] : server.hosts
             for policy in policies {
                 for host in policy.hosts {
                     let full = references.hosts.full(host, from: policy.key.namespace)
@@ -170,12 +191,27 @@ struct GatewayRoutes {
         var open: [OpenListener] = []
         for (gateway, listeners) in gateways where gateway.isServed(by: pod) { open += listeners }
         for (gateway, listeners) in istio where pod.isSelected(by: gateway.selector) { open += listeners }
-        return Dictionary(grouping: open) { targetPort(of: pod, $0.port) }.sorted { $0.key < $1.key }.map {
-            port, members in
+        return Dictionary(grouping: open) { targetPort(of: pod, $0.port) }.sorted { $0.key < $1.key }.compactMap {
+            port, all in
+            // A port is plain or not; where they disagree, what is meant to be secret stays so.
+            let secured = all.filter(\.isTLS)
+            let members = secured.isEmpty ? all : secured
             let names = members.map(\.name)
             let inherited = pod.machineListeners.first { names.contains($0) }
-            return GatewayListener(
+            var made = GatewayListener(
                 name: names.first ?? "", port: port, inherited: inherited ?? "", routes: virtualHosts(members))
+            made.tls = secured.compactMap { open in
+                open.istioTLS.map { state.resolve($0, hosts: open.hosts, beside: pod) } ?? open.tls?.server
+            }
+            // Without any certificate the port stays shut: opened, it would be plain.
+            return secured.isEmpty || !made.tls.isEmpty ? made : nil
+        }
+    }
+
+    /// The ports a pod listens on for a Gateway; none when it does not serve it.
+    func ports(of pod: MeshPod, for key: ObjectKey) -> [Int] {
+        gateways.filter { $0.gateway.key == key && $0.gateway.isServed(by: pod) }.flatMap(\.listeners).map {
+            targetPort(of: pod, $0.port)
         }
     }
 
@@ -230,17 +266,19 @@ struct GatewayRoutes {
         }
         let listeners = gateway.listeners.map { listener in
             let isOpen = listener.canOpen
+            let unresolved = open.first { $0.name == listener.name }?.tls?.refusal
             let refusal =
-                listener.protocolName == "HTTP"
+                listener.protocolName == "HTTP" || listener.tls?.isPassthrough == false
                 ? ConditionState(false, "PortUnavailable", "port \(listener.port) cannot be listened on")
                 : ConditionState(false, "UnsupportedProtocol", "\(listener.protocolName) is not supported")
             return GatewayStatus.Listener(
                 name: listener.name, attachedRoutes: open.first { $0.name == listener.name }?.attached.count ?? 0,
                 kinds: listener.kinds,
                 accepted: isOpen ? ConditionState(true, "Accepted") : refusal,
-                programmed: isOpen ? programmed : ConditionState(false, "Invalid", refusal.message),
+                programmed: isOpen && unresolved == nil
+                    ? programmed : ConditionState(false, "Invalid", unresolved?.message ?? refusal.message),
                 resolvedReferences: listener.admitsRoutes
-                    ? ConditionState(true, "ResolvedRefs")
+                    ? unresolved ?? ConditionState(true, "ResolvedRefs")
                     : ConditionState(
                         false, "InvalidRouteKinds", "allowedRoutes.kinds: only HTTPRoute and GRPCRoute are supported"))
         }

@@ -95,6 +95,7 @@ extension References {
             compiled.actions.mirrors = rule.mirrors.compactMap { mirror in
                 resolved(mirror.backend).map { Mirror(backend: $0, millionths: mirror.millionths) }
             }
+            compiled.session = rule.session
             compiled.resilience.retry = rule.retry
             compiled.resilience = compiled.resilience.over(route.resilience.value)
             compiled.answerWithoutBackend(refused: rule.isRefused)

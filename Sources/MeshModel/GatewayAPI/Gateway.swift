@@ -35,8 +35,18 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
         /// What can be attached to a listener of HTTP.
         package static let knownKinds = ["HTTPRoute", "GRPCRoute"]
 
+        /// `nil` for a plain listener.
+        package var tls: ListenerSecurity?
+
         /// Whether a gateway can listen for it.
-        package var canOpen: Bool { protocolName == "HTTP" && (1...65535).contains(port) }
+        package var canOpen: Bool {
+            guard (1...65535).contains(port) else { return false }
+            switch protocolName {
+            case "HTTP": return true
+            case "HTTPS": return tls.map { !$0.isPassthrough } ?? false
+            default: return false
+            }
+        }
     }
 
     package var key: ObjectKey
@@ -63,14 +73,21 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
         let spec = PolicyFields(object.spec, at: "spec", of: PolicyReference(.gateways, object.key))
         var findings: [PolicyFinding] = []
         spec.reportOthers(
-            than: ["gatewayClassName", "listeners", "infrastructure"], as: "it has no effect", to: &findings)
-        listeners = spec.each("listeners").enumerated().map { Self.listener($0.element, index: $0.offset, &findings) }
+            than: ["gatewayClassName", "listeners", "infrastructure", "tls"], as: "it has no effect", to: &findings)
+        listeners = spec.each("listeners").enumerated().map {
+            Self.listener($0.element, index: $0.offset, spec, object.namespace, &findings)
+        }
         self.findings = findings
     }
 
-    private static func listener(_ fields: PolicyFields, index: Int, _ findings: inout [PolicyFinding]) -> Listener {
+    private static func listener(
+        _ fields: PolicyFields, index: Int, _ gateway: PolicyFields, _ namespace: String,
+        _ findings: inout [PolicyFinding]
+    ) -> Listener {
         let name = fields.string("protocol") ?? ""
-        if name != "HTTP" {
+        let number = fields.int("port") ?? 0
+        let tls = ListenerSecurity(fields, port: number, gateway: gateway, namespace: namespace, &findings)
+        if name != "HTTP", name != "HTTPS" || tls?.isPassthrough ?? true {
             findings.append(
                 fields.finding("protocol", .unsupported, "\(name) is not supported: the listener is not opened"))
         }
@@ -98,7 +115,7 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
             hostname: fields.string("hostname")?.lowercased(), admission: admission,
             kinds: Listener.knownKinds.filter { known in
                 kinds.isEmpty || kinds.contains { $0["kind"]?.string == known }
-            })
+            }, tls: name == "HTTPS" ? tls : nil)
     }
 }
 
@@ -135,5 +152,13 @@ package struct ReferenceGrant: Sendable, Hashable {
     func permits(_ kind: String, in namespace: String, toService name: String) -> Bool {
         sources.contains(Source(group: "gateway.networking.k8s.io", kind: kind, namespace: namespace))
             && targets.contains { $0.group.isEmpty && $0.kind == "Service" && ($0.name ?? name) == name }
+    }
+
+    /// - Parameters:
+    ///   - source: group, kind and namespace of what refers.
+    ///   - target: group, kind and name of what is referred to.
+    func permits(from source: (String, String, String), to target: (String, String, String)) -> Bool {
+        sources.contains(Source(group: source.0, kind: source.1, namespace: source.2))
+            && targets.contains { $0.group == target.0 && $0.kind == target.1 && ($0.name ?? target.2) == target.2 }
     }
 }

@@ -36,6 +36,7 @@ package struct HTTPRoute: Sendable, Hashable, AgedPolicy {
         package var backends: [BackendReference]
         package var timeoutMilliseconds: Int?
         package var retry: RetryPolicy?
+        package var session: SessionPolicy?
         package var request: HeaderEdits
         package var actions: RouteActions
         package var mirrors: [MirrorReference]
@@ -96,7 +97,7 @@ struct HTTPRouteReader {
 
     func rule(_ fields: PolicyFields, index: Int, _ findings: inout [PolicyFinding]) -> HTTPRoute.Rule {
         fields.reportOthers(
-            than: ["name", "matches", "filters", "backendRefs", "timeouts", "retry"],
+            than: ["name", "matches", "filters", "backendRefs", "timeouts", "retry", "sessionPersistence"],
             as: "requests are routed without it",
             to: &findings)
         var rule = HTTPRoute.Rule(
@@ -108,6 +109,9 @@ struct HTTPRouteReader {
             let read =
                 isGRPC ? RouteMatchReader.grpcMatch(match, &findings) : RouteMatchReader.match(match, &findings)
             if let read { rule.matches.append(read) }
+        }
+        if let session = fields.inside("sessionPersistence") {
+            rule.session = SessionPolicy(persistence: session, &findings)
         }
         let filters = RouteFilterReader(references: self).filters(fields, &findings)
         (rule.request, rule.actions, rule.mirrors) = (filters.request, filters.actions, filters.mirrors)

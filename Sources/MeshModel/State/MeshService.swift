@@ -30,6 +30,8 @@ package struct MeshService: Sendable, Hashable {
     package var ports: [Port]  // TCP only
     package var isExternalName: Bool
     package var resilience: Annotated<BackendResilience>
+    package var balance: BalancePolicy
+    package var locality: LocalityPolicy
 
     package init(_ object: KubeObject) {
         key = object.key
@@ -41,6 +43,8 @@ package struct MeshService: Sendable, Hashable {
         selector = spec["selector"]?.stringMap ?? [:]
         isExternalName = spec["type"]?.string == "ExternalName"
         resilience = Annotated(object, MeshWords.resilience, BackendResilience.init(json:of:))
+        balance = Self.balance(object)
+        locality = Self.locality(object)
         ports = (spec["ports"]?.array ?? []).compactMap(Self.port)
     }
 
@@ -87,6 +91,8 @@ package struct MeshEndpointSlice: Sendable, Hashable {
         package var isServing: Bool
         package var isTerminating: Bool
         package var pod: ObjectKey?
+        package var node: String
+        package var zone: String
     }
 
     package var service: ObjectKey?
@@ -116,7 +122,8 @@ package struct MeshEndpointSlice: Sendable, Hashable {
             found.append(
                 Address(
                     address: address, isReady: isReady, isServing: conditions?["serving"]?.bool ?? isReady,
-                    isTerminating: conditions?["terminating"]?.bool ?? false, pod: pod))
+                    isTerminating: conditions?["terminating"]?.bool ?? false, pod: pod,
+                    node: endpoint["nodeName"]?.string ?? "", zone: endpoint["zone"]?.string ?? ""))
         }
         addresses = found
     }

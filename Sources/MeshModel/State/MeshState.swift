@@ -1,4 +1,5 @@
 package import KubeTypes
+import ProxyResources
 
 /// All the mesh is made from: the cluster's objects that matter to it, reduced to what matters.
 ///
@@ -6,6 +7,7 @@ package import KubeTypes
 package struct MeshState: Sendable, Hashable {
     package var settings: MeshSettings
     package internal(set) var namespaces: [ObjectKey: MeshNamespace] = [:]
+    package internal(set) var nodes: [ObjectKey: MeshNode] = [:]
     package internal(set) var services: [ObjectKey: MeshService] = [:]
     package internal(set) var slices: [ObjectKey: MeshEndpointSlice] = [:]
     package internal(set) var pods: [ObjectKey: MeshPod] = [:]
@@ -18,14 +20,24 @@ package struct MeshState: Sendable, Hashable {
     package internal(set) var destinationRules: [ObjectKey: DestinationRule] = [:]
     package internal(set) var istioGateways: [ObjectKey: IstioGateway] = [:]
     package internal(set) var peerAuthentications: [ObjectKey: PeerAuthentication] = [:]
+    package internal(set) var accessPolicies: [ObjectKey: AccessPolicy] = [:]
+    package internal(set) var requestAuthentications: [ObjectKey: RequestAuthentication] = [:]
+    package internal(set) var backendTLSPolicies: [ObjectKey: BackendTLSPolicy] = [:]
+    package internal(set) var secrets: [ObjectKey: MeshSecret] = [:]
+    /// ConfigMaps with authorities.
+    package internal(set) var certificateMaps: [ObjectKey: MeshSecret] = [:]
+    package internal(set) var securityMaps: [ObjectKey: MeshSecurityMap] = [:]
+    /// Sets of keys by the address they were fetched from.
+    package var keySets: [String: String] = [:]
     package internal(set) var telemetries: [ObjectKey: TelemetryPolicy] = [:]
 
     package init(settings: MeshSettings = MeshSettings()) { self.settings = settings }
 
     /// The kinds the state is made from, in an order in which references mostly come after what they name.
     package static let watched: [ResourceType] = [
-        .namespaces, .services, .endpointSlices, .pods, .gatewayClasses, .gateways, .istioGateways, .referenceGrants,
-        .destinationRules, .virtualServices, .httpRoutes, .grpcRoutes, .peerAuthentications, .telemetries,
+        .namespaces, .nodes, .services, .endpointSlices, .pods, .gatewayClasses, .gateways, .istioGateways,
+        .referenceGrants, .destinationRules, .virtualServices, .httpRoutes, .grpcRoutes, .peerAuthentications,
+        .authorizationPolicies, .requestAuthentications, .telemetries, .configMaps, .secrets, .backendTLSPolicies,
     ]
 
     /// The Gateway API's routes of requests.
@@ -43,6 +55,7 @@ package struct MeshState: Sendable, Hashable {
     private mutating func set(_ type: ResourceType, _ key: ObjectKey, to object: KubeObject?) -> Bool {
         switch type.qualifiedName {
         case ResourceType.namespaces.qualifiedName: replace(&namespaces[key], object.map(MeshNamespace.init))
+        case ResourceType.nodes.qualifiedName: replace(&nodes[key], object.map(MeshNode.init))
         case ResourceType.services.qualifiedName: replace(&services[key], object.map(MeshService.init))
         case ResourceType.endpointSlices.qualifiedName: replace(&slices[key], object.map(MeshEndpointSlice.init))
         case ResourceType.pods.qualifiedName: replace(&pods[key], object.map(MeshPod.init))
@@ -58,9 +71,43 @@ package struct MeshState: Sendable, Hashable {
         case ResourceType.istioGateways.qualifiedName: replace(&istioGateways[key], object.map(IstioGateway.init))
         case ResourceType.peerAuthentications.qualifiedName:
             replace(&peerAuthentications[key], object.map(PeerAuthentication.init))
+        case ResourceType.authorizationPolicies.qualifiedName:
+            replace(&accessPolicies[key], object.map(AccessPolicy.init))
+        case ResourceType.requestAuthentications.qualifiedName:
+            replace(&requestAuthentications[key], object.map(RequestAuthentication.init))
+        case ResourceType.configMaps.qualifiedName
+        where key.name == MeshSecurityMap.name && settings.rootNamespaces.contains(key.namespace):
+            replace(&securityMaps[key], object.map(MeshSecurityMap.init))
+        case ResourceType.configMaps.qualifiedName:
+            replace(&certificateMaps[key], object.flatMap { MeshSecret($0, isEncoded: false) })
+        case ResourceType.backendTLSPolicies.qualifiedName:
+            replace(&backendTLSPolicies[key], object.map(BackendTLSPolicy.init))
+        case ResourceType.secrets.qualifiedName:
+            replace(&secrets[key], object.flatMap { MeshSecret($0, isEncoded: true) })
         case ResourceType.telemetries.qualifiedName: replace(&telemetries[key], object.map(TelemetryPolicy.init))
         default: false
         }
+    }
+
+    /// Where a node is, as far as its labels say: `region/zone/subzone`.
+    func locality(ofNode name: String) -> String {
+        nodes[ObjectKey(namespace: "", name: name)]?.locality ?? ""
+    }
+
+    /// Of all maps; the first by key has the say on a name.
+    var authorizers: [String: ExternalAuthorizer] {
+        let all = securityMaps.sorted { $0.key < $1.key }.flatMap(\.value.authorizers)
+        return Dictionary(all.map { ($0.name, $0) }) { first, _ in first }
+    }
+
+    var revoked: Revocation {
+        let maps = securityMaps.sorted { $0.key < $1.key }.map(\.value.revoked)
+        return Revocation(principals: maps.flatMap(\.principals), serials: maps.flatMap(\.serials))
+    }
+
+    /// Where keys of tokens are to be fetched.
+    package var keyAddresses: Set<String> {
+        Set(requestAuthentications.values.flatMap(\.rules).map(\.keysAddress).filter { !$0.isEmpty })
     }
 
     private func replace<Value: Hashable>(_ place: inout Value?, _ value: Value?) -> Bool {

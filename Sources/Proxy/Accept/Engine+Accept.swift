@@ -20,12 +20,13 @@ extension Engine {
                 if fd == -EMFILE || fd == -ENFILE, !shedIdle() { usleep(1000) }
                 return
             }
-            if !move(fd, address, Int(door.pointee.listener)) { admit(fd, address, Int(door.pointee.listener)) }
+            let place = Int(door.pointee.listener)
+            if !move(fd, address, port, place) { admit(fd, address, port, place) }
         }
     }
 
     /// Begins with an accepted connection, if its listener has room.
-    mutating func admit(_ fd: CInt, _ address: UInt32, _ place: Int) {
+    mutating func admit(_ fd: CInt, _ address: UInt32, _ port: UInt16, _ place: Int) {
         if listeners[place].open >= clientGrant.connections {
             counts.refusedFull += 1
             weft_reset_on_close(fd)
@@ -44,6 +45,7 @@ extension Engine {
         client.pointee.listener = Int16(truncatingIfNeeded: place)
         client.pointee.remoteAddress = address
         client.pointee.peerAddress = address
+        client.pointee.remotePort = port
         begin(client)
     }
 
@@ -56,8 +58,7 @@ extension Engine {
             return
         }
         if listening.side == .gateway {
-            client.pointee.mode = .http
-            setDeadline(client, after: idlePatience)
+            beginGateway(client)
             return
         }
         if let destination = listening.destination {
@@ -89,7 +90,13 @@ extension Engine {
         return true
     }
 
-    private mutating func beginOutbound(_ client: Conn) {
+    /// - Parameter sniffs: a server name may send it elsewhere than its port's protocol says.
+    mutating func beginOutbound(_ client: Conn, sniffs: Bool = true) {
+        if sniffs && outboundNames(client).count > 0 {
+            client.pointee.mode = .sniffing
+            setDeadline(client, after: Limits.detect)
+            return
+        }
         switch outboundProtocol(client) {
         case .http, .http2, .grpc:
             client.pointee.mode = .http
@@ -136,6 +143,10 @@ extension Engine {
 
     /// Inbound: looks at the first bytes without taking them, so that TLS or the app finds them in place.
     mutating func sniff(_ client: Conn) {
+        if client.pointee.side != .inbound {
+            sniffName(client)
+            return
+        }
         let space = buffers.take(2)
         defer { buffers.give(space, 2) }
         let count = weft_peek(client.pointee.fd, space, FirstBytes.enough)
@@ -169,6 +180,10 @@ extension Engine {
 
     /// Nobody spoke: it may be a protocol where the server speaks first.
     mutating func sniffTimedOut(_ client: Conn) {
+        if client.pointee.side != .inbound {
+            nameTimedOut(client)
+            return
+        }
         if mutualTLS(port: client.pointee.originalPort) == .strict {
             counts.refusedPlain += 1
             close(client)

@@ -56,6 +56,7 @@ final class LoopLoads: @unchecked Sendable {
 struct MovedConnection: Sendable {
     var descriptor: CInt
     var remoteAddress: UInt32
+    var remotePort: UInt16
     var side: Side
     var port: UInt16
     var address: String
@@ -68,7 +69,7 @@ extension Engine {
     func sayLoad() { commons.loads.say(counts.clients &+ counts.exchanges, of: Int(loopNumber)) }
 
     /// Gives a new connection to a loop that has less to do. False when it stays.
-    mutating func move(_ descriptor: CInt, _ remoteAddress: UInt32, _ place: Int) -> Bool {
+    mutating func move(_ descriptor: CInt, _ remoteAddress: UInt32, _ remotePort: UInt16, _ place: Int) -> Bool {
         if loops.count < 2 { return false }
         let load = counts.clients &+ counts.exchanges
         guard let other = commons.loads.better(than: Int(loopNumber), load: load) else { return false }
@@ -77,8 +78,8 @@ extension Engine {
         loops[other].post(
             .adopt(
                 MovedConnection(
-                    descriptor: descriptor, remoteAddress: remoteAddress, side: listening.side, port: listening.port,
-                    address: listening.address, inherited: listening.inherited)))
+                    descriptor: descriptor, remoteAddress: remoteAddress, remotePort: remotePort, side: listening.side,
+                    port: listening.port, address: listening.address, inherited: listening.inherited)))
         return true
     }
 
@@ -92,6 +93,6 @@ extension Engine {
             Glibc.close(moved.descriptor)
             return
         }
-        admit(moved.descriptor, moved.remoteAddress, found)
+        admit(moved.descriptor, moved.remoteAddress, moved.remotePort, found)
     }
 }

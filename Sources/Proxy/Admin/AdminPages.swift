@@ -36,9 +36,10 @@ struct AdminPages: Sendable {
         case (.admin, "/requests"): return RecordPages(state: state).requests(request)
         case (.admin, "/config_dump"): return .json(configuration())
         case (.admin, "/edges"): return .json(edges())
+        case (.admin, "/clusters"): return .json(BackendSurvey.page(state.plane.survey()))
         case (.admin, "/"):
             return .text(
-                "/config_dump\n/edges\n/explain?host=&path=&method=&header=a:b\n/ready\n/requests?last=N|failed|id=\n/stats\n/tap?status=5xx&path=\n"
+                "/clusters\n/config_dump\n/edges\n/explain?host=&path=&method=&header=a:b\n/ready\n/requests?last=N|failed|id=\n/stats\n/tap?status=5xx&path=\n"
             )
         default: return .text("no such page: \(request.path)\n", status: 404)
         }
@@ -80,9 +81,10 @@ struct AdminPages: Sendable {
             dump["identity"] = json
         }
         if let configuration = held.0 {
-            dump["workload"] = configuration.workload.json
+            dump["workload"] = configuration.workload.json.withoutKeys
             dump["servicePorts"] = .array(configuration.servicePorts.sorted { $0.key < $1.key }.map(\.value.json))
-            dump["backends"] = .array(configuration.backends.sorted { $0.key < $1.key }.map(\.value.json))
+            dump["backends"] = .array(
+                configuration.backends.sorted { $0.key < $1.key }.map(\.value.json.withoutKeys))
         }
         var versions = JSONObject()
         for (kind, names) in held.2.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
@@ -147,4 +149,20 @@ struct AdminPages: Sendable {
 extension ProxyResource.Kind {
     /// `ServicePort`
     var word: String { String(rawValue.split(separator: ".").last ?? "") }
+}
+
+extension JSON {
+    /// The same without what private keys say.
+    fileprivate var withoutKeys: JSON {
+        switch self {
+        case .array(let elements): return .array(elements.map(\.withoutKeys))
+        case .object(let object):
+            return .object(
+                JSONObject(
+                    object.members.map { member in
+                        .init(member.key, member.key == "privateKey" ? "(secret)" : member.value.withoutKeys)
+                    }))
+        default: return self
+        }
+    }
 }

@@ -6,6 +6,8 @@ struct Affinity {
     var wanted: Int32 = -1
     /// Place among the table's carriers: the response tells the client its endpoint; -1 when it need not.
     var carrier: Int32 = -1
+    /// Drawn for a client that has none yet.
+    var number: UInt64 = 0
 }
 
 /// Why no endpoint could be picked.

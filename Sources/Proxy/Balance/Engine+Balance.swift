@@ -30,13 +30,18 @@ extension Engine {
     mutating func pickEndpoint(
         _ table: UnsafeMutablePointer<LiveTable>, _ backend: Int32, for client: Conn? = nil, not excluded: Int32 = -1
     ) -> Int32 {
-        let members = table.pointee.arrays.backends[Int(backend)].members
+        let entry = table.pointee.arrays.backends[Int(backend)]
+        if entry.balance >= 0 {
+            return pickBalanced(table, entry.balance, client?.pointee.affinity ?? Affinity(), not: excluded)
+        }
+        let members = entry.members
         if members.count == 0 {
             noEndpoint = .empty
             return -1
         }
         let list = table.pointee.arrays.members + Int(members.start)
         let slots = table.pointee.slots
+        if let wanted = client?.pointee.affinity.wanted, wanted >= 0, isWell(wanted, not: excluded) { return wanted }
         if members.count == 1 { return slots[Int(list[0])] }
         let count = UInt32(members.count)
         let first = chance.below(count)
@@ -65,10 +70,12 @@ extension Engine {
         let arrays = new.arrays
         let live = UnsafeMutablePointer<LiveTable>.allocate(capacity: 1)
         let slots = UnsafeMutablePointer<Int32>.allocate(capacity: max(1, arrays.endpointCount))
+        let pools = UnsafeMutablePointer<LivePool>.allocate(capacity: max(1, arrays.balance.entryCount))
+        pools.initialize(repeating: LivePool(), count: arrays.balance.entryCount)
         live.initialize(
             to: LiveTable(
-                table: .passRetained(new), arrays: arrays, slots: slots, server: new.credentials?.server,
-                client: new.credentials?.client))
+                table: .passRetained(new), arrays: arrays, slots: slots, pools: pools,
+                server: new.credentials?.server, client: new.credentials?.client))
         let old = table
         var oldPlace = 0
         let oldCount = old?.pointee.arrays.endpointCount ?? 0
@@ -77,9 +84,12 @@ extension Engine {
             while let old, oldPlace < oldCount, old.pointee.arrays.endpoints[oldPlace].number < entry.number {
                 oldPlace += 1
             }
-            if let old, oldPlace < oldCount, old.pointee.arrays.endpoints[oldPlace].number == entry.number {
+            if let old, oldPlace < oldCount, old.pointee.arrays.endpoints[oldPlace].number == entry.number,
+                old.pointee.slots[oldPlace] != Self.nowhere
+            {
                 slots[place] = old.pointee.slots[oldPlace]
                 endpoints[Int(slots[place])].references &+= 1
+                endpoints[Int(slots[place])].place = entry.place
             } else {
                 slots[place] = addEndpoint(entry, arrays)
             }
@@ -96,14 +106,23 @@ extension Engine {
         history.resize(bytes: arrays.telemetry.pointee.ringBytes)
         grant(new.clientLimits)
         follow(new.gateways)
+        followHealth()
+        cutOffRevoked()
     }
+
+    /// Stands for an endpoint there is no room for: connections to it fail at once.
+    static var nowhere: Int32 { 0 }
 
     private mutating func newSlot() -> Int32 {
         var slot = freeEndpoint
         if slot >= 0 {
             freeEndpoint = endpoints[Int(slot)].nextFree
         } else {
-            guard Int(topEndpoint) < Limits.endpoints else { fatalError("more than \(Limits.endpoints) endpoints") }
+            guard Int(topEndpoint) < Limits.endpoints else {
+                // No configuration is let in that needs more; pods' own ports and connections that linger may, for a moment.
+                log("no room for one more endpoint: requests to it will fail", level: "error")
+                return Self.nowhere
+            }
             slot = topEndpoint
             topEndpoint &+= 1
         }
@@ -115,17 +134,23 @@ extension Engine {
 
     private mutating func addEndpoint(_ entry: EndpointEntry, _ arrays: TableArrays) -> Int32 {
         let slot = newSlot()
+        if slot == Self.nowhere { return slot }
         let endpoint = endpoints + Int(slot)
         endpoint.pointee.address = entry.address
         endpoint.pointee.port = entry.port
         endpoint.pointee.labels = entry.labels
         endpoint.pointee.label = entry.label
+        endpoint.pointee.identity = entry.identity
+        endpoint.pointee.place = entry.place
         if entry.principal.count > 0 {
             let copy = UnsafeMutablePointer<UInt8>.allocate(capacity: Int(entry.principal.count))
             memcpy(copy, arrays.text + Int(entry.principal.offset), Int(entry.principal.count))
             endpoint.pointee.principal = copy
             endpoint.pointee.principalLength = entry.principal.count
         }
+        endpoint.pointee.proxyProtocol = entry.proxyProtocol
+        endpoint.pointee.isUnspeakable = entry.wantsTLS && entry.origination == nil
+        endpoint.pointee.origination = entry.origination?.retain()
         return slot
     }
 
@@ -135,6 +160,7 @@ extension Engine {
         if let slot = localEndpoints[place] { return slot }
         if localEndpoints.count >= Limits.localEndpoints { forgetIdleLocalEndpoints() }
         let slot = newSlot()
+        if slot == Self.nowhere { return slot }
         endpoints[Int(slot)].address = address
         endpoints[Int(slot)].port = port
         localEndpoints[place] = slot
@@ -172,6 +198,7 @@ extension Engine {
         for place in 0..<old.pointee.arrays.endpointCount {
             let slot = old.pointee.slots[place]
             let endpoint = endpoints + Int(slot)
+            if slot == Self.nowhere { continue }
             endpoint.pointee.references &-= 1
             if endpoint.pointee.references == 0 {
                 let idle = closeIdle(endpoint)
@@ -181,6 +208,8 @@ extension Engine {
             }
         }
         old.pointee.slots.deallocate()
+        for place in 0..<old.pointee.arrays.balance.entryCount { old.pointee.pools[place].deallocate() }
+        old.pointee.pools.deallocate()
         old.pointee.table.release()
         old.deallocate()
     }
@@ -194,6 +223,8 @@ extension Engine {
         if let session = endpoint.pointee.session { SSL_SESSION_free(session) }
         endpoint.pointee.isUsed = false
         endpoint.pointee.principal = nil
+        endpoint.pointee.origination?.release()
+        endpoint.pointee.origination = nil
         endpoint.pointee.session = nil
         endpoint.pointee.nextFree = freeEndpoint
         freeEndpoint = slot

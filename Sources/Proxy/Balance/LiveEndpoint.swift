@@ -1,5 +1,6 @@
 import Glibc
 import ProxyResources
+import TLS
 
 /// An endpoint as one loop knows it: its connections and how busy it is.
 struct LiveEndpoint {
@@ -26,6 +27,21 @@ struct LiveEndpoint {
     /// Connections with streams that may take another.
     var sessionHead: Int32 = -1
     var sessionCount: Int32 = 0
+    /// On the health board; -1 when nobody keeps watch.
+    var place: Int32 = -1
+    /// Names it to clients.
+    var identity: UInt64 = 0
+    var latency = LatencyEstimate()
+    /// Not yet added to the board's counts.
+    var newlySucceeded: UInt32 = 0
+    var newlyFailed: UInt32 = 0
+    var attempts: UInt64 = 0
+    var failures: UInt64 = 0
+    /// TLS of its own, outside the mesh; released with the endpoint.
+    var origination: Unmanaged<OriginationContext>? = nil
+    /// It wants TLS whose settings cannot be used.
+    var isUnspeakable = false
+    var proxyProtocol = ProxyProtocolVersion.none
     var isUsed = false
     var nextFree: Int32 = -1
 }
@@ -37,6 +53,8 @@ struct LiveTable {
     var arrays: TableArrays
     /// From the table's endpoints to the loop's.
     var slots: UnsafeMutablePointer<Int32>
+    /// By balanced backend.
+    var pools: UnsafeMutablePointer<LivePool>
     var users = 0
     var isCurrent = true
     var server: OpaquePointer?

@@ -162,6 +162,22 @@ extension ProxyConfiguration {
 enum ResourceRules {
     static let mostEndpoints = 10000
 
+    /// All backends of a configuration together.
+    static func check(_ backends: [String: Backend]) throws(ResourceFault) {
+        let most = Limits.tableEndpoints
+        if backends.values.reduce(0, { $0 + $1.endpoints.count }) <= most { return }
+        // Subsets name the same endpoints again.
+        var distinct: Set<EndpointNumbers.Key> = []
+        for (name, backend) in backends.sorted(by: { $0.key < $1.key }) {
+            for endpoint in backend.endpoints { distinct.insert(EndpointNumbers.Key(endpoint, of: backend)) }
+            if distinct.count > most {
+                throw ResourceFault(
+                    resource: "Backend \(name)", field: "endpoints",
+                    message: "is one too many: all backends together have more than \(most) endpoints")
+            }
+        }
+    }
+
     static func check(_ resource: ProxyResource) throws(ResourceFault) {
         switch resource {
         case .backend(let backend):

@@ -51,6 +51,14 @@ struct Subscription {
                 return .refused(DiscoveryRequest(kind: kind, nonce: response.nonce, fault: "\(error)"), "\(error)")
             }
         }
+        if kind == .backend {
+            var all = backends
+            for case (.backend(let backend), _) in decoded { all[backend.name] = backend }
+            for name in response.removed { all[name] = nil }
+            do throws(ResourceFault) { try ResourceRules.check(all) } catch {
+                return .refused(DiscoveryRequest(kind: kind, nonce: response.nonce, fault: "\(error)"), "\(error)")
+            }
+        }
         for (resource, version) in decoded { adopt(resource, version) }
         for name in response.removed { remove(kind, name) }
         heard.insert(kind)

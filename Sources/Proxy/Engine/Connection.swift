@@ -2,7 +2,7 @@ import Wire
 
 typealias Conn = UnsafeMutablePointer<Connection>
 
-enum Role: UInt8 { case free, listener, mailbox, client, upstream, clock, probe }
+enum Role: UInt8 { case free, listener, mailbox, client, upstream, clock }
 
 /// Whose traffic a listener takes: the pod's own calls, calls to the pod, or calls from outside the mesh.
 enum Side: UInt8 { case outbound, inbound, gateway }
@@ -11,7 +11,9 @@ enum TLSState: UInt8 { case none, handshaking, established }
 
 /// What a client connection is known to carry.
 enum Mode: UInt8 {
-    /// Inbound: TLS or not is not known yet.
+    /// A trusted proxy in front says first for whom it speaks.
+    case introduced
+    /// TLS or not, and for which name, is not known yet.
     case sniffing
     /// Not known to be HTTP or not.
     case detecting
@@ -60,6 +62,8 @@ struct Connection {
     var pipe: Int16 = -1
     /// An upstream that served requests before.
     var isReused = false
+    /// An upstream that asks an endpoint for its health; `remaining` is the endpoint's number.
+    var isProbe = false
     var isIdle = false
     /// Our write side is shut.
     var writeEnded = false
@@ -102,6 +106,7 @@ struct Connection {
     /// Of the client, as a trusted PROXY protocol header may say; `peerAddress` is that of the socket's other end.
     var remoteAddress: UInt32 = 0
     var peerAddress: UInt32 = 0
+    var remotePort: UInt16 = 0
     var originalAddress: UInt32 = 0
     var originalPort: UInt16 = 0
     /// Listener's place, for listeners and clients.
@@ -130,6 +135,8 @@ struct Connection {
     /// Where in `output` an answer of the route's own began.
     var replyStart: Int32 = 0
     var affinity = Affinity()
+    /// Seconds the response asked not to be sent more.
+    var retryAfter: UInt16 = 0
     /// When the request was given to `endpoint`, and when the head of its response was there; 0 while not.
     var attemptAt: UInt64 = 0
     var answeredAt: UInt64 = 0
@@ -157,6 +164,16 @@ struct Connection {
     var certificateLineLength: Int32 = 0
     /// Where in `certificateLine` the peer's SPIFFE ID begins; it ends before the CRLF. 0 when it has none.
     var principalStart: Int32 = 0
+    /// Of an errand: the key of the request that waits for its answer; 0 for none.
+    var asker: UInt64 = 0
+    var external = ExternalVerdict.none
+    /// The CUSTOM policy an authorizer was asked for.
+    var askedPolicy: Int32 = -1
+    /// What authorization changes in the request's head; see `Grants`.
+    var grants: Bytes? = nil
+    var grantsLength: Int32 = 0
+    /// The rule a server name led to, of `table`; -1 for none.
+    var serverNameRule: Int32 = -1
     /// Inbound: hash of the last `x-weft-peer`, whose labels `peerLabels` are.
     var peerHash: UInt64 = 0
     /// Inbound: labels by certificate alone.

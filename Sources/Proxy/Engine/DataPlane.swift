@@ -4,7 +4,7 @@ package import Kernel
 import Loop
 package import ProxyResources
 import Synchronization
-package import TLS
+import TLS
 
 /// Where to accept, without or beside the configuration.
 package struct ListenerOption: Sendable, Hashable {
@@ -27,16 +27,19 @@ package struct ListenerOption: Sendable, Hashable {
 package final class DataPlane: Sendable {
     private struct Compiled {
         var numbers = EndpointNumbers()
+        var contexts = TLSContexts()
         var generation: UInt64 = 0
         var identity: Identity? = nil
         var credentials: Credentials? = nil
         var telemetry: Telemetry? = nil
         var plan = TelemetryPlan()
+        var tables = LivingTables()
     }
 
     let labels = LabelBook()
     let limits: LimitBook
     let desk: TelemetryDesk
+    private let board = HealthBoard()
     let mailboxes: [Mailbox<LoopMessage>]
     private let compiled = Mutex(Compiled())
     let commons: LoopCommons
@@ -71,7 +74,7 @@ package final class DataPlane: Sendable {
                 poller: poller, mailbox: mailbox, labels: labels,
                 seed: spread &+ UInt64(place) &* 0x9E37_79B9_7F4A_7C15, inherited: inherited,
                 ownPorts: ownPorts, loopNumber: UInt8(truncatingIfNeeded: place), queue: desk.queues[place],
-                loops: mailboxes, commons: commons)
+                loops: mailboxes, commons: commons, board: board)
             for listening in plan { engine.listen(listening) }
             start("loop-\(place)", Parked(engine))
         }
@@ -108,18 +111,24 @@ package final class DataPlane: Sendable {
 
     /// Compiles a configuration and gives it to every loop. Connections and requests in flight go on.
     ///
-    /// - Throws: when the identity's certificate, key and roots do not fit each other; the loops then keep what they have.
+    /// - Throws: when the identity's certificate, key and roots do not fit each other, or there are more endpoints than the loops have
+    ///   room for; the loops then keep what they have.
     /// - Returns: the configuration's generation, which `counts` show once a loop follows it.
     @discardableResult
-    package func apply(_ configuration: ProxyConfiguration, identity: Identity?) throws(TLSFailure) -> UInt64 {
-        let outcome = compiled.withLock { compiled -> Result<RoutingTable, TLSFailure> in
+    package func apply(_ configuration: ProxyConfiguration, identity: Identity?) throws(ConfigurationFault)
+        -> UInt64
+    {
+        do throws(ResourceFault) { try ResourceRules.check(configuration.backends) } catch {
+            throw ConfigurationFault("\(error)")
+        }
+        let outcome = compiled.withLock { compiled -> Result<RoutingTable, ConfigurationFault> in
             if identity != compiled.identity {
                 if let identity {
                     do throws(TLSFailure) {
                         compiled.credentials = try Credentials(
                             certificateChain: identity.certificateChain, privateKey: identity.privateKey,
                             trustRoots: identity.trustRoots)
-                    } catch { return .failure(error) }
+                    } catch { return .failure(ConfigurationFault("\(error)")) }
                 } else {
                     compiled.credentials = nil
                 }
@@ -131,11 +140,16 @@ package final class DataPlane: Sendable {
             }
             desk.configure(compiled.plan, workload: configuration.workload)
             compiled.generation += 1
-            return .success(
-                TableBuilder.table(
-                    of: configuration, credentials: compiled.credentials, generation: compiled.generation,
-                    labels: labels, telemetry: compiled.plan, limits: limits,
-                    numbers: &compiled.numbers))
+            let numbers = compiled.numbers
+            let table = TableBuilder.table(
+                of: configuration, credentials: compiled.credentials, generation: compiled.generation,
+                labels: labels, telemetry: compiled.plan, limits: limits, board: board,
+                numbers: &compiled.numbers, contexts: &compiled.contexts)
+            do throws(ConfigurationFault) { try compiled.tables.admit(table) } catch {
+                compiled.numbers = numbers
+                return .failure(error)
+            }
+            return .success(table)
         }
         let table = try outcome.get()
         for mailbox in mailboxes { mailbox.post(.configure(table)) }
@@ -206,6 +220,11 @@ extension DataPlane {
                 place = next
             }
         }
+    }
+
+    /// What every loop knows of the backends' endpoints.
+    func survey() -> [[BackendSurvey]] {
+        mailboxes.compactMap { mailbox in ask(mailbox) { .survey($0) } }
     }
 
     /// The counts alone.

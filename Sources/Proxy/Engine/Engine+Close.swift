@@ -12,6 +12,7 @@ extension Engine {
             return
         }
         if connection.pointee.session != nil { endSession(connection) }
+        if connection.pointee.asker != 0 { errandLost(connection) }
         if let ssl = connection.pointee.ssl {
             // A quiet end without close_notify would make the session unusable for resumption.
             if connection.pointee.tls == .established {
@@ -25,6 +26,7 @@ extension Engine {
         dropOutput(connection)
         dropReplay(connection)
         if connection.pointee.pipe >= 0 { dropPipe(connection) }
+        dropGrants(connection)
         if let line = connection.pointee.certificateLine { line.deallocate() }
         if connection.pointee.role == .upstream {
             counts.upstreams -= 1
@@ -38,18 +40,21 @@ extension Engine {
         } else if connection.pointee.role == .client {
             counts.clients -= 1
             if connection.pointee.isShadow { counts.shadows -= 1 }
-            // A stream's connection has no socket, and did not count.
-            if connection.pointee.listener >= 0 && connection.pointee.fd >= 0 {
+            // What has no socket of its own did not count: a stream, a copy, a question.
+            let hasSocket = connection.pointee.fd >= 0 && !connection.pointee.isShadow
+            if connection.pointee.listener >= 0 && hasSocket {
                 listeners[Int(connection.pointee.listener)].open &-= 1
             }
         }
         connection.pointee.role = .free
         connection.pointee.generation &+= 1
+        let isProbe = connection.pointee.isProbe
         connection.pointee.peer = nil
         connection.pointee.ssl = nil
         connection.pointee.certificateLine = nil
         connection.pointee.next = freeHead
         freeHead = connection.pointee.index
+        if isProbe { probeEnded(connection) }
     }
 
     /// Ends both sides of an exchange or tunnel, counting it first.
@@ -119,15 +124,13 @@ extension Engine {
             tick()
             return
         }
-        if connection.pointee.role == .probe {
-            probeTimedOut(connection)
-            return
-        }
         if connection.pointee.role == .upstream {
             if connection.pointee.isIdle {
                 close(connection)
             } else if !connection.pointee.canWrite {
                 upstreamFailed(connection)
+            } else if connection.pointee.isProbe {
+                close(connection)
             }
             return
         }
@@ -144,6 +147,9 @@ extension Engine {
         case .lingering: close(connection)
         case .flushing, .tunnel: closePair(connection, .timeout)
         case .head where connection.pointee.mode == .sniffing: sniffTimedOut(connection)
+        case .head where connection.pointee.mode == .introduced:
+            counts.badIntroductions += 1
+            close(connection)
         case .head where connection.pointee.mode == .detecting:
             if connection.pointee.inputCount == 0 { noteSilence(connection) }
             startTunnel(connection)

@@ -54,7 +54,10 @@ extension Engine {
         if connection.pointee.fd < 0 { return transmitStream(connection, from, count) }
         let written = weft_tcp_send(connection.pointee.fd, from, count)
         if written >= 0 { return written }
-        if connection.pointee.isShadow { return count }
+        if connection.pointee.isShadow {
+            keepAnswer(connection, from, count)
+            return count
+        }
         return written == -Int(EAGAIN) || written == -Int(EINTR) ? IO.wouldBlock : IO.failed
     }
 
@@ -143,6 +146,10 @@ extension Engine {
                 sniff(connection)
                 return
             }
+            if connection.pointee.mode == .introduced {
+                introduced(connection)
+                return
+            }
             if connection.pointee.pipe >= 0 {
                 splice(connection)
                 return
@@ -217,6 +224,7 @@ extension Engine {
         if connection.pointee.role == .upstream {
             guard let client = connection.pointee.peer else {
                 if connection.pointee.mode == .session { readFrames(connection) }
+                if connection.pointee.isProbe { probeAnswered(connection) }
                 return
             }
             if connection.pointee.phase == .tunnel {
@@ -270,6 +278,10 @@ extension Engine {
                 return false
             }
             connection.pointee.isConnecting = false
+            if !introduce(connection) {
+                upstreamFailed(connection)
+                return false
+            }
             if connection.pointee.tls == .none { connected(connection) }
         }
         if connection.pointee.tls == .handshaking {

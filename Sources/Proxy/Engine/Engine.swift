@@ -4,6 +4,7 @@ import Glibc
 import Kernel
 import Loop
 import ProxyResources
+import Synchronization
 import TLS
 import Wire
 
@@ -38,6 +39,12 @@ struct LoopCounts: Sendable {
     var resumed: UInt64 = 0
     var handshakeFailures: UInt64 = 0
     var policies: [PolicyCount: UInt64] = [:]
+    /// Connections ended since their peer's identity was revoked.
+    var revoked: UInt64 = 0
+    /// Questions to authorizers in flight.
+    var errands = 0
+    /// PROXY protocol headers that were missing or broken.
+    var badIntroductions: UInt64 = 0
     var refusedPlain: UInt64 = 0
     /// Exchanges that ended.
     var records: UInt64 = 0
@@ -132,7 +139,8 @@ struct Engine: ~Copyable {
     /// By the connections' places; touched only when needed.
     let efforts: UnsafeMutablePointer<Effort>
     var freeEndpoint: Int32 = -1
-    var topEndpoint: Int32 = 0
+    /// The first place is `nowhere`'s.
+    var topEndpoint: Int32 = 1
     var localEndpoints: [UInt64: Int32] = [:]
 
     let poller: Poller
@@ -182,10 +190,19 @@ struct Engine: ~Copyable {
     /// Requests between sidecars share few connections (HTTP/2).
     var multiplexesMesh = false
     var expired: [UInt64] = []
+    var tokens = TokenCache()
     /// Header lines for the answer about to be made.
     var answerLines: [UInt8] = []
     var isDraining = false
     var isStopped = false
+    let board: HealthBoard
+    // The board's, where no reference count is in the way.
+    let records: UnsafeMutablePointer<HealthRecord>
+    let epoch: UnsafeMutablePointer<Atomic<UInt64>>
+    /// Ticks while the table asks for it.
+    var clock: Conn? = nil
+    var lastTick: UInt64 = 0
+    var probes = ProbeList()
     /// Why the last `pickEndpoint` found none.
     var noEndpoint = NoEndpoint.none
     var clientGrant = ClientGrant()
@@ -198,7 +215,7 @@ struct Engine: ~Copyable {
         inherited: [String: CInt],
         ownPorts: Set<UInt16>, loopNumber: UInt8 = 0,
         queue: RecordQueue = RecordQueue(bell: RecordQueue.Bell()), loops: [Mailbox<LoopMessage>] = [],
-        commons: LoopCommons = LoopCommons(loops: 1)
+        commons: LoopCommons = LoopCommons(loops: 1), board: HealthBoard = HealthBoard()
     ) {
         self.poller = poller
         self.mailbox = mailbox
@@ -219,7 +236,12 @@ struct Engine: ~Copyable {
         drafts = RecordHistory.memory(Limits.connections)
         self.loopNumber = loopNumber
         self.queue = queue
+        self.board = board
+        records = board.records
+        epoch = board.epoch
         endpoints = Self.zeroed(Limits.endpoints)
+        endpoints.initialize(to: LiveEndpoint())
+        endpoints.pointee.references = 1
         efforts = Self.zeroed(Limits.connections)
         states = Self.zeroed(Limits.connections)
         renewWebSocketKey()
@@ -322,9 +344,6 @@ struct Engine: ~Copyable {
         case .mailbox:
             for message in mailbox.take() { handle(message) }
             return
-        case .probe:
-            probeEvent(connection)
-            return
         case .free, .clock: return
         }
         if mask & (UInt32(WEFT_POLL_READ) | UInt32(WEFT_POLL_HANGUP)) != 0 {
@@ -399,7 +418,6 @@ struct Engine: ~Copyable {
             case .upstream where connection.pointee.peer == nil: close(connection)
             case .listener:
                 if !listeners[Int(connection.pointee.listener)].isShared { Glibc.close(connection.pointee.fd) }
-            case .probe: close(connection)
             case .upstream, .mailbox, .free, .clock: break
             }
         }

@@ -134,6 +134,7 @@ extension Engine {
         dropInput(stream)
         dropOutput(stream)
         dropReplay(stream)
+        dropGrants(stream)
         if let trailers = state(stream).pointee.trailers { buffers.give(trailers, 1) }
         state(stream).pointee.trailers = nil
         stream.pointee.role = .free

@@ -47,6 +47,8 @@ extension Engine {
         }
         dropReplay(client)
         if client.pointee.extras != nil { dropExtras(client) }
+        if client.pointee.grants != nil { dropGrants(client) }
+        client.pointee.external = .none
         client.pointee.startedAt = 0
         if client.pointee.side != .inbound {
             client.pointee.peerLabels = 0

@@ -3,7 +3,7 @@ enum ResponseFlag: UInt8, CaseIterable {
     case none, noRoute, noHealthyEndpoint, connectFailure, upstreamEnded, timeout, overflow, clientGone,
         upstreamProtocol, clientProtocol
     case refusedPlain, noBackend, draining
-    case denied, badToken, authorizerDenied, authorizerError, badPath
+    case denied, badToken, authorizerDenied, authorizerError, badPath, revoked
     /// Made on purpose; and the copies of requests for a mirror.
     case faultDelay, faultAbort, mirrored
     case rateLimited, retriesExhausted
@@ -27,6 +27,7 @@ enum ResponseFlag: UInt8, CaseIterable {
         case .badToken: "JWT"
         case .authorizerDenied, .authorizerError: "UAEX"
         case .badPath: "DPE"
+        case .revoked: "RVK"
         case .faultDelay: "DI"
         case .faultAbort: "FI"
         case .mirrored: "MIR"
@@ -56,6 +57,7 @@ enum ResponseFlag: UInt8, CaseIterable {
         case .authorizerDenied: "ext_authz_denied"
         case .authorizerError: "ext_authz_error"
         case .badPath: "bad_path"
+        case .revoked: "identity_revoked"
         case .faultDelay: "fault_delay"
         case .faultAbort: "fault_abort"
         case .mirrored: "mirrored"

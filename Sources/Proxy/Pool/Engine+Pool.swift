@@ -2,6 +2,7 @@ import CKernel
 import COpenSSL
 import Glibc
 import Loop
+import ProxyResources
 import TLS
 import Wire
 
@@ -21,6 +22,8 @@ extension Engine {
     mutating func upstream(for client: Conn, _ slot: Int32, _ table: UnsafeMutablePointer<LiveTable>?) -> Upstream {
         if mustQueue(client), let waits = queueBehind(client) { return waits }
         let endpoint = endpoints + Int(slot)
+        // A connection that began with one client's address is that client's.
+        if endpoint.pointee.proxyProtocol != .none { return dial(slot, .http, table) }
         while endpoint.pointee.idleHead >= 0 {
             let place = endpoint.pointee.idleHead
             let found = slab + Int(place)
@@ -64,12 +67,16 @@ extension Engine {
                 return .failed
             }
         }
+        if endpoint.pointee.isUnspeakable || !attachOrigination(upstream, endpoint, alpn) {
+            close(upstream)
+            return .failed
+        }
         guard poller.add(fd, key: key(upstream)) else {
             close(upstream)
             return .failed
         }
         setDeadline(
-            upstream, after: endpoint.pointee.principal == nil ? Limits.connect : Limits.connect + Limits.second)
+            upstream, after: upstream.pointee.tls == .none ? Limits.connect : Limits.connect + Limits.second)
         return .ready(upstream)
     }
 
@@ -107,7 +114,7 @@ extension Engine {
         if let client = upstream.pointee.peer, client.pointee.mode == .http, upstream.pointee.mode == .opaque {
             connectMade(client)
         }
-        if upstream.pointee.endpoint >= 0 { observeConnected(upstream.pointee.endpoint) }
+        if upstream.pointee.endpoint >= 0 { observeConnected(upstream) }
     }
 
     /// Gives a connection back after a whole response, or ends it.
@@ -119,8 +126,8 @@ extension Engine {
             return
         }
         let endpoint = endpoints + Int(slot)
-        if endpoint.pointee.references == 0 || endpoint.pointee.idleCount >= Limits.idlePerEndpoint
-            || upstream.pointee.hangup || isWornOut(upstream)
+        if endpoint.pointee.references == 0 || endpoint.pointee.proxyProtocol != .none
+            || endpoint.pointee.idleCount >= Limits.idlePerEndpoint || upstream.pointee.hangup || isWornOut(upstream)
         {
             close(upstream)
             return

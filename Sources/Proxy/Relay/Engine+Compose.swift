@@ -10,6 +10,7 @@ extension Engine {
         var actions: ActionsEntry? = nil
         if let rule, let arrays, rule.actions >= 0 { actions = arrays.routes.actions[Int(rule.actions)] }
         var extra = 640 + Int(client.pointee.certificateLineLength) + Int(edits.bytes)
+        extra += Int(client.pointee.grantsLength)
         if let actions { extra += rewriteRoom(client, actions) }
         if let arrays { extra += Int(arrays.peerLine.count) }
         if parser.head.forwardedForLine >= 0 { extra += Int(parser.lines[parser.head.forwardedForLine].length) }
@@ -43,12 +44,18 @@ extension Engine {
         let upgrades = keepsUpgrade(bytes)
         client.pointee.isUpgrade = upgrades
         let isGateway = client.pointee.side == .gateway
+        // What the client says of itself is believed only when trusted proxies are in front.
+        let ownsProto = isGateway && (arrays?.access?.pointee.trustedProxies ?? 0) == 0
+        if ownsProto && parser.head.forwardedProtoLine >= 0 {
+            parser.lines[parser.head.forwardedProtoLine].dropped = true
+        }
         if isGateway && parser.head.forwardedForLine >= 0 { parser.lines[parser.head.forwardedForLine].dropped = true }
         if client.pointee.side == .outbound && parser.head.peerLine >= 0 || isGateway && parser.head.peerLine >= 0 {
             parser.lines[parser.head.peerLine].dropped = true
         }
         dropTrace(client, bytes)
         dropEffort(client)
+        if client.pointee.grants != nil { dropGranted(client, bytes) }
         copyLines(bytes, out, &at)
         if let arrays {
             if let actions, actions.host.count > 0 {
@@ -59,17 +66,20 @@ extension Engine {
             putEdits(arrays, edits.set, out, &at)
             putEdits(arrays, edits.add, out, &at)
         }
+        if client.pointee.grants != nil { putGranted(client, out, &at) }
         if upgrades { put("connection: upgrade\r\n", out, &at) }
-        if parser.head.forwardedProtoLine < 0 { put("x-forwarded-proto: http\r\n", out, &at) }
+        if parser.head.forwardedProtoLine < 0 || ownsProto {
+            let isSecure = isGateway && (client.pointee.carrier ?? client).pointee.ssl != nil
+            put(isSecure ? "x-forwarded-proto: https\r\n" : "x-forwarded-proto: http\r\n", out, &at)
+        }
         if parser.head.requestIDLine < 0 { putRequestID(client, out, &at) }
         putTrace(client, out, &at)
         if client.pointee.hasEffort { putEffort(client, out, &at) }
         if isGateway { putForwardedFor(client, bytes, out, &at) }
-        if client.pointee.side == .inbound {
-            if let line = client.pointee.certificateLine {
-                put(line, Int(client.pointee.certificateLineLength), out, &at)
-            }
-        } else if let arrays, upstream.pointee.isSecured {
+        if let line = client.pointee.certificateLine {
+            put(line, Int(client.pointee.certificateLineLength), out, &at)
+        }
+        if client.pointee.side != .inbound, let arrays, speaksMesh(upstream) {
             put(arrays.text + Int(arrays.peerLine.offset), Int(arrays.peerLine.count), out, &at)
         }
         put("\r\n", out, &at)
@@ -198,5 +208,8 @@ enum StaticText {
     static var peerName: StaticString { "x-weft-peer:" }
     static var https: StaticString { "https" }
     static var slash: StaticString { "/" }
+    static var cookie: StaticString { "cookie" }
+    static var contentType: StaticString { "content-type" }
+    static var authorization: StaticString { "authorization" }
     static var forwardedFor: StaticString { "x-forwarded-for" }
 }

@@ -21,6 +21,8 @@ enum Parking: UInt8 {
     case slot
     /// The time before the next try; the request is in `replay`, no longer in `input`.
     case retry
+    /// What a service says that decides on requests.
+    case authorization
 }
 
 extension Engine {
@@ -57,6 +59,7 @@ extension Engine {
         case .retry:
             sendAgain(client)
             if client.pointee.role == .client && client.pointee.fd < 0 { queue(client) }
+        case .authorization: authorizationTimedOut(client)
         }
     }
 }

@@ -88,6 +88,7 @@ extension Engine {
         client.pointee.requestBytes = parser.head.length
         client.pointee.affinity = Affinity()
         client.pointee.answeredAt = 0
+        client.pointee.retryAfter = 0
         frame(client)
         if let table {
             client.pointee.table = table
@@ -235,7 +236,7 @@ extension Engine {
                 client.pointee.peer = upstream
                 client.pointee.endpoint = slot
                 if client.pointee.side != .inbound {
-                    client.pointee.secure = upstream.pointee.isSecured ? .mutualTLS : .none
+                    client.pointee.secure = speaksMesh(upstream) ? .mutualTLS : .none
                 }
                 upstream.pointee.peer = client
                 endpoints[Int(slot)].active &+= 1

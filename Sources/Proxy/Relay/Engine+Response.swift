@@ -29,6 +29,7 @@ extension Engine {
                 return
             }
             if !isInterim {
+                if parser.head.status == 503 || parser.head.status == 429 { noteRetryAfter(client, bytes) }
                 if client.pointee.hasEffort && repeatsResponse(upstream, client, bytes) { return }
                 if client.pointee.canReplay { dropReplay(client) }
                 noteResponse(client, bytes)
@@ -202,7 +203,7 @@ extension Engine {
     /// The response has been handed over; what is next for its client.
     mutating func afterResponse(_ client: Conn) {
         if client.pointee.isShadow {
-            close(client)
+            if client.pointee.asker != 0 { errandAnswered(client) } else { close(client) }
             return
         }
         if client.pointee.hasOutput {

@@ -7,8 +7,10 @@ import Wire
 
 extension Engine {
     /// Relays opaque bytes to where the client wanted to go.
-    mutating func startTunnel(_ client: Conn) {
-        if !authorizeTunnel(client) { return }
+    ///
+    /// - Parameter serverName: asked for in TLS that is passed on.
+    mutating func startTunnel(_ client: Conn, serverName: ByteView = .none) {
+        if !authorizeTunnel(client, serverName) { return }
         client.pointee.mode = .opaque
         client.pointee.phase = .tunnel
         client.pointee.startedAt = now
@@ -37,7 +39,7 @@ extension Engine {
                     client.pointee.endpoint = target.slot
                     client.pointee.peerLabels = endpoints[Int(target.slot)].labels
                     if case .ready(let upstream) = found {
-                        client.pointee.secure = upstream.pointee.ssl == nil ? .none : .mutualTLS
+                        client.pointee.secure = speaksMesh(upstream) ? .mutualTLS : .none
                     }
                 } else {
                     client.pointee.flag = .noHealthyEndpoint
@@ -70,6 +72,14 @@ extension Engine {
     }
 
     private mutating func tunnelTarget(_ client: Conn, not excluded: Int32) -> (isKnown: Bool, slot: Int32) {
+        if client.pointee.serverNameRule >= 0, let table = client.pointee.table {
+            let arrays = table.pointee.arrays
+            let backend = pickBackend(arrays, arrays.rules[Int(client.pointee.serverNameRule)]).backend
+            if backend < 0 { return (true, -1) }
+            client.pointee.backend = backend
+            client.pointee.service = arrays.backends[Int(backend)].label
+            return (true, pickEndpoint(table, backend, not: excluded))
+        }
         guard let table else { return (false, -1) }
         let arrays = table.pointee.arrays
         if client.pointee.table == nil {
@@ -111,8 +121,7 @@ extension Engine {
         }
         client.pointee.endpoint = -1
         close(upstream)
-        if client.pointee.backend >= 0 && client.pointee.attempts < Limits.attempts && client.pointee.side == .outbound
-        {
+        if client.pointee.backend >= 0 && client.pointee.attempts < Limits.attempts && client.pointee.side != .inbound {
             connectTunnel(client, not: slot)
             return
         }

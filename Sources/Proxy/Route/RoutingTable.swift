@@ -37,6 +37,8 @@ struct RuleEntry {
     var removeHeaders: Run
     var addHeaders: Run
     var editBytes: Int32
+    /// In the table's carriers: instead of its backends' sessions; -1 for theirs.
+    var session: Int32 = -1
     /// What else the rule does; -1 when nothing.
     var actions: Int32 = -1
     /// Place in `resilience.efforts`; -1 when the rule asks for nothing of the kind.
@@ -63,6 +65,8 @@ struct BackendEntry {
     var members: Run
     /// Place in `resilience.guards`; -1 when nothing guards the backend.
     var guardPlace: Int32 = -1
+    /// How an endpoint is chosen; -1: the less busy of two.
+    var balance: Int32
 }
 
 struct EndpointEntry {
@@ -75,6 +79,20 @@ struct EndpointEntry {
     var principal: TextRange
     var labels: UInt32
     var label: UInt32
+    /// The same in every proxy, as long as service, address and port are.
+    var identity: UInt64
+    /// On the health board; -1 when no backend keeps watch over it.
+    var place: Int32 = -1
+    /// Kept by the table.
+    var origination: Unmanaged<OriginationContext>? = nil
+    var wantsTLS = false
+    var proxyProtocol = ProxyProtocolVersion.none
+
+    static func identity(_ service: String, _ address: UInt32, _ port: UInt16) -> UInt64 {
+        var hash = StableHash(seed: UInt64(address) << 16 | UInt64(port))
+        hash.add(service)
+        return hash.mixed
+    }
 }
 
 enum HostKind: UInt8 { case exact, suffix, any }
@@ -185,6 +203,8 @@ struct TableArrays {
     var resilience: ResilienceArrays
     /// `nil` when nothing is asked of those who call.
     var access: UnsafeMutablePointer<AccessTable>?
+    var balance: BalanceArrays
+    var tls: TLSTable
 }
 
 /// Everything one proxy was told, compiled for looking up. Made on the configuration thread, posted to each loop, never changed.
@@ -196,14 +216,26 @@ final class RoutingTable: @unchecked Sendable {
     let generation: UInt64
     let gateways: [GatewayListener]
     let clientLimits: ClientLimits
+    let backendNames: [String]
+    let revoked: Revocation
     let resilience: ResilienceTables
+    private let board: HealthBoard
+    private let boardPlaces: [Int32]
     /// What the views in `arrays` look at.
     private let patterns: [Pattern]
+    private let servers: [ServerContext]
+    private let originations: [OriginationContext]
 
     init(
         arrays: TableArrays, credentials: Credentials?, generation: UInt64, gateways: [GatewayListener],
-        resilience: ResilienceTables, patterns: [Pattern] = [], clientLimits: ClientLimits = ClientLimits()
+        resilience: ResilienceTables, patterns: [Pattern] = [], clientLimits: ClientLimits = ClientLimits(),
+        backendNames: [String], board: HealthBoard, boardPlaces: [Int32],
+        revoked: Revocation = Revocation(), servers: [ServerContext] = [], originations: [OriginationContext] = []
     ) {
+        self.backendNames = backendNames
+        self.board = board
+        self.boardPlaces = boardPlaces
+        board.hold(boardPlaces)
         self.arrays = arrays
         self.credentials = credentials
         self.generation = generation
@@ -211,9 +243,14 @@ final class RoutingTable: @unchecked Sendable {
         self.resilience = resilience
         self.patterns = patterns
         self.clientLimits = clientLimits
+        self.revoked = revoked
+        self.servers = servers
+        self.originations = originations
     }
 
     deinit {
+        board.release(boardPlaces)
+        arrays.balance.deallocate()
         arrays.text.deallocate()
         arrays.services.deallocate()
         arrays.rules.deallocate()
@@ -231,6 +268,7 @@ final class RoutingTable: @unchecked Sendable {
         arrays.telemetry.deallocate()
         arrays.access?.pointee.deallocate()
         arrays.access?.deallocate()
+        arrays.tls.deallocate()
         arrays.byAddress.deallocate()
         arrays.byPod.deallocate()
     }

@@ -8,6 +8,18 @@ struct EndpointNumbers {
         var endpoint: Endpoint
         var namespace: String
         var service: String
+        var tls: BackendTLS?
+        var proxyProtocol: ProxyProtocolVersion
+
+        init(_ endpoint: Endpoint, of backend: Backend) {
+            self.endpoint = endpoint
+            // It stays the same one when its share or what is known of its place changes.
+            (self.endpoint.weight, self.endpoint.locality, self.endpoint.node) = (1, "", "")
+            namespace = backend.namespace
+            service = backend.service
+            tls = endpoint.principal == nil ? backend.tls : nil
+            proxyProtocol = backend.proxyProtocol
+        }
     }
     private var numbers: [Key: UInt64] = [:]
     private var last: UInt64 = 0
@@ -20,6 +32,9 @@ struct EndpointNumbers {
     }
 
     mutating func keep(only keys: [Key: Int32]) { numbers = numbers.filter { keys[$0.key] != nil } }
+
+    /// Where on the health board the endpoints of the last table are, by their numbers.
+    var boardPlaces: [UInt64: Int32] = [:]
 }
 
 /// What one proxy was told, as values.
@@ -46,8 +61,11 @@ struct TableBuilder {
     var edits: [HeaderEditEntry] = []
     var weights: [WeightEntry] = []
     private var backends: [BackendEntry] = []
+    private var backendNames: [String] = []
+    var balance = BalanceParts()
     private var members: [Int32] = []
-    private var endpoints: [EndpointEntry] = []
+    var endpoints: [EndpointEntry] = []
+    private var originations: [OriginationContext] = []
     var hosts: [HostEntry] = []
     private var gateways: [GatewayEntry] = []
     var backendPlaces: [String: Int32] = [:]
@@ -61,17 +79,34 @@ struct TableBuilder {
     static func table(
         of configuration: ProxyConfiguration, credentials: Credentials?, generation: UInt64, labels: LabelBook,
         telemetry: TelemetryPlan = TelemetryPlan(), limits: LimitBook = LimitBook(loops: 1),
-        numbers: inout EndpointNumbers
+        board: HealthBoard = HealthBoard(), numbers: inout EndpointNumbers, contexts: inout TLSContexts
     ) -> RoutingTable {
         var builder = TableBuilder(labels: labels, resilience: ResilienceBuilder(limits, configuration))
-        return builder.build(configuration, credentials, generation, telemetry, &numbers)
+        return builder.build(configuration, credentials, generation, telemetry, board, &numbers, &contexts)
+    }
+
+    /// With TLS made afresh.
+    static func table(
+        of configuration: ProxyConfiguration, credentials: Credentials?, generation: UInt64, labels: LabelBook,
+        numbers: inout EndpointNumbers
+    ) -> RoutingTable {
+        var contexts = TLSContexts()
+        return table(
+            of: configuration, credentials: credentials, generation: generation, labels: labels, numbers: &numbers,
+            contexts: &contexts)
     }
 
     private mutating func build(
         _ configuration: ProxyConfiguration, _ credentials: Credentials?, _ generation: UInt64,
-        _ telemetry: TelemetryPlan, _ numbers: inout EndpointNumbers
+        _ telemetry: TelemetryPlan, _ board: HealthBoard, _ numbers: inout EndpointNumbers,
+        _ contexts: inout TLSContexts
     ) -> RoutingTable {
-        addEndpoints(configuration.backends, &numbers)
+        contexts.begin()
+        defer { contexts.end() }
+        balance.origin = PriorityLevels.Origin(
+            locality: Locality(configuration.workload.locality), node: configuration.workload.node)
+        addEndpoints(configuration.backends, board, &numbers, &contexts)
+        var serverNames = TLSTableBuilder()
         routes.namespace = configuration.workload.namespace
         routes.labels = configuration.workload.labels
         var byAddress: [(address: UInt32, port: UInt16, value: Int32)] = []
@@ -84,12 +119,19 @@ struct TableBuilder {
                 ServiceEntry(
                     appProtocol: port.appProtocol, label: labels.number(ofService: host), rules: run,
                     defaultBackend: backendPlaces[port.defaultBackend] ?? -1))
+            let named = add(rules: port.tlsRoutes.map(\.rule), in: "TLS \(port.resourceName)", port: port.port)
+            serverNames.add(port, firstRule: named.start)
             for address in port.addresses {
                 guard let address = IPv4(address), let number = UInt16(exactly: port.port) else { continue }
                 byAddress.append((address.value, number, place))
             }
         }
-        for listener in configuration.workload.gatewayListeners { add(listener) }
+        for listener in configuration.workload.gatewayListeners {
+            add(listener)
+            let scope = "TLS \(listener.name):\(listener.port)"
+            let named = add(rules: listener.tlsRoutes.map(\.rule), in: scope, port: listener.port)
+            serverNames.add(listener, firstRule: named.start, &contexts)
+        }
         var byPod: [(address: UInt32, port: UInt16, value: Int32)] = []
         for (place, endpoint) in endpoints.enumerated() {
             byPod.append((endpoint.address, endpoint.port, Int32(place)))
@@ -122,10 +164,14 @@ struct TableBuilder {
             passthroughLabel: labels.number(ofService: "PassthroughCluster"),
             multiplexesMesh: workload.multiplexing == .on,
             telemetry: plain([settings]), resilience: kept.arrays,
-            access: AccessTableBuilder.table(of: workload.security, labels: labels))
+            access: AccessTableBuilder.table(of: workload.security, labels: labels, backends: backendPlaces),
+            balance: balanceArrays(), tls: serverNames.finish())
+        numbers.boardPlaces = balance.places
         return RoutingTable(
             arrays: arrays, credentials: credentials, generation: generation, gateways: workload.gatewayListeners,
-            resilience: kept, patterns: routes.patterns, clientLimits: workload.limits)
+            resilience: kept, patterns: routes.patterns, clientLimits: workload.limits, backendNames: backendNames,
+            board: board, boardPlaces: Array(balance.places.values), revoked: workload.security.revoked,
+            servers: serverNames.contexts, originations: originations)
     }
 
     private mutating func telemetryEntry(_ plan: TelemetryPlan) -> TelemetryEntry {
@@ -136,25 +182,24 @@ struct TableBuilder {
         return entry
     }
 
-    func plain<Entry>(_ entries: [Entry]) -> UnsafeMutablePointer<Entry> {
-        let memory = UnsafeMutablePointer<Entry>.allocate(capacity: max(1, entries.count))
-        for (place, entry) in entries.enumerated() { (memory + place).initialize(to: entry) }
-        return memory
-    }
+    mutating func add(text string: String) -> TextRange { add(bytes: Array(string.utf8)) }
 
-    mutating func add(text string: String) -> TextRange {
-        let range = TextRange(offset: Int32(text.count), count: Int32(string.utf8.count))
-        text += Array(string.utf8)
+    mutating func add(bytes: [UInt8]) -> TextRange {
+        let range = TextRange(offset: Int32(text.count), count: Int32(bytes.count))
+        text += bytes
         return range
     }
 
     /// Endpoints are sorted by number, so that a loop can merge an old table's with a new one's.
-    private mutating func addEndpoints(_ all: [String: Backend], _ numbers: inout EndpointNumbers) {
+    private mutating func addEndpoints(
+        _ all: [String: Backend], _ board: HealthBoard, _ numbers: inout EndpointNumbers,
+        _ contexts: inout TLSContexts
+    ) {
         var keyed: [EndpointNumbers.Key: UInt64] = [:]
         var protocols: [EndpointNumbers.Key: AppProtocol] = [:]
         let sorted = all.sorted { $0.key < $1.key }
         func key(_ endpoint: Endpoint, _ backend: Backend) -> EndpointNumbers.Key {
-            EndpointNumbers.Key(endpoint: endpoint, namespace: backend.namespace, service: backend.service)
+            EndpointNumbers.Key(endpoint, of: backend)
         }
         for (_, backend) in sorted {
             for endpoint in backend.endpoints where IPv4(endpoint.address) != nil {
@@ -165,16 +210,12 @@ struct TableBuilder {
         }
         var places: [EndpointNumbers.Key: Int32] = [:]
         for (key, number) in keyed.sorted(by: { $0.value < $1.value }) {
-            if endpoints.count == Limits.tableEndpoints {
-                log(
-                    "the configuration has more than \(Limits.tableEndpoints) endpoints; the others are left out",
-                    level: "error")
-                break
-            }
             guard let address = IPv4(key.endpoint.address), let port = UInt16(exactly: key.endpoint.port) else {
                 continue
             }
             places[key] = Int32(endpoints.count)
+            let origination = key.tls.flatMap { contexts.context($0, of: key.service) }
+            if let origination { originations.append(origination) }
             let peer = PeerLabels(
                 workload: key.endpoint.workload, namespace: key.namespace,
                 principal: key.endpoint.principal ?? "unknown",
@@ -183,20 +224,26 @@ struct TableBuilder {
                 EndpointEntry(
                     appProtocol: protocols[key] ?? .unknown, number: number, address: address.value, port: port,
                     principal: add(text: key.endpoint.principal ?? ""),
-                    labels: labels.number(of: peer), label: labels.number(ofService: key.service)))
+                    labels: labels.number(of: peer), label: labels.number(ofService: key.service),
+                    identity: EndpointEntry.identity(key.service, address.value, port),
+                    origination: origination.map(Unmanaged.passUnretained), wantsTLS: key.tls != nil,
+                    proxyProtocol: key.proxyProtocol))
         }
         numbers.keep(only: places)
         for (name, backend) in sorted {
             backendPlaces[name] = Int32(backends.count)
             let start = Int32(members.count)
+            var listed: [(place: Int32, endpoint: Endpoint)] = []
             for endpoint in backend.endpoints {
-                if let place = places[key(endpoint, backend)] { members.append(place) }
+                if let place = places[key(endpoint, backend)] { listed.append((place, endpoint)) }
             }
+            members += listed.map(\.place)
+            backendNames.append(name)
             backends.append(
                 BackendEntry(
                     label: labels.number(ofService: backend.service),
                     members: Run(start: start, count: Int32(members.count) - start),
-                    guardPlace: resilience.add(backend)))
+                    guardPlace: resilience.add(backend), balance: addBalance(backend, listed, numbers, board)))
         }
     }
 

@@ -49,6 +49,23 @@ struct PolicyEntry {
     var authorizer: Int32
 }
 
+/// Where a token of a rule may stand in a request.
+struct TokenPlaceEntry {
+    enum Kind: UInt8 { case header, parameter, cookie }
+    var kind: Kind
+    var rule: Int
+    var name: TextRange
+    var prefix = TextRange()
+    /// The prefix is the usual scheme, which is the same in any case.
+    var isBearer = false
+}
+
+struct TokenRuleEntry {
+    /// Two rules have the same only when they are the same.
+    var number: UInt64
+    var forwardsToken: Bool
+}
+
 /// A workload's policies compiled for looking at bytes: plain memory, made once for a table and freed with it.
 struct AccessTable {
     var text: UnsafeMutablePointer<UInt8>
@@ -61,6 +78,15 @@ struct AccessTable {
     var patterns: UnsafeMutablePointer<PatternEntry>
     var parts: UnsafeMutablePointer<TemplatePartEntry>
     var ports: UnsafeMutablePointer<UInt16>
+    var tokenPlaces: UnsafeMutablePointer<TokenPlaceEntry>
+    var tokenPlaceCount: Int
+    var tokenRules: UnsafeMutablePointer<TokenRuleEntry>
+    /// Released with the table.
+    var verifiers: Unmanaged<TokenVerifiers>
+    var authorizers: UnsafeMutablePointer<AuthorizerEntry>
+    /// As `Grants`: headers that tell of tokens, which no client may bring itself.
+    var strippedGrants: UnsafeMutablePointer<UInt8>
+    var strippedCount: Int
     var normalization: PathNormalization
     var trustedProxies: Int
     var explainsDenials: Bool
@@ -76,6 +102,11 @@ struct AccessTable {
         patterns.deallocate()
         parts.deallocate()
         ports.deallocate()
+        tokenPlaces.deallocate()
+        tokenRules.deallocate()
+        strippedGrants.deallocate()
+        authorizers.deallocate()
+        verifiers.release()
     }
 }
 
@@ -89,9 +120,16 @@ struct AccessTableBuilder {
     private var patterns: [PatternEntry] = []
     private var parts: [TemplatePartEntry] = []
     private var ports: [UInt16] = []
+    private var tokenPlaces: [TokenPlaceEntry] = []
+    private var stripped: [UInt8] = []
+    private var authorizers: [AuthorizerEntry] = []
 
     /// `nil` when nothing is asked of anyone.
-    static func table(of security: WorkloadSecurity, labels: LabelBook) -> UnsafeMutablePointer<AccessTable>? {
+    ///
+    /// - Parameter backends: places in the table, by name.
+    static func table(
+        of security: WorkloadSecurity, labels: LabelBook, backends: [String: Int32] = [:]
+    ) -> UnsafeMutablePointer<AccessTable>? {
         if security.isEmpty { return nil }
         var builder = AccessTableBuilder()
         for action in AuthorizationPolicy.Action.allCases {
@@ -100,6 +138,8 @@ struct AccessTableBuilder {
                 builder.add(policy, label: labels.number(ofName: policy.name), authorizer: Int32(place ?? -1))
             }
         }
+        for authorizer in security.authorizers { builder.add(authorizer, backends[authorizer.backend] ?? -1) }
+        for (index, rule) in security.tokenRules.enumerated() { builder.add(rule, index) }
         let made = UnsafeMutablePointer<AccessTable>.allocate(capacity: 1)
         made.initialize(to: builder.finish(security))
         return made
@@ -109,10 +149,62 @@ struct AccessTableBuilder {
         AccessTable(
             text: plain(text), policies: plain(policies), policyCount: policies.count, rules: plain(rules),
             clauses: plain(clauses), tests: plain(tests), patterns: plain(patterns), parts: plain(parts),
-            ports: plain(ports), normalization: security.pathNormalization, trustedProxies: security.trustedProxies,
+            ports: plain(ports), tokenPlaces: plain(tokenPlaces), tokenPlaceCount: tokenPlaces.count,
+            tokenRules: plain(
+                security.tokenRules.map {
+                    TokenRuleEntry(number: UInt64(bitPattern: Int64($0.hashValue)), forwardsToken: $0.forwardsToken)
+                }), verifiers: .passRetained(TokenVerifiers(security.tokenRules)), authorizers: plain(authorizers),
+            strippedGrants: plain(stripped),
+            strippedCount: stripped.count, normalization: security.pathNormalization,
+            trustedProxies: security.trustedProxies,
             explainsDenials: security.explainsDenials,
             hasCustom: security.policies.contains { $0.action == .custom && !$0.isDryRun },
             hasTrials: security.policies.contains { $0.isDryRun || $0.action == .audit })
+    }
+
+    private mutating func add(_ authorizer: ExternalAuthorizer, _ backend: Int32) {
+        let added = authorizer.addedHeaders.map { "\($0.name): \($0.value)\r\n" }.joined()
+        authorizers.append(
+            AuthorizerEntry(
+                backend: backend, timeout: UInt64(authorizer.timeoutMilliseconds) * 1_000_000,
+                failsOpen: authorizer.failsOpen, statusOnError: authorizer.statusOnError,
+                pathPrefix: add(text: authorizer.pathPrefix), shown: add(names: authorizer.shownHeaders),
+                onAllow: add(names: authorizer.headersOnAllow), onDeny: add(names: authorizer.headersOnDeny),
+                added: add(text: added), isGRPC: authorizer.form == .grpc))
+    }
+
+    private mutating func add(names: [String]) -> Run {
+        let entries = names.map { name in
+            let isPrefix = name.hasSuffix("*")
+            return PatternEntry(
+                kind: isPrefix ? .prefix : .exact, text: add(text: isPrefix ? String(name.dropLast()) : name))
+        }
+        let run = Run(start: Int32(patterns.count), count: Int32(entries.count))
+        patterns += entries
+        return run
+    }
+
+    private mutating func add(_ rule: TokenRule, _ index: Int) {
+        for header in rule.headers {
+            tokenPlaces.append(
+                TokenPlaceEntry(
+                    kind: .header, rule: index, name: add(text: header.name), prefix: add(text: header.prefix)))
+        }
+        for name in rule.parameters {
+            tokenPlaces.append(TokenPlaceEntry(kind: .parameter, rule: index, name: add(text: name)))
+        }
+        for name in rule.cookies {
+            tokenPlaces.append(TokenPlaceEntry(kind: .cookie, rule: index, name: add(text: name)))
+        }
+        if rule.headers.isEmpty, rule.parameters.isEmpty, rule.cookies.isEmpty {
+            tokenPlaces.append(
+                TokenPlaceEntry(
+                    kind: .header, rule: index, name: add(text: "authorization"), prefix: add(text: "bearer "),
+                    isBearer: true))
+            tokenPlaces.append(TokenPlaceEntry(kind: .parameter, rule: index, name: add(text: "access_token")))
+        }
+        if !rule.payloadHeader.isEmpty { Grants.add(drop: rule.payloadHeader, to: &stripped) }
+        for output in rule.claimHeaders { Grants.add(drop: output.header, to: &stripped) }
     }
 
     private mutating func add(_ policy: AuthorizationPolicy, label: UInt32, authorizer: Int32) {

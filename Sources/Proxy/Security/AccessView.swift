@@ -109,6 +109,13 @@ extension AccessTable {
             return any(test.patterns, view.principal.count > scheme ? view.principal.dropFirst(scheme) : .none)
         case .namespace: return any(test.patterns, SPIFFEView(view.principal)?.namespace ?? .none)
         case .serviceAccount: return isAccount(test.patterns, view.principal)
+        case .trustDomain:
+            if view.principal.count <= 9 { return any(test.patterns, .none) }
+            var domain = view.principal.dropFirst(9)
+            if let slash = memchr(domain.start, 47, domain.count) {
+                domain.count = UnsafeRawPointer(domain.start).distance(to: UnsafeRawPointer(slash))
+            }
+            return any(test.patterns, domain)
         case .sourceAddress: return any(test.patterns, address: view.sourceAddress)
         case .remoteAddress: return any(test.patterns, address: view.remoteAddress)
         case .destinationAddress: return any(test.patterns, address: view.destinationAddress)

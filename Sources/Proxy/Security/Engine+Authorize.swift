@@ -18,22 +18,52 @@ extension Engine {
     private mutating func authorize(
         _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ access: UnsafePointer<AccessTable>
     ) -> Step {
-        let view = self.view(client, bytes, access)
+        var view = self.view(client, bytes, access)
+        var token: UnsafeMutablePointer<CachedToken>? = nil
+        if access.pointee.tokenPlaceCount > 0 {
+            switch readToken(bytes, access) {
+            case .none: break
+            case .bad:
+                refuseToken(client)
+                return .over
+            case .good(let found):
+                token = found
+                view.token = found.liveToken
+                let subject = found.pointee.token.view(found.pointee.token.principal)
+                draft(client).pointee.subject = draft(client).keep(subject.start, subject.count, most: 64)
+            }
+        }
+        if access.pointee.hasCustom, let custom = access.pointee.firstMatch(view, .custom) {
+            let step = askAuthorizer(client, bytes, access, custom)
+            if step != .go { return step }
+        }
         let verdict = access.pointee.decide(view)
         if access.pointee.policyCount > 0 { draft(client).pointee.verdict = .allowed }
         if access.pointee.hasTrials { tryOut(client, access, view) }
-        if verdict.isAllowed { return .go }
+        if verdict.isAllowed {
+            if access.pointee.tokenPlaceCount > 0 { grant(client, access, token) }
+            return .go
+        }
         refuse(client, access, verdict.policy)
         return .over
     }
 
+    /// RFC 6750 §3: what is wrong is told in the challenge, but not how.
+    private mutating func refuseToken(_ client: Conn) {
+        draft(client).pointee.verdict = .unauthenticated
+        skipHead(client)
+        answerLines = Array("www-authenticate: Bearer error=\"invalid_token\"\r\n".utf8)
+        answer(client, status: 401, .badToken, ResponseFlag.badToken.reason, close: false)
+    }
+
     /// Whether opaque bytes may pass; otherwise the connection is gone.
-    mutating func authorizeTunnel(_ client: Conn) -> Bool {
+    mutating func authorizeTunnel(_ client: Conn, _ serverName: ByteView) -> Bool {
         guard client.pointee.side != .outbound, let access = table?.pointee.arrays.access,
             access.pointee.policyCount > 0
         else { return true }
         var view = AccessView(isRequest: false)
         place(client, &view)
+        if serverName.count > 0 { view.serverName = serverName }
         view.remoteAddress = client.pointee.remoteAddress
         var verdict = access.pointee.decide(view)
         // Authorizers are asked about requests only, so what a CUSTOM policy takes has nobody to let it in.
@@ -45,6 +75,10 @@ extension Engine {
         count(access, verdict.policy, .denied)
         client.pointee.service = inboundPort(client.pointee.originalPort)?.label ?? 0
         countTunnelRefused(client, .denied)
+        if let held = client.pointee.table {
+            client.pointee.table = nil
+            leave(held)
+        }
         weft_reset_on_close(client.pointee.fd)
         close(client)
         return false

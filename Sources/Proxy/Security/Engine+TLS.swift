@@ -6,7 +6,16 @@ import Wire
 extension Engine {
     /// Starts the server's part on an inbound connection from the mesh.
     mutating func beginTLS(_ client: Conn) {
-        guard let context = table?.pointee.server, attachTLS(client, context) else {
+        guard let context = table?.pointee.server else {
+            close(client)
+            return
+        }
+        beginTLS(client, context)
+    }
+
+    /// Starts the server's part of a handshake.
+    mutating func beginTLS(_ client: Conn, _ context: OpaquePointer) {
+        guard attachTLS(client, SSL_new(context)) else {
             close(client)
             return
         }
@@ -20,7 +29,7 @@ extension Engine {
         _ upstream: Conn, _ context: OpaquePointer, _ endpoint: UnsafeMutablePointer<LiveEndpoint>,
         _ alpn: ApplicationProtocol
     ) -> Bool {
-        guard attachTLS(upstream, context) else { return false }
+        guard attachTLS(upstream, SSL_new(context)) else { return false }
         SSL_set_connect_state(upstream.pointee.ssl)
         let name = alpn.wire
         SSL_set_alpn_protos(upstream.pointee.ssl, name.utf8Start, UInt32(name.utf8CodeUnitCount))
@@ -32,8 +41,26 @@ extension Engine {
         return true
     }
 
-    private func attachTLS(_ connection: Conn, _ context: OpaquePointer) -> Bool {
-        guard let ssl = SSL_new(context) else { return false }
+    /// Starts the client's part on a new connection to a server outside the mesh.
+    func attachOrigination(
+        _ upstream: Conn, _ endpoint: UnsafeMutablePointer<LiveEndpoint>, _ alpn: ApplicationProtocol
+    ) -> Bool {
+        guard let origination = endpoint.pointee.origination else { return true }
+        guard attachTLS(upstream, origination._withUnsafeGuaranteedRef({ $0.connection() })),
+            let ssl = upstream.pointee.ssl
+        else { return false }
+        SSL_set_connect_state(ssl)
+        if alpn != .opaque {
+            let name: StaticString = alpn == .http2 ? "\u{02}h2" : "\u{08}http/1.1"
+            SSL_set_alpn_protos(ssl, name.utf8Start, UInt32(name.utf8CodeUnitCount))
+            let slot = UnsafeMutableRawPointer(endpoint).advanced(by: LiveEndpoint.sessionOffset)
+            remember(session: slot.assumingMemoryBound(to: OpaquePointer?.self), for: ssl)
+        }
+        return true
+    }
+
+    private func attachTLS(_ connection: Conn, _ made: OpaquePointer?) -> Bool {
+        guard let ssl = made else { return false }
         guard let bio = BIO_new(socketBIO) else {
             SSL_free(ssl)
             return false
@@ -67,7 +94,16 @@ extension Engine {
 
     /// The chain is verified; now the name in it must be the right one.
     private mutating func established(_ connection: Conn) -> Bool {
-        guard let ssl = connection.pointee.ssl, let principal = peerPrincipal(ssl) else {
+        guard let ssl = connection.pointee.ssl else { return false }
+        if connection.pointee.role == .client && connection.pointee.side == .gateway {
+            return gatewayEstablished(connection, ssl)
+        }
+        if connection.pointee.role == .upstream,
+            let origination = endpoints[Int(connection.pointee.endpoint)].origination
+        {
+            return originated(connection, ssl, isRight: origination._withUnsafeGuaranteedRef { $0.accepts(ssl) })
+        }
+        guard let (principal, serial) = peerIdentity(ssl), !isRevoked(principal, serial) else {
             counts.handshakeFailures += 1
             if connection.pointee.role == .upstream { upstreamFailed(connection) } else { close(connection) }
             return false
@@ -107,18 +143,36 @@ extension Engine {
         return connection.pointee.role == .client
     }
 
+    /// Whether an upstream is, or will be, spoken to over the mesh's own TLS.
+    @inline(__always)
+    func speaksMesh(_ upstream: Conn) -> Bool {
+        upstream.pointee.isSecured && upstream.pointee.endpoint >= 0
+            && endpoints[Int(upstream.pointee.endpoint)].origination == nil
+    }
+
+    /// The handshake with a server outside the mesh is done.
+    private mutating func originated(_ upstream: Conn, _ ssl: OpaquePointer, isRight: Bool) -> Bool {
+        // Streams were asked for, and only they can be carried.
+        let isAgreed = upstream.pointee.session == nil || agreedOnHTTP2(ssl)
+        if !isRight || !isAgreed {
+            counts.handshakeFailures += 1
+            upstreamFailed(upstream)
+            return false
+        }
+        upstream.pointee.tls = .established
+        queue(upstream)
+        connected(upstream)
+        return true
+    }
+
     private func keepCertificateLine(_ client: Conn, _ principal: String) {
         guard let table else { return }
         let own = table.pointee.arrays.principal
         let by = String(
             decoding: UnsafeBufferPointer(start: table.pointee.arrays.text + Int(own.offset), count: Int(own.count)),
             as: UTF8.self)
-        let line = Array("x-forwarded-client-cert: By=\(by);URI=\(principal)\r\n".utf8)
-        let memory = Bytes.allocate(capacity: line.count)
-        for (place, byte) in line.enumerated() { memory[place] = byte }
-        client.pointee.certificateLine = memory
-        client.pointee.certificateLineLength = Int32(line.count)
-        client.pointee.principalStart = Int32(line.count - 2 - principal.utf8.count)
+        let line = Array("x-forwarded-client-cert: By=\(by);URI=\(principal)".utf8)
+        keepCertificateLine(client, line, principalLength: principal.utf8.count)
     }
 }
 

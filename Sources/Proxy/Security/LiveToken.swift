@@ -12,6 +12,7 @@ struct LiveToken {
     static let deepest = 8
 
     var text: UnsafeMutablePointer<UInt8>
+    var textCount: Int
     var claims: UnsafeMutablePointer<ClaimEntry>
     var claimCount: Int
     /// `issuer/subject`
@@ -31,11 +32,15 @@ struct LiveToken {
         builder.walk(token, [])
         principal = name
         text = plain(builder.text)
+        textCount = builder.text.count
         claims = plain(builder.claims)
         claimCount = builder.claims.count
     }
 
     func view(_ range: TextRange) -> ByteView { ByteView(start: text + Int(range.offset), count: Int(range.count)) }
+
+    /// In memory, about.
+    var size: Int { textCount + claimCount * MemoryLayout<ClaimEntry>.stride }
 
     func deallocate() {
         text.deallocate()

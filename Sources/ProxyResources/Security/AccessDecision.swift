@@ -128,6 +128,7 @@ extension AccessTest {
         switch attribute {
         case .principal: return pattern.admits(Self.withoutScheme(facts.principal))
         case .namespace: return pattern.admits(SPIFFE.namespace(of: facts.principal))
+        case .trustDomain: return pattern.admits(SPIFFE.trustDomain(of: facts.principal))
         case .serviceAccount: return SPIFFE.account(of: facts.principal) == value
         case .sourceAddress: return AddressBlock(value)?.admits(facts.sourceAddress) ?? false
         case .remoteAddress: return AddressBlock(value)?.admits(facts.remoteAddress) ?? false
@@ -163,6 +164,12 @@ extension AccessTest {
 /// The parts of `spiffe://domain/ns/<namespace>/sa/<account>`.
 package enum SPIFFE {
     package static func namespace(of principal: String) -> String { parts(principal)?.namespace ?? "" }
+
+    /// Empty for what is no SPIFFE ID.
+    package static func trustDomain(of principal: String) -> String {
+        guard principal.hasPrefix("spiffe://") else { return "" }
+        return String(principal.dropFirst(9).prefix { $0 != "/" })
+    }
 
     /// `namespace/account`; empty when the ID is of another form.
     package static func account(of principal: String) -> String {

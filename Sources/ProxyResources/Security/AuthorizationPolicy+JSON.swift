@@ -100,7 +100,7 @@ extension AuthorizationRule {
 
 extension AccessTest.Attribute {
     package static let ofSources: [Self] = [
-        .principal, .namespace, .serviceAccount, .sourceAddress, .remoteAddress, .requestPrincipal,
+        .principal, .namespace, .serviceAccount, .trustDomain, .sourceAddress, .remoteAddress, .requestPrincipal,
     ]
     package static let ofOperations: [Self] = [.host, .port, .method, .path]
 
@@ -111,6 +111,7 @@ extension AccessTest.Attribute {
             case .principal: "principals"
             case .namespace: "namespaces"
             case .serviceAccount: "serviceAccounts"
+            case .trustDomain: "trustDomains"
             case .sourceAddress: "ipBlocks"
             case .remoteAddress: "remoteIpBlocks"
             case .requestPrincipal: "requestPrincipals"
@@ -180,7 +181,7 @@ extension AccessTest {
         case .serverName: "connection.sni"
         case .header: "request.headers[\(key)]"
         case .claim: "request.auth.claims" + key.split(separator: "\u{1F}").map { "[\($0)]" }.joined()
-        case .host, .method, .path: ""
+        case .host, .method, .path, .trustDomain: ""
         }
     }
 

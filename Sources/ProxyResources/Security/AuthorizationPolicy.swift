@@ -49,7 +49,7 @@ package struct AuthorizationRule: Sendable, Hashable {
 /// One attribute of a request or connection, and the values it must, or must not, have.
 package struct AccessTest: Sendable, Hashable {
     package enum Attribute: UInt8, Sendable, CaseIterable {
-        case principal, namespace, serviceAccount, sourceAddress, remoteAddress, requestPrincipal
+        case principal, namespace, serviceAccount, trustDomain, sourceAddress, remoteAddress, requestPrincipal
         case host, port, method, path
         case header, audience, presenter, claim, destinationAddress, serverName
 
@@ -59,7 +59,8 @@ package struct AccessTest: Sendable, Hashable {
             case .requestPrincipal, .host, .method, .path, .header, .audience, .presenter, .claim: true
             // Who forwarded a connection is told in a header.
             case .remoteAddress: false
-            case .principal, .namespace, .serviceAccount, .sourceAddress, .port, .destinationAddress, .serverName:
+            case .principal, .namespace, .serviceAccount, .trustDomain, .sourceAddress, .port, .destinationAddress,
+                .serverName:
                 false
             }
         }

@@ -66,6 +66,35 @@ package struct TLSRoute: Sendable, Hashable {
         self.hosts = hosts
         self.backends = backends
     }
+
+    /// The same as a rule that takes all there is.
+    package var rule: RouteRule { RouteRule(name: name, backends: backends) }
+}
+
+/// Which of a listener's servers and routes takes connections that ask for a name: the narrowest host of all. Without a name only
+/// `*` does.
+package func chooseServerName(
+    servers: [TLSServer], routes: [TLSRoute], for name: String
+) -> (server: Int?, route: Int?)? {
+    var best: (rank: Int, server: Int?, route: Int?)?
+    func look(_ hosts: [String], server: Int?, route: Int?) {
+        for host in hosts {
+            guard let rank = serverNameRank(of: host, for: name.lowercased()), rank > best?.rank ?? -1 else { continue }
+            best = (rank, server, route)
+        }
+    }
+    for (index, server) in servers.enumerated() { look(server.hosts, server: index, route: nil) }
+    for (index, route) in routes.enumerated() { look(route.hosts, server: nil, route: index) }
+    return best.map { ($0.server, $0.route) }
+}
+
+/// `nil` when the pattern does not cover the name; larger is narrower.
+private func serverNameRank(of pattern: String, for name: String) -> Int? {
+    if pattern == "*" { return 0 }
+    if pattern == name { return .max }
+    guard pattern.hasPrefix("*.") else { return nil }
+    let suffix = pattern.dropFirst()
+    return name.utf8.count > suffix.utf8.count && name.hasSuffix(suffix) ? suffix.utf8.count : nil
 }
 
 /// TLS spoken to endpoints outside the mesh.

@@ -53,11 +53,7 @@ package final class Credentials: @unchecked Sendable {
         _ context: OpaquePointer, chain: [Certificate], key: PrivateKey, roots: [Certificate]
     ) throws(TLSFailure) {
         weft_tls_shape(context)
-        // 128-bit AES first: with hardware support it is the cheapest of the three.
-        let suites = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"
-        guard SSL_CTX_set_ciphersuites(context, suites) == 1,
-            SSL_CTX_set_cipher_list(context, "ECDHE+AESGCM:ECDHE+CHACHA20") == 1
-        else { throw .fromQueue("choosing cipher suites") }
+        try chooseSuites(context)
         guard SSL_CTX_use_certificate(context, chain[0].pointer) == 1 else { throw .fromQueue("using the certificate") }
         for certificate in chain.dropFirst() {
             X509_up_ref(certificate.pointer)
@@ -68,10 +64,7 @@ package final class Credentials: @unchecked Sendable {
         guard SSL_CTX_use_PrivateKey(context, key.pointer) == 1, SSL_CTX_check_private_key(context) == 1 else {
             throw .fromQueue("using the private key with the certificate")
         }
-        guard let store = SSL_CTX_get_cert_store(context) else { throw .fromQueue("opening the trust store") }
-        for root in roots {
-            guard X509_STORE_add_cert(store, root.pointer) == 1 else { throw .fromQueue("trusting a root") }
-        }
+        try trust(roots, context)
     }
 }
 
@@ -92,6 +85,14 @@ package func peerPrincipal(_ connection: OpaquePointer) -> String? {
     guard SSL_get_verify_result(connection) == Int(X509_V_OK), let pointer = SSL_get1_peer_certificate(connection)
     else { return nil }
     return spiffeID(of: Certificate(taking: pointer))
+}
+
+/// The SPIFFE ID of the verified peer of a connection, and its certificate's serial number in hexadecimal.
+package func peerIdentity(_ connection: OpaquePointer) -> (principal: String, serial: String)? {
+    guard SSL_get_verify_result(connection) == Int(X509_V_OK), let pointer = SSL_get1_peer_certificate(connection)
+    else { return nil }
+    let certificate = Certificate(taking: pointer)
+    return spiffeID(of: certificate).map { ($0, certificate.serialNumber) }
 }
 
 /// How sidecars name what they carry to each other (ALPN).
@@ -154,7 +155,7 @@ package func remember(session slot: SessionSlot, for connection: OpaquePointer) 
     if let session = slot.pointee { SSL_set_session(connection, session) }
 }
 
-private let keepSession: @convention(c) (OpaquePointer?, OpaquePointer?) -> CInt = { connection, session in
+let keepSession: @convention(c) (OpaquePointer?, OpaquePointer?) -> CInt = { connection, session in
     guard let kept = SSL_get_ex_data(connection, sessionIndex) else { return 0 }
     let slot = kept.assumingMemoryBound(to: OpaquePointer?.self)
     if let old = slot.pointee { SSL_SESSION_free(old) }
