@@ -146,6 +146,9 @@ struct Reason: Sendable {
         Reason(
             "ext_authz_error", "UAEX", "403, 5xx", "the external authorizer did not answer",
             "it is down, slow, or unreachable from here"),
+        Reason(
+            "identity_revoked", "RVK", "none", "the peer's identity was revoked: its connections were cut off",
+            "its SPIFFE ID or serial stands in the ConfigMap `weft-mesh`"),
         Reason("fault_delay", "DI", "as answered", "delayed on purpose", "a fault of the route"),
         Reason("fault_abort", "FI", "as set", "refused on purpose", "a fault of the route"),
         Reason(

@@ -474,7 +474,7 @@ extension Sequence<String> {
 
     @Test("a gRPC check asks grpcio's server for one service")
     func grpcChecks() throws {
-        let server = PeerProgram("grpc_health.py")
+        let server = PeerProgram("health_server.py")
         defer { server.end() }
         let crowd = try Crowd(1)
         defer { crowd.end() }
