@@ -97,7 +97,8 @@ let package = Package(
         module(
             "MeshControl",
             [
-                "MeshModel", "ProxyResources", "CProxyTemplates", "Kernel", "KubeClient", "KubeTypes", "Wire", "TLS", nioCore,
+                "MeshModel", "ProxyResources", "CProxyTemplates", "Kernel", "KubeClient", "KubeTypes", "Wire", "TLS",
+                nioCore,
                 nioPosix, nioHTTP1, nioHTTP2,
                 nioHPACK, yams, logging,
             ]),
@@ -164,7 +165,8 @@ let package = Package(
         tests(
             "MeshControlTests", exclude: ["ads_client.py"],
             [
-                "MeshControl", "MeshModel", "Proxy", "ProxyResources", "Kernel", "KubeClient", "KubeTypes", "Wire", "TLS",
+                "MeshControl", "MeshModel", "Proxy", "ProxyResources", "Kernel", "KubeClient", "KubeTypes", "Wire",
+                "TLS",
                 nioCore, nioPosix, nioHTTP2,
                 nioHPACK, logging,
             ]),
