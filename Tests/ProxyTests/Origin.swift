@@ -290,8 +290,12 @@ final class Visitor {
     }
 }
 
+/// As in the program: a peer that left is an error of the call, not the end of the process.
+private let ignoresBrokenPipes: Void = { _ = signal(SIGPIPE, SIG_IGN) }()
+
 /// A port nobody uses right now.
 func freePort() -> Int {
+    ignoresBrokenPipes
     while true {
         let port =
             12_000 + Int((UInt32(getpid()) &* 97 &+ nextPort.wrappingAdd(1, ordering: .relaxed).newValue) % 18_000)
