@@ -41,6 +41,7 @@ HEADERS = [
 ]
 SECONDS = 2
 GIGABYTE = 1e9
+PROXIES = ("ours", "haproxy", "nginx", "envoy")
 
 
 class Table:
@@ -139,7 +140,7 @@ class Bench:
         found = [path for path in (f"{tools}/bin/envoy", f"{tools}/envoy/bin/envoy", shutil.which("envoy") or "") if os.path.exists(path)]
         return found[0] if found else None
 
-    def who(self, kind, names=("ours", "haproxy", "nginx", "envoy")):
+    def who(self, kind, names=PROXIES):
         return [name for name in names if kind in self.subjects.get(name, {})]
 
     def cpu_of(self, kind, name, count):
@@ -150,8 +151,9 @@ class Bench:
         return (cpu(pids) - before) / units
 
     def against(self, name, unit, seen, take):
-        own, others = take(seen["ours"]), {peer: take(figures) for peer, figures in seen.items() if peer != "ours"}
-        self.table.add(name, unit, own, others)
+        """A row for the first against each of the others."""
+        own, *others = [take(figures) for figures in seen.values()]
+        self.table.add(name, unit, own, dict(zip(list(seen)[1:], others)))
 
     def run(self):
         parts = [
@@ -161,7 +163,8 @@ class Bench:
             ("proxy HTTP/2 one hop", self.http2), ("proxy mTLS pair, added latency", self.latency),
             ("proxy one hop, 1 MB bodies", functools.partial(self.bodies, "plain", "proxy one hop, 1 MB bodies")),
             ("proxy mTLS pair, 1 MB bodies", functools.partial(self.bodies, "pair", "proxy mTLS pair, 1 MB bodies")),
-            ("proxy TCP bulk", self.tcp), ("proxy, memory of 1,000 mTLS connections", self.connections),
+            ("proxy mTLS pair, multiplexed", self.multiplexed), ("proxy TCP bulk", self.tcp),
+            ("proxy, memory of 1,000 mTLS connections", self.connections),
             ("proxy, memory of 10,000 routes and endpoints", self.many_routes), ("proxy, exec to first answer", self.first_answer),
         ]
         for name, part in parts:
@@ -176,8 +179,17 @@ class Bench:
         self.table.alone("proxy, idle memory", "MB", memory["ours"])
         self.against("proxy, idle memory", "MB", {name: [value] for name, value in memory.items()}, min)
 
-    def requests(self, kind, title):
-        names = self.who(kind)
+    def multiplexed(self):
+        """The pair again, its requests sharing HTTP/2 connections, always or when many are in flight, beside the pair as it comes."""
+        for kind in ("multiplexed", "by load"):
+            self.subjects[f"ours {kind}"] = {"pair": self.subjects["ours"][kind]}
+        names, title = ("ours multiplexed", "ours by load", "ours", "haproxy", "envoy"), "proxy mTLS pair, multiplexed"
+        self.requests("pair", title, names)
+        self.latency(f"{title}, added", names[:3])
+        self.bodies("pair", f"{title}, 1 MB bodies", names[:3])
+
+    def requests(self, kind, title, names=PROXIES):
+        names = self.who(kind, names)
         for name in names:
             wrk(self.subjects[name][kind][0], seconds=1)
         times = {name: [] for name in names}
@@ -205,8 +217,8 @@ class Bench:
         self.against("proxy HTTP/2 one hop, CPU median", "us/request", seen, statistics.median)
         self.against("proxy HTTP/2 one hop, CPU minimum", "us/request", seen, min)
 
-    def latency(self):
-        ports = {name: self.subjects[name]["pair"][0] for name in self.who("pair")} | {"direct": self.origin}
+    def latency(self, title="proxy mTLS pair, added", names=PROXIES):
+        ports = {name: self.subjects[name]["pair"][0] for name in self.who("pair", names)} | {"direct": self.origin}
         seconds = 2
         for port in ports.values():
             paced(self.programs, port, 1)
@@ -214,10 +226,10 @@ class Bench:
         for place, what in enumerate(("p50", "p99")):
             direct = statistics.median(run[place] for run in seen["direct"])
             added = {name: [run[place] - direct for run in runs] for name, runs in seen.items() if name != "direct"}
-            self.against(f"proxy mTLS pair, added {what} at 1,000/s", "ms", added, statistics.median)
+            self.against(f"{title} {what} at 1,000/s", "ms", added, statistics.median)
 
-    def bodies(self, kind, title):
-        names = self.who(kind, ("ours", "haproxy", "envoy"))
+    def bodies(self, kind, title, names=("ours", "haproxy", "envoy")):
+        names = self.who(kind, names)
 
         def one(name):
             return self.cpu_of(kind, name, lambda port: wrk(port, "/big", 16)[0] * (1 << 20) / GIGABYTE)

@@ -84,22 +84,35 @@ def our_process(scratch, programs, name, config, port):
     return process
 
 
-def ours(scratch, programs, origin, bulk):
-    plain, front, back, tcp = free_port(), free_port(), free_port(), free_port()
-
-    def run(name, config, port):
-        return our_process(scratch, programs, name, config, port).pid
-
-    one = run("ours-plain", our_gateway(plain, {"address": "127.0.0.1", "port": origin, "workload": "origin"}), plain)
+def our_pair(scratch, programs, origin, name, multiplexing):
+    """Two sidecars with mutual TLS between them: the port of the first, that of the second, and their processes."""
+    front, back = free_port(), free_port()
     server = {
         "workload": {"name": "server", "mutualTLS": "STRICT", "inboundPorts": [{"port": origin, "protocol": "http"}]},
         "identity": identity(scratch, "server"),
         "listeners": [{"side": "inbound", "address": "127.0.0.1", "port": back, "destination": f"127.0.0.1:{origin}"}],
     }
-    far = run("ours-server", server, back)
     client = our_gateway(front, {"address": "127.0.0.1", "port": back, "principal": "spiffe://cluster.local/ns/bench/sa/server"})
     client["identity"] = identity(scratch, "client")
-    near = run("ours-client", client, front)
+    for config in (server, client):
+        config["workload"]["multiplexing"] = multiplexing
+    far = our_process(scratch, programs, f"{name}-server", server, back).pid
+    near = our_process(scratch, programs, f"{name}-client", client, front).pid
+    return front, back, [near, far]
+
+
+def ours(scratch, programs, origin, bulk):
+    plain, tcp = free_port(), free_port()
+
+    def run(name, config, port):
+        return our_process(scratch, programs, name, config, port).pid
+
+    one = run("ours-plain", our_gateway(plain, {"address": "127.0.0.1", "port": origin, "workload": "origin"}), plain)
+    front, back, both = our_pair(scratch, programs, origin, "ours", "")
+    kinds = {}
+    for kind, multiplexing in (("multiplexed", "ON"), ("by load", "BY_LOAD")):
+        shared, _, sharing = our_pair(scratch, programs, origin, f"ours-{multiplexing}", multiplexing)
+        kinds[kind] = (shared, sharing)
     opaque = {
         "listeners": [{"side": "outbound", "address": "127.0.0.1", "port": tcp, "destination": f"127.0.0.1:{bulk}"}],
         "servicePorts": [{
@@ -107,7 +120,8 @@ def ours(scratch, programs, origin, bulk):
         "backends": [{"name": "o", "service": "bulk", "endpoints": [{"address": "127.0.0.1", "port": bulk}]}],
     }
     stream = run("ours-tcp", opaque, tcp)
-    return {"plain": (plain, [one]), "h2": (plain, [one]), "pair": (front, [near, far]), "tcp": (tcp, [stream]), "far": (back, [far])}
+    return {
+        "plain": (plain, [one]), "h2": (plain, [one]), "pair": (front, both), "tcp": (tcp, [stream]), "far": (back, both[1:]), **kinds}
 
 
 def nginx(scratch, origin):

@@ -50,10 +50,15 @@ package struct Workload: Sendable, Hashable {
 
 /// Whether requests to other sidecars share connections (HTTP/2). Those that speak HTTP/2 already always do.
 package enum Multiplexing: String, Sendable, Hashable {
-    /// As is cheaper.
+    /// As `standard` says.
     case automatic = ""
     case on = "ON"
     case off = "OFF"
+    /// When many small requests are in flight to the same sidecar, which is when it is cheaper.
+    case byLoad = "BY_LOAD"
+
+    /// What a workload does that does not say.
+    package static let standard = Multiplexing.off
 }
 
 package struct InboundPort: Sendable, Hashable {

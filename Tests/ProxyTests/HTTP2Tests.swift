@@ -197,8 +197,8 @@ import Testing
             of: "timeout 120 \(PeerProgram.python) \(PeerProgram.path("grpc_peer.py")) call \(front) all")
         #expect(found.status == 0, "\(found.text)")
         if let pair {
-            // One connection between the sidecars carries them all.
-            #expect(pair.sidecar.collect()[0].counts.clients == 1)
+            // Few connections between the sidecars carry the hundreds that are in flight at once.
+            #expect(pair.sidecar.collect()[0].counts.clients <= Int(SharingRule.sessions))
         }
         single?.plane.stop()
         pair?.end()

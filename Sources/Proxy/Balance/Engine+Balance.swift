@@ -96,7 +96,7 @@ extension Engine {
             endpoints[Int(slots[place])].appProtocol = entry.appProtocol
         }
         table = live
-        multiplexesMesh = arrays.multiplexesMesh
+        sharing = arrays.sharing
         for (place, slot) in localEndpoints { tellProtocol(slot, port: UInt16(truncatingIfNeeded: place)) }
         if let old {
             if old.pointee.client != live.pointee.client { forgetSessions() }

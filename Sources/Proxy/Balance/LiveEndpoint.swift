@@ -21,9 +21,11 @@ struct LiveEndpoint {
     /// After a failed connection, others are preferred until then.
     var avoidedUntil: UInt64 = 0
     var session: OpaquePointer? = nil
-    /// What its app speaks, and whether its sidecar has chosen HTTP/1.1 for connections between us.
+    /// What its app speaks, and until when its sidecar is not asked for streams again: it has chosen HTTP/1.1.
     var appProtocol = AppProtocol.unknown
-    var refusesHTTP2 = false
+    var declinesUntil: UInt64 = 0
+    /// Bytes of its exchanges with us, both ways, on average.
+    var usualBytes: Int32 = 0
     /// Connections with streams that may take another.
     var sessionHead: Int32 = -1
     var sessionCount: Int32 = 0

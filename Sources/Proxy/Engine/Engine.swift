@@ -187,8 +187,8 @@ struct Engine: ~Copyable {
     let fieldText = Bytes.allocate(capacity: Engine.fieldTextSize)
     /// 24 bytes of base64, for the next WebSocket opening that becomes HTTP/1.
     let webSocketKey = Bytes.allocate(capacity: 32)
-    /// Requests between sidecars share few connections (HTTP/2).
-    var multiplexesMesh = false
+    /// Whether requests between sidecars share few connections (HTTP/2).
+    var sharing = MeshSharing.never
     var expired: [UInt64] = []
     var tokens = TokenCache()
     /// Header lines for the answer about to be made.

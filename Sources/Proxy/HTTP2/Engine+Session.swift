@@ -13,6 +13,7 @@ extension Engine {
         client.pointee.session = newSession(isServer: true)
         guard let session = client.pointee.session else { return }
         session.pointee.isReady = true
+        session.pointee.creditsAtOnce = client.pointee.isMutual
         putSettings(client, session)
         if isDraining { announceGoAway(client, session) }
         setDeadline(client, after: Limits.head)
@@ -28,6 +29,7 @@ extension Engine {
     /// A connection we made for streams is there: what waits for it goes out.
     mutating func sessionReady(_ connection: Conn, _ session: UnsafeMutablePointer<Session>) {
         session.pointee.isReady = true
+        session.pointee.creditsAtOnce = connection.pointee.isMutual
         session.pointee.lastFrameAt = now
         guard let out = frameRoom(connection, 128, limit: StreamLimits.outputForHeads) else { return }
         var at = Int(connection.pointee.outputEnd)

@@ -10,19 +10,19 @@ extension Engine {
     @inline(__always)
     func wantsStream(_ client: Conn, _ slot: Int32, fresh: Bool) -> Bool {
         let endpoint = endpoints + Int(slot)
-        if endpoint.pointee.appProtocol == .unknown && client.pointee.fd >= 0 && !multiplexesMesh { return false }
+        if endpoint.pointee.appProtocol == .unknown && client.pointee.fd >= 0 && sharing == .never { return false }
         return prefersStream(client, endpoint, fresh: fresh)
     }
 
     private func prefersStream(_ client: Conn, _ endpoint: UnsafeMutablePointer<LiveEndpoint>, fresh: Bool) -> Bool {
-        if endpoint.pointee.refusesHTTP2 { return false }
+        if endpoint.pointee.declinesUntil > now { return false }
         let isMesh = endpoint.pointee.principal != nil
         // At the first try its head has just been parsed; later it has been composed.
         let upgrades = fresh || client.pointee.attempts > 1 ? client.pointee.isUpgrade : parser.head.saysUpgrade
         let speaksHTTP2 = appSpeaksHTTP2(client, endpoint.pointee.appProtocol)
         // An upgrade needs a peer that takes CONNECT with `:protocol`; sidecars are asked over HTTP/1.1.
         if upgrades { return speaksHTTP2 && !isMesh && takesProtocols(endpoint) }
-        return speaksHTTP2 || (isMesh && multiplexesMesh)
+        return speaksHTTP2 || (isMesh && sharesConnection(client, endpoint))
     }
 
     /// What is not declared is spoken as the client speaks; at a gateway it is HTTP/1.1.
@@ -48,13 +48,10 @@ extension Engine {
     /// A new stream to the endpoint: on a session that has room for it, or on one that is being made.
     mutating func openStream(_ client: Conn, _ slot: Int32, _ table: UnsafeMutablePointer<LiveTable>?) -> Upstream {
         let endpoint = endpoints + Int(slot)
-        var place = endpoint.pointee.sessionHead
-        while place >= 0 {
-            let carrier = slab + Int(place)
-            if let session = carrier.pointee.session, session.pointee.hasRoom {
-                return newStream(carrier, session, slot)
-            }
-            place = carrier.pointee.next
+        // Where connections are limited, those that are there are filled.
+        let spreads = endpoint.pointee.principal != nil && !limitsConnections(client)
+        if let carrier = roomySession(endpoint, spreads: spreads), let session = carrier.pointee.session {
+            return newStream(carrier, session, slot)
         }
         if endpoint.pointee.sessionCount >= StreamLimits.sessionsPerEndpoint { return .full }
         let outcome = dial(for: client, slot, .http2, table)
@@ -138,7 +135,7 @@ extension Engine {
 
     private mutating func declineSession(_ carrier: Conn, _ session: UnsafeMutablePointer<Session>) {
         let slot = carrier.pointee.endpoint
-        endpoints[Int(slot)].refusesHTTP2 = true
+        endpoints[Int(slot)].declinesUntil = now &+ SharingRule.declined
         unlinkSession(carrier)
         let pending = session.pointee.pending
         carrier.pointee.session = nil

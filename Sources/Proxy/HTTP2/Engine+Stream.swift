@@ -123,8 +123,7 @@ extension Engine {
             session.pointee.open -= 1
             if carrier.pointee.hasEffort { noteRoom(carrier) }
             if id != 0 && !state(stream).pointee.isReset { resetUnfinished(stream, carrier) }
-            session.pointee.owed += Int(state(stream).pointee.owed)
-            creditSession(carrier, session)
+            creditSession(carrier, session, taken: Int(state(stream).pointee.owed))
             if session.pointee.isServer {
                 carrier.pointee.peerHash = stream.pointee.peerHash
                 if carrier.pointee.side == .inbound { carrier.pointee.peerLabels = stream.pointee.peerLabels }
@@ -171,8 +170,7 @@ extension Engine {
         let taken = state(stream).pointee.owed - min(state(stream).pointee.owed, Int32(stream.pointee.inputCount))
         if taken == 0 { return }
         state(stream).pointee.owed -= taken
-        session.pointee.owed += Int(taken)
-        creditSession(carrier, session)
+        creditSession(carrier, session, taken: Int(taken))
         if state(stream).pointee.receivedEnd || state(stream).pointee.isReset { return }
         state(stream).pointee.returned += taken
         let size = state(stream).pointee.windowSize
@@ -186,6 +184,14 @@ extension Engine {
         state(stream).pointee.returned = 0
         state(stream).pointee.receiveWindow += increment
         putControl(carrier, .windowUpdate, 0, state(stream).pointee.id, UInt32(increment), 0, 1)
+    }
+
+    /// Bytes of streams have been taken, which gives back the connection's window unless that was done when they came.
+    @inline(__always)
+    mutating func creditSession(_ carrier: Conn, _ session: UnsafeMutablePointer<Session>, taken: Int) {
+        if session.pointee.creditsAtOnce { return }
+        session.pointee.owed &+= taken
+        creditSession(carrier, session)
     }
 
     mutating func creditSession(_ carrier: Conn, _ session: UnsafeMutablePointer<Session>) {

@@ -127,6 +127,10 @@ extension Engine {
         if id == 0 { return .badStream }
         session.pointee.receiveWindow -= length
         if session.pointee.receiveWindow < 0 { return .dataBeyondWindow }
+        if session.pointee.creditsAtOnce {
+            session.pointee.owed &+= length
+            creditSession(connection, session)
+        }
         var body = payload
         var count = length
         if flags & FrameFlag.padded != 0 {
@@ -139,8 +143,7 @@ extension Engine {
         if count == 0 && !ends && !session.pointee.flood.spend(.emptyFrame, now: now) { return .emptyFrameFlood }
         guard let stream = stream(session, id), !state(stream).pointee.isReset else {
             if isUnused(session, id) { return .badStream }
-            session.pointee.owed += length
-            creditSession(connection, session)
+            creditSession(connection, session, taken: length)
             return session.pointee.flood.spend(.control, now: now) ? nil : .controlFlood
         }
         state(stream).pointee.receiveWindow -= Int32(truncatingIfNeeded: length)

@@ -33,6 +33,9 @@ struct Session: ~Copyable {
     var receiveWindow = Int(StreamLimits.connectionWindow)
     /// Bytes whose window has not been given back.
     var owed = 0
+    /// The connection's window is given back as bytes come, not as they are taken, so that a stream nobody reads holds up no other.
+    /// Its own window still bounds what a stream keeps. For peers of the mesh.
+    var creditsAtOnce = false
     // The peer's settings.
     var peerWindow: Int32 = 65535
     var peerFrameSize = StreamLimits.frameSize

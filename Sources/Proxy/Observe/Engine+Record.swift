@@ -37,6 +37,7 @@ extension Engine {
         }
         if client.pointee.endpoint >= 0 {
             endpoints[Int(client.pointee.endpoint)].active &-= 1
+            observeSize(client, client.pointee.endpoint)
             observeOutcome(client, client.pointee.endpoint, client.pointee.flag)
             freeIfGone(client.pointee.endpoint)
             client.pointee.endpoint = -1

@@ -10,6 +10,9 @@ extension Engine {
         return place < 0 ? nil : arrays.resilience.guards[Int(place)]
     }
 
+    /// Whether connections to the client's backend are limited in number.
+    func limitsConnections(_ client: Conn) -> Bool { connectionGuard(client)?.connections != nil }
+
     /// Whether others wait for a connection of this backend, so that the client must not take an idle one before them.
     @inline(__always)
     func mustQueue(_ client: Conn) -> Bool {

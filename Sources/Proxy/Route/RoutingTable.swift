@@ -197,7 +197,7 @@ struct TableArrays {
     var principal: TextRange
     /// `PassthroughCluster` and such, as service numbers.
     var passthroughLabel: UInt32
-    var multiplexesMesh: Bool
+    var sharing: MeshSharing
     /// One entry.
     var telemetry: UnsafeMutablePointer<TelemetryEntry>
     var resilience: ResilienceArrays

@@ -162,7 +162,7 @@ struct TableBuilder {
             byAddress: AddressIndex(byAddress),
             byPod: AddressIndex(byPod), peerLine: peerLine, principal: principal,
             passthroughLabel: labels.number(ofService: "PassthroughCluster"),
-            multiplexesMesh: workload.multiplexing == .on,
+            sharing: MeshSharing(workload.multiplexing),
             telemetry: plain([settings]), resilience: kept.arrays,
             access: AccessTableBuilder.table(of: workload.security, labels: labels, backends: backendPlaces),
             balance: balanceArrays(), tls: serverNames.finish())
