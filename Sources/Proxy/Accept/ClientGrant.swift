@@ -53,10 +53,16 @@ extension Engine {
             let connection = slab + Int(shedPlace)
             guard connection.pointee.role == .client, connection.pointee.fd >= 0, connection.pointee.peer == nil,
                 connection.pointee.phase == .head, connection.pointee.tls != .handshaking,
-                connection.pointee.parking == .none, connection.pointee.mode == .http
+                connection.pointee.parking == .none
             else { continue }
-            // One that has begun a request keeps its place for a second.
-            if connection.pointee.inputCount > 0, connection.pointee.startedAt &+ Limits.second > now { continue }
+            if let session = connection.pointee.session {
+                if !shedSession(connection, session) { continue }
+                counts.shed += 1
+                shed += 1
+                continue
+            }
+            if connection.pointee.mode != .http { continue }
+            if isFresh(connection) { continue }
             counts.shed += 1
             shed += 1
             close(connection)
@@ -64,16 +70,33 @@ extension Engine {
         return shed > 0
     }
 
+    /// Whether a connection has come, been answered or begun a request within the last second: it keeps its place.
+    private func isFresh(_ client: Conn) -> Bool {
+        if client.pointee.inputCount > 0 { return client.pointee.startedAt &+ Limits.second > now }
+        // Its deadline was set then.
+        let latest = now &+ idlePatience
+        return client.pointee.deadline <= latest
+            && client.pointee.deadline &+ min(Limits.second, idlePatience / 2) > latest
+    }
+
     // MARK: progress
 
     /// From now on the client has to move something in each window.
     mutating func openWindow(_ client: Conn) {
-        if clientGrant.progressBytes == 0 || client.pointee.hasTimeout || client.pointee.fd < 0 { return }
+        if clientGrant.progressBytes == 0 || client.pointee.hasTimeout { return }
         client.pointee.windowEnd = now &+ clientGrant.progressWindow
         client.pointee.windowBytes = client.pointee.requestBytes &+ client.pointee.responseBytes
         if client.pointee.deadline > client.pointee.windowEnd {
             setDeadline(client, after: clientGrant.progressWindow)
         }
+    }
+
+    /// Bytes a client has to move in a window. Streams of a session have one connection: it is asked of all of them together.
+    private func progressWanted(_ client: Conn) -> Int {
+        guard let open = client.pointee.carrier?.pointee.session?.pointee.open, open > 1 else {
+            return clientGrant.progressBytes
+        }
+        return max(1, clientGrant.progressBytes / Int(open))
     }
 
     /// A window is over: a client that was waited for and moved too little has had its time.
@@ -84,7 +107,7 @@ extension Engine {
             (client.pointee.phase == .length || client.pointee.phase == .chunked) && !client.pointee.isPaused
             && !upstream.pointee.sawResponse
         let owesReading = client.pointee.hasOutput || upstream.pointee.isPaused
-        if moved < clientGrant.progressBytes {
+        if moved < progressWanted(client) {
             if owesBody {
                 cutRequest(client, upstream, status: 408, .clientProtocol, "request_body_timeout")
                 return

@@ -17,6 +17,15 @@ enum AttemptOutcome: UInt8 {
         default: self = .success
         }
     }
+
+    /// A call of gRPC answers 200 and says at its end what came of it. Its codes count as the statuses of HTTP they stand for.
+    init(grpcStatus: UInt8) {
+        switch grpcStatus {
+        case 2, 12, 13, 15: self = .error  // unknown, unimplemented, internal, data loss
+        case 4, 14: self = .gatewayError  // deadline exceeded, unavailable
+        default: self = .success
+        }
+    }
 }
 
 /// The rule an endpoint was ejected by.

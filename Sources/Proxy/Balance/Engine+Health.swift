@@ -15,7 +15,9 @@ extension Engine {
         switch flag {
         case .none:
             if status < 100 { return }
-            outcome = AttemptOutcome(status: status)
+            let code = client.pointee.grpcStatus
+            let isCall = client.pointee.isGRPC && status == 200 && code != Connection.noGRPCStatus
+            outcome = isCall ? AttemptOutcome(grpcStatus: code) : AttemptOutcome(status: status)
         case .connectFailure, .upstreamEnded, .timeout, .upstreamProtocol: outcome = .localFailure
         default: return
         }

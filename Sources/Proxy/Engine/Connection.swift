@@ -141,6 +141,8 @@ struct Connection {
     var attemptAt: UInt64 = 0
     var answeredAt: UInt64 = 0
     var attempts: UInt8 = 0
+    /// Of those, not counted: streams that were refused.
+    var refusals: UInt8 = 0
     var flag = ResponseFlag.none
     var isHead = false
     var isUpgrade = false

@@ -115,6 +115,8 @@ enum Limits {
     static let idlePerEndpoint: Int32 = 128
     static let connectionsPerEndpoint: Int32 = 1024
     static let attempts: UInt8 = 3
+    /// Streams of one request that peers refuse before it counts.
+    static let refusals: UInt8 = 8
     /// A loop with more in its buffers keeps no more of requests' bodies.
     static let keptBytes = 256 << 20
     /// Interim responses (1xx) to one request.

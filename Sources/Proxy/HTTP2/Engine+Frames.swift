@@ -6,7 +6,8 @@ extension Engine {
     /// Takes whole frames from what a session has read. What they mean for a stream is done at the stream's own turn.
     mutating func readFrames(_ connection: Conn) {
         guard let session = connection.pointee.session else { return }
-        session.pointee.lastFrameAt = now
+        // Without streams, bytes that become no frame keep nothing alive.
+        if session.pointee.open > 0 { session.pointee.lastFrameAt = now }
         if session.pointee.isServer && !session.pointee.sawPreface {
             guard let input = connection.pointee.input else { return }
             let count = connection.pointee.inputCount
@@ -27,7 +28,12 @@ extension Engine {
                 return
             }
             let whole = FrameHeader.size &+ length
-            if connection.pointee.inputCount < whole { return }
+            if connection.pointee.inputCount < whole {
+                if session.pointee.partialSince == 0 { notePartial(connection, session, start[3]) }
+                return
+            }
+            session.pointee.partialSince = 0
+            session.pointee.lastFrameAt = now
             connection.pointee.inputStart &+= Int32(truncatingIfNeeded: whole)
             let id = Frames.word(start + 5) & 0x7FFF_FFFF
             if let fault = frame(connection, session, start[3], start[4], id, start + FrameHeader.size, length) {
@@ -35,6 +41,15 @@ extension Engine {
                 return
             }
         }
+    }
+
+    /// A client has begun a frame: it has as long as for a head of HTTP/1.1, unless its request sets the pace.
+    private mutating func notePartial(
+        _ connection: Conn, _ session: UnsafeMutablePointer<Session>, _ kind: UInt8
+    ) {
+        if kind == FrameKind.data.rawValue || !session.pointee.isServer || session.pointee.goingAway != .no { return }
+        session.pointee.partialSince = now
+        if connection.pointee.deadline > now &+ clientGrant.head { setDeadline(connection, after: clientGrant.head) }
     }
 
     private mutating func frame(

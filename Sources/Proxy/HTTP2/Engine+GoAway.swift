@@ -49,6 +49,10 @@ extension Engine {
             return
         case .no: break
         }
+        if session.pointee.partialSince > 0 && now &- session.pointee.partialSince >= clientGrant.head {
+            failSession(connection, .slowFrame)
+            return
+        }
         let quiet = now &- session.pointee.lastFrameAt
         if session.pointee.pingAt > session.pointee.lastFrameAt {
             failSession(connection, .silent)
@@ -70,6 +74,17 @@ extension Engine {
         session.pointee.pingAt = now
         putControl(connection, .ping, 0, 0, StreamPing.alive, 0, 2)
         setDeadline(connection, after: StreamLimits.pingAnswer)
+    }
+
+    /// There is no more room for connections: a session on which nothing happens, or never did, ends at once. False when it goes on.
+    mutating func shedSession(_ connection: Conn, _ session: UnsafeMutablePointer<Session>) -> Bool {
+        // One that has just spoken, or just been served, keeps its place for a second.
+        if session.pointee.open > 0 || session.pointee.lastFrameAt &+ Limits.second > now { return false }
+        counts.sessionFaults[Int(SessionFault.idle.rawValue)] += 1
+        putControl(connection, .goAway, 0, 0, session.pointee.lastPeerStream, FrameError.none.rawValue, 2)
+        if connection.pointee.canWrite { _ = flush(connection) }
+        close(connection)
+        return true
     }
 
     /// The peer ends the session: streams above `last` were not worked on and may go elsewhere (RFC 9113 §6.8).

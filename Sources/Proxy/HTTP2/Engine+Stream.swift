@@ -80,7 +80,7 @@ extension Engine {
             return
         }
         if state(stream).pointee.resetCode == .refusedStream && client.pointee.status == 0 {
-            retry(stream, client, .upstreamEnded, status: 503)
+            retry(stream, client, .upstreamEnded, status: 503, isRefused: true)
         } else {
             failExchange(stream, client, isFault ? .upstreamProtocol : .upstreamEnded, status: 502)
         }
@@ -100,7 +100,7 @@ extension Engine {
             queue(stream)
         } else if !isStopped && client.pointee.status == 0 && (untouched || (client.pointee.isIdempotent && hasServed))
         {
-            retry(stream, client, .upstreamEnded, status: untouched ? 503 : 502)
+            retry(stream, client, .upstreamEnded, status: untouched ? 503 : 502, isRefused: untouched)
         } else {
             failExchange(stream, client, .upstreamEnded, status: 502)
         }

@@ -9,7 +9,7 @@ enum FrameError: UInt32 {
 enum SessionFault: UInt8, CaseIterable {
     case badPreface, noSettings, badFrameSize, badStream, closedStream, unexpectedFrame, badSettings, badWindowUpdate
     case windowOverflow, dataBeyondWindow, badHeaderBlock, brokenHeaderBlock, headerBlockTooLong, pushPromise
-    case resetFlood, settingsFlood, pingFlood, emptyFrameFlood, continuationFlood, controlFlood, silent, idle, drained
+    case resetFlood, settingsFlood, pingFlood, emptyFrameFlood, continuationFlood, controlFlood, silent, idle, drained, slowFrame
 
     /// As metrics name it.
     var word: StaticString {
@@ -37,6 +37,7 @@ enum SessionFault: UInt8, CaseIterable {
         case .silent: "silent"
         case .idle: "idle"
         case .drained: "drained"
+        case .slowFrame: "slow_frame"
         }
     }
 
@@ -47,7 +48,7 @@ enum SessionFault: UInt8, CaseIterable {
         case .badHeaderBlock: .compression
         case .closedStream: .streamClosed
         case .resetFlood, .settingsFlood, .pingFlood, .emptyFrameFlood, .continuationFlood, .controlFlood,
-            .headerBlockTooLong:
+            .headerBlockTooLong, .slowFrame:
             .enhanceYourCalm
         case .silent, .idle, .drained: .none
         default: .protocolError

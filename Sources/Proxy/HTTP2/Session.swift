@@ -63,6 +63,8 @@ struct Session: ~Copyable {
     /// Streams have been answered on it.
     var hasServed = false
     var lastFrameAt: UInt64
+    /// Since when a client sends the frame that is not whole yet; 0 when all are. Not of DATA, which is as slow as its request may be.
+    var partialSince: UInt64 = 0
     var pingAt: UInt64 = 0
     /// Not even control frames find room in its output.
     var isStuck = false

@@ -21,6 +21,7 @@ extension Engine {
             client.pointee.flag = .none
             client.pointee.status = 0
             client.pointee.attempts = 0
+            client.pointee.refusals = 0
             client.pointee.requestBytes = 0
             client.pointee.responseBytes = 0
             client.pointee.backend = -1

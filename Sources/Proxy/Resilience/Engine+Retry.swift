@@ -6,12 +6,19 @@ import Wire
 extension Engine {
     /// Sends the request again at once over a new connection, if it is known not to have been worked on and its bytes are still here.
     /// That needs no policy; after a few such tries the policy decides.
-    mutating func retry(_ upstream: Conn, _ client: Conn, _ flag: ResponseFlag, status: Int) {
+    ///
+    /// - Parameter isRefused: the peer says that it has not looked at the stream (RFC 9113 §8.7). That is no try: it has a bound of its own.
+    mutating func retry(
+        _ upstream: Conn, _ client: Conn, _ flag: ResponseFlag, status: Int, isRefused: Bool = false
+    ) {
         let slot = client.pointee.endpoint
         let isAnswered = flag == .connectFailure && upstream.pointee.sawResponse
         let canTryAgain = client.pointee.backend >= 0 || flag == .upstreamEnded
-        guard canTryAgain, slot >= 0, client.pointee.attempts < Limits.attempts, hasBytes(upstream, client) else {
-            let outcome: TryOutcome = flag == .connectFailure ? .connectFailure : .reset(isSent: true)
+        let isFree = isRefused && client.pointee.refusals < Limits.refusals
+        let isAllowed = isFree || client.pointee.attempts < Limits.attempts
+        guard canTryAgain, slot >= 0, isAllowed, hasBytes(upstream, client) else {
+            let failed: TryOutcome = flag == .connectFailure ? .connectFailure : .reset(isSent: true)
+            let outcome: TryOutcome = isRefused ? .refusedStream : failed
             if repeats(upstream, client, outcome, flag) { return }
             noteOutcome(client, flag, status: isAnswered ? 503 : 0)
             endTry(upstream, client, flag)
@@ -22,6 +29,10 @@ extension Engine {
         keepBytes(upstream, client)
         endTry(upstream, client, flag)
         counts.retries += 1
+        if isFree {
+            client.pointee.refusals &+= 1
+            client.pointee.attempts &-= 1
+        }
         var next = slot
         if client.pointee.backend >= 0, let table = client.pointee.table {
             next = pickEndpoint(
@@ -76,6 +87,7 @@ extension Engine {
         client.pointee.status = UInt16(truncatingIfNeeded: status)
         if status > 0 { endAnswered(upstream, client, flag) } else { endTry(upstream, client, flag) }
         client.pointee.status = 0
+        client.pointee.grpcStatus = Connection.noGRPCStatus
         effort.pointee.isRepeating = true
         if delay == 0 { sendAgain(client) } else { _ = park(client, for: .retry, atMost: delay) }
         return true

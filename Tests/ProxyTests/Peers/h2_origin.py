@@ -1,7 +1,8 @@
 """An HTTP/2 origin on loopback by prior knowledge, on the h2 library, which refuses what breaks the rules.
 
 Prints its port. `/echo` gives the body back with its trailers, `/big/N` sends N bytes, `/trailers` ends with some, `/early` says 103
-first, `/reset` resets, `/refuse` refuses a connection's first stream, `/leave` says GOAWAY at a connection's hundredth request and takes no more,
+first, `/reset` resets, `/refuse` refuses a connection's first stream, `/refuse/N` the first N streams of all, `/grpc/CODE/only/N` and
+`/grpc/CODE/late/N` answer the first N calls with that code, in trailers only or behind a message, `/leave` says GOAWAY at a connection's hundredth request and takes no more,
 `/slow` answers after a while, `/status/N` has no body. CONNECT with a protocol echoes. Faults of peers go to standard error.
 """
 import socket
@@ -25,6 +26,8 @@ class Exchange:
 
 
 class Session:
+    calls = 0
+
     def __init__(self, sock, limit):
         self.sock = sock
         self.lock = threading.Lock()
@@ -73,9 +76,12 @@ class Session:
             self.seen += 1
             exchange = Exchange(event.headers)
             path = exchange.headers.get(":path", "")
-            if path.startswith("/refuse") and self.seen == 1:
-                self.h2.reset_stream(event.stream_id, 7)
-                return
+            words = path.split("/")[1:]
+            if words[0] == "refuse":
+                Session.calls += 1
+                if (Session.calls <= int(words[1])) if len(words) > 1 else self.seen == 1:
+                    self.h2.reset_stream(event.stream_id, 7)
+                    return
             self.exchanges[event.stream_id] = exchange
             if path.startswith("/leave") and self.seen == 100:
                 self.last = event.stream_id
@@ -142,6 +148,17 @@ class Session:
                 except (h2.exceptions.ProtocolError, OSError):
                     pass
             threading.Thread(target=later, daemon=True).start()
+            return
+        if path.startswith("/grpc/"):
+            code, kind, bad = path.split("/")[2:5]
+            Session.calls += 1
+            outcome = [("grpc-status", code if Session.calls <= int(bad) else "0")]
+            head = [(":status", "200"), ("content-type", "application/grpc")]
+            if kind == "only":
+                self.h2.send_headers(stream, head + outcome, end_stream=True)
+                return
+            self.h2.send_headers(stream, head)
+            self.send(stream, b"\0\0\0\0\x02hi", outcome)
             return
         if path.startswith("/early"):
             self.h2.send_headers(stream, [(":status", "103"), ("link", "</a.css>")])
