@@ -97,6 +97,26 @@ import Testing
         origin.stop()
     }
 
+    @Test("under load, a proxy that drains finishes every stream it has taken")
+    func drainUnderLoad() throws {
+        let origin = Origin()
+        let gateway = try TestGateway.plain(origin, loops: 2)
+        let load = PeerProgram("h2_load.py", "\(gateway.port)", "4", "20")
+        #expect(load.line() == "going")
+        gateway.plane.drain()
+        // Each connection ends as soon as it has begun; its streams are all served.
+        let before = origin.requests
+        #expect(eventually { origin.requests > before + 200 })
+        load.say("stop")
+        let told = load.line() ?? ""
+        #expect(told.split(separator: " ").count == 3, "\(told)")
+        #expect(load.status() == 0)
+        #expect(eventually { gateway.plane.collect().allSatisfy { $0.counts.clients == 0 } })
+        load.end()
+        gateway.plane.stop()
+        origin.stop()
+    }
+
     /// A gateway before an HTTP/2 origin.
     private func gateway(before port: Int) throws -> TestGateway {
         let gateway = try TestGateway()

@@ -95,6 +95,37 @@ private final class RunningProxy {
         origin.stop()
     }
 
+    @Test(
+        "clients of HTTP/2 are told to leave, and no stream fails while proxies are put in each other's place under load"
+    )
+    func streams() throws {
+        let origin = Origin()
+        let proxy = try RunningProxy(before: origin)
+        defer { proxy.remove() }
+        #expect(eventually { proxy.answering == Int(proxy.pid) })
+        let load = PeerProgram("h2_load.py", "\(proxy.port)", "4", "10")
+        #expect(load.line() == "going")
+        var before = Int(proxy.pid)
+        for round in 1...3 {
+            kill(proxy.pid, SIGUSR2)
+            #expect(eventually { proxy.answering.map { $0 != before } ?? false }, "round \(round)")
+            before = proxy.answering ?? 0
+            // Each of four connections is left for another.
+            let isMoved = eventually {
+                load.say("count")
+                return Int(load.line()?.split(separator: " ").last ?? "") ?? 0 >= 4 * (round + 1)
+            }
+            #expect(isMoved, "round \(round)")
+            #expect(eventually { proxy.words(of: Int(proxy.pid)).dropFirst().first == "hold" }, "round \(round)")
+        }
+        load.say("stop")
+        let told = load.line() ?? ""
+        #expect(told.split(separator: " ").count == 3, "\(told)")
+        #expect(load.status() == 0)
+        load.end()
+        origin.stop()
+    }
+
     @Test("a connection in use goes on in the old process until its answer, which says that it ends")
     func oldConnection() throws {
         let origin = Origin()

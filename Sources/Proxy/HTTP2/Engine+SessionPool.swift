@@ -124,13 +124,18 @@ extension Engine {
         }
     }
 
-    /// The connection made for streams is there. A sidecar that does not know them has chosen HTTP/1.1.
+    /// The connection made for streams is there. A peer that does not know them has chosen HTTP/1.1.
     mutating func sessionConnected(_ carrier: Conn, _ session: UnsafeMutablePointer<Session>) {
-        if let ssl = carrier.pointee.ssl, ApplicationProtocol.negotiated(ssl) == .http {
+        if let ssl = carrier.pointee.ssl, !agreedOnStreams(carrier, ssl) {
             declineSession(carrier, session)
         } else {
             sessionReady(carrier, session)
         }
+    }
+
+    private func agreedOnStreams(_ carrier: Conn, _ ssl: OpaquePointer) -> Bool {
+        if endpoints[Int(carrier.pointee.endpoint)].origination != nil { return agreedOnHTTP2(ssl) }
+        return ApplicationProtocol.negotiated(ssl) != .http
     }
 
     private mutating func declineSession(_ carrier: Conn, _ session: UnsafeMutablePointer<Session>) {

@@ -9,7 +9,8 @@ enum FrameError: UInt32 {
 enum SessionFault: UInt8, CaseIterable {
     case badPreface, noSettings, badFrameSize, badStream, closedStream, unexpectedFrame, badSettings, badWindowUpdate
     case windowOverflow, dataBeyondWindow, badHeaderBlock, brokenHeaderBlock, headerBlockTooLong, pushPromise
-    case resetFlood, settingsFlood, pingFlood, emptyFrameFlood, continuationFlood, controlFlood, silent, idle, drained, slowFrame
+    case resetFlood, settingsFlood, pingFlood, emptyFrameFlood, continuationFlood, controlFlood, silent, idle, drained,
+        slowFrame
 
     /// As metrics name it.
     var word: StaticString {

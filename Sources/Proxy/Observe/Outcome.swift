@@ -88,6 +88,7 @@ func reasonPhrase(_ status: Int) -> StaticString {
     case 404: "Not Found"
     case 408: "Request Timeout"
     case 414: "URI Too Long"
+    case 421: "Misdirected Request"
     case 429: "Too Many Requests"
     case 431: "Request Header Fields Too Large"
     case 500: "Internal Server Error"

@@ -119,6 +119,10 @@ struct Reason: Sendable {
             "tls_required", "UAEX", "400", "plain HTTP on a port of TLS",
             "the client says http where it should say https"),
         Reason(
+            "misdirected_request", "NR", "421",
+            "the host has TLS of its own on this port, and this connection is another host's",
+            "a client that shares connections between hosts; it should open another one"),
+        Reason(
             "rbac_denied", "RBAC", "403", "an authorization policy refuses the caller",
             "the policy in the record; without one, no ALLOW policy matches"),
         Reason("jwt_invalid", "JWT", "401", "the token is not accepted", "see the more exact reason in the record"),
@@ -286,6 +290,7 @@ struct Reason: Sendable {
         Reason("push_promise", "DPE, UPE", "GOAWAY", "HTTP/2 connection ended: push promise", likelyHTTP2),
         Reason("reset_flood", "DPE, UPE", "GOAWAY", "HTTP/2 connection ended: reset flood", likelyHTTP2),
         Reason("settings_flood", "DPE, UPE", "GOAWAY", "HTTP/2 connection ended: settings flood", likelyHTTP2),
+        Reason("slow_frame", "DPE", "GOAWAY", "HTTP/2 connection ended: slow frame", likelyHTTP2),
         Reason("unexpected_frame", "DPE, UPE", "GOAWAY", "HTTP/2 connection ended: unexpected frame", likelyHTTP2),
         Reason("window_overflow", "DPE, UPE", "GOAWAY", "HTTP/2 connection ended: window overflow", likelyHTTP2),
     ]

@@ -38,8 +38,10 @@ extension Engine {
             if client.pointee.deadline > now &+ clientGrant.head { setDeadline(client, after: clientGrant.head) }
             return
         case .refused(let fault):
-            // HTTP/2 by prior knowledge.
-            if client.pointee.fd >= 0 && count >= 14 && memcmp(bytes, StaticText.preface.utf8Start, 14) == 0 {
+            // HTTP/2 by prior knowledge; over TLS it is agreed on in the handshake (RFC 9113 §3.2).
+            if client.pointee.fd >= 0 && client.pointee.ssl == nil && count >= 14
+                && memcmp(bytes, StaticText.preface.utf8Start, 14) == 0
+            {
                 startSession(client)
                 return
             }
@@ -52,6 +54,7 @@ extension Engine {
             begin(client, bytes)
             client.pointee.stage = .authorize
             if isBodyTooLong(client) { return }
+            if client.pointee.side == .gateway && client.pointee.isSecured && isMisdirected(client, bytes) { return }
         } else if client.pointee.side == .inbound && parser.head.peerLine >= 0 {
             parser.lines[parser.head.peerLine].dropped = true
         }

@@ -263,6 +263,19 @@ extension Engine {
 
     /// A gateway's virtual host for the Host header, without its port and in any case: the exact name, else the longest suffix.
     func virtualHost(_ arrays: TableArrays, _ gateway: GatewayEntry, _ bytes: UnsafePointer<UInt8>) -> Int32? {
+        let named = requestedHost(bytes)
+        let (host, length) = (named.start, named.count)
+        if gateway.index.slots.count > 0 { return indexedHost(arrays, gateway.index, host, length) }
+        for place in Int(gateway.hosts.start)..<Int(gateway.hosts.start &+ gateway.hosts.count)
+        where hostMatches(arrays, arrays.hosts[place], host, length) {
+            return Int32(truncatingIfNeeded: place)
+        }
+        return nil
+    }
+
+    @inline(__always)
+    /// The host of the head just parsed, without its port, or a dot at its end.
+    func requestedHost(_ bytes: UnsafePointer<UInt8>) -> ByteView {
         var host = bytes + parser.head.hostOffset
         var length = parser.head.hostLength
         if length > 0 && host[0] == 91 {  // [2001:db8::1]:80
@@ -277,15 +290,9 @@ extension Engine {
             }
             if length > 0 && host[length - 1] == 46 { length -= 1 }
         }
-        if gateway.index.slots.count > 0 { return indexedHost(arrays, gateway.index, host, length) }
-        for place in Int(gateway.hosts.start)..<Int(gateway.hosts.start &+ gateway.hosts.count)
-        where hostMatches(arrays, arrays.hosts[place], host, length) {
-            return Int32(truncatingIfNeeded: place)
-        }
-        return nil
+        return ByteView(start: host, count: length)
     }
 
-    @inline(__always)
     private func hostMatches(
         _ arrays: TableArrays, _ entry: HostEntry, _ host: UnsafePointer<UInt8>, _ length: Int
     ) -> Bool {

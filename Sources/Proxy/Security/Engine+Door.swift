@@ -143,7 +143,8 @@ extension Engine {
         }
         client.pointee.mode = .http
         setDeadline(client, after: idlePatience)
-        return true
+        if agreedOnHTTP2(ssl) { startSession(client) }
+        return client.pointee.role == .client
     }
 
     /// What the workload is told of a client that brought a certificate. False when that is no longer good.

@@ -1,5 +1,6 @@
 import COpenSSL
 import Glibc
+import ProxyResources
 import TLS
 import Wire
 
@@ -51,7 +52,8 @@ extension Engine {
         else { return false }
         SSL_set_connect_state(ssl)
         if alpn != .opaque {
-            let name: StaticString = alpn == .http2 ? "\u{02}h2" : "\u{08}http/1.1"
+            var name: StaticString = alpn == .http2 ? "\u{02}h2" : "\u{08}http/1.1"
+            if alpn == .http2 && mayFallBack(endpoint) { name = "\u{02}h2\u{08}http/1.1" }
             SSL_set_alpn_protos(ssl, name.utf8Start, UInt32(name.utf8CodeUnitCount))
             let slot = UnsafeMutableRawPointer(endpoint).advanced(by: LiveEndpoint.sessionOffset)
             remember(session: slot.assumingMemoryBound(to: OpaquePointer?.self), for: ssl)
@@ -152,8 +154,10 @@ extension Engine {
 
     /// The handshake with a server outside the mesh is done.
     private mutating func originated(_ upstream: Conn, _ ssl: OpaquePointer, isRight: Bool) -> Bool {
-        // Streams were asked for, and only they can be carried.
-        let isAgreed = upstream.pointee.session == nil || agreedOnHTTP2(ssl)
+        // Where streams were declared, only they can be carried.
+        let isAgreed =
+            upstream.pointee.session == nil || agreedOnHTTP2(ssl)
+            || mayFallBack(endpoints + Int(upstream.pointee.endpoint))
         if !isRight || !isAgreed {
             counts.handshakeFailures += 1
             upstreamFailed(upstream)
@@ -163,6 +167,11 @@ extension Engine {
         queue(upstream)
         connected(upstream)
         return true
+    }
+
+    /// Nobody said that the server speaks HTTP/2: its client does, and the server may choose.
+    private func mayFallBack(_ endpoint: UnsafeMutablePointer<LiveEndpoint>) -> Bool {
+        endpoint.pointee.appProtocol == .unknown
     }
 
     private func keepCertificateLine(_ client: Conn, _ principal: String) {

@@ -1,4 +1,4 @@
-"""gRPC by grpcio itself. `grpc_peer.py serve` prints its port; `grpc_peer.py call PORT CASE` ends with 0 when the case went as it should."""
+"""gRPC by grpcio itself. `grpc_peer.py serve` prints its port; `grpc_peer.py call PORT CASE [ROOTS NAME]` ends with 0 when the case went as it should."""
 import sys
 import threading
 import time
@@ -131,7 +131,14 @@ CASES = {
 if sys.argv[1] == "serve":
     serve()
 else:
-    with grpc.insecure_channel(f"127.0.0.1:{sys.argv[2]}", options=[("grpc.enable_retries", 0)]) as opened:
+    target, options = f"127.0.0.1:{sys.argv[2]}", [("grpc.enable_retries", 0)]
+    if len(sys.argv) > 5:
+        with open(sys.argv[4], "rb") as file:
+            trusted = grpc.ssl_channel_credentials(file.read())
+        channel = grpc.secure_channel(target, trusted, options + [("grpc.ssl_target_name_override", sys.argv[5])])
+    else:
+        channel = grpc.insecure_channel(target, options=options)
+    with channel as opened:
         names = ["unary", "failure", "streams", "deadline", "unimplemented", "together"]
         for name in (names if sys.argv[3] == "all" else [sys.argv[3]]):
             CASES[name](opened)

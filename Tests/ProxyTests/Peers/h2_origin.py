@@ -1,11 +1,12 @@
 """An HTTP/2 origin on loopback by prior knowledge, on the h2 library, which refuses what breaks the rules.
 
-Prints its port. `/echo` gives the body back with its trailers, `/big/N` sends N bytes, `/trailers` ends with some, `/early` says 103
+Prints its port. After the most streams of a connection may come a certificate chain and its key, for TLS. `/echo` gives the body back with its trailers, `/big/N` sends N bytes, `/trailers` ends with some, `/early` says 103
 first, `/reset` resets, `/refuse` refuses a connection's first stream, `/refuse/N` the first N streams of all, `/grpc/CODE/only/N` and
 `/grpc/CODE/late/N` answer the first N calls with that code, in trailers only or behind a message, `/leave` says GOAWAY at a connection's hundredth request and takes no more,
 `/slow` answers after a while, `/status/N` has no body. CONNECT with a protocol echoes. Faults of peers go to standard error.
 """
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -186,14 +187,34 @@ class Session:
         self.send(stream, body, ends)
 
 
+def begin(sock, context):
+    """One client's connection; with TLS only for those who agree on HTTP/2."""
+    try:
+        if context:
+            sock = context.wrap_socket(sock, server_side=True)
+            if sock.selected_alpn_protocol() != "h2":
+                sock.close()
+                return
+        Session(sock, limit).serve()
+    except OSError:
+        pass
+
+
+limit = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+
+
 def main():
-    limit = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+    context = None
+    if len(sys.argv) > 3:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(sys.argv[2], sys.argv[3])
+        context.set_alpn_protocols(["h2"])
     door = socket.create_server(("127.0.0.1", 0), backlog=128)
     print(door.getsockname()[1], flush=True)
     while True:
         sock, _ = door.accept()
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=Session(sock, limit).serve, daemon=True).start()
+        threading.Thread(target=begin, args=(sock, context), daemon=True).start()
 
 
 main()
