@@ -136,6 +136,9 @@ package final class MeshControl: Sendable {
 
     package func proxyStatuses() -> [ProxyStatus] { discovery.statuses() }
 
+    /// Tokens of global limits leased to proxies so far.
+    package var quotaGranted: Int { Int(discovery.quota.counters.granted) }
+
     /// The model last published, and the state it was made from.
     package func snapshot() async -> (model: MeshModel, state: MeshState) { await (keeper.model, keeper.state) }
 

@@ -68,6 +68,7 @@ package final class Program: Sendable {
             try follower.begin(state)
         } else {
             state.restore()
+            QuotaClient.start(socket: options.meshSocket, book: plane.limits)
             DiscoveryClient.start(socket: options.meshSocket, state: state)
         }
         self.inherited = inherited

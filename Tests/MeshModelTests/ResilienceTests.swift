@@ -155,4 +155,80 @@ import Testing
         #expect(model.findings.map(\.field) == ["metadata.annotations[weft.dev/rate-limits]"])
         #expect(model.findings.first?.message.contains("limits[0].requests: is -3") == true)
     }
+
+    private static func route(_ name: String, _ limits: String) -> String {
+        """
+        apiVersion: gateway.networking.k8s.io/v1
+        kind: HTTPRoute
+        metadata:
+          name: \(name)
+          namespace: demo
+          annotations:
+            weft.dev/resilience: |
+              {"rateLimits": \(limits)}
+        spec:
+          parentRefs: [{group: "", kind: Service, name: \(name)}]
+          rules: [{backendRefs: [{name: \(name), port: \(name == "catalog" ? 8080 : 80)}]}]
+        """
+    }
+
+    @Test("global limits of one name in a namespace share a budget; a proxy may lease what its configuration has")
+    func budgets() throws {
+        var cluster = try Cluster.canary()
+        let limit = #"[{"name": "api", "requests": 10, "key": "principal", "global": {"whenLost": "closed"}}]"#
+        try cluster.apply(Self.route("catalog", limit))
+        try cluster.apply(Self.route("frontend", limit))
+        cluster.pod(
+            "own-x", address: "10.244.3.1",
+            annotations: [MeshWords.rateLimits: #"[{"name": "own", "requests": 3, "global": true}]"#])
+        cluster.pod("other-x", address: "10.244.3.2")
+        let model = compile(cluster.state)
+        #expect(model.findings.isEmpty, "\(model.findings)")
+        #expect(model.budgets.keys.sorted() == ["demo/api", "demo/own"])
+        let given = model.servicePorts["demo/catalog:8080"]?.routes.first?.resilience.rateLimits.first
+        #expect(given?.global == GlobalQuota(budget: "demo/api", whenLost: .closed))
+        #expect(model.budgets(of: ObjectKey(namespace: "demo", name: "own-x")) == ["demo/api", "demo/own"])
+        #expect(model.budgets(of: ObjectKey(namespace: "demo", name: "other-x")) == ["demo/api"])
+        let port = try #require(model.servicePorts["demo/catalog:8080"])
+        #expect(try ServicePort(json: port.json) == port)
+
+        var example = try GatewayTests.cluster()
+        try example.apply(file: "policies/examples/global-limit/route.yaml")
+        let applied = compile(example.state)
+        #expect(applied.findings.isEmpty, "\(applied.findings)")
+        #expect(applied.budgets(of: GatewayTests.pod) == ["demo/users", "demo/catalog"])
+
+        try cluster.apply(
+            Self.route("frontend", #"[{"name": "api", "requests": 99, "key": "principal", "global": true}]"#))
+        let conflict = compile(cluster.state)
+        #expect(conflict.budgets["demo/api"]?.requests == 10)
+        let finding = try #require(conflict.findings.first)
+        #expect(finding.object.key.name == "frontend" && finding.code == .conflict)
+        #expect(finding.field == "metadata.annotations[weft.dev/resilience]: rateLimits[0]")
+        #expect(finding.message.contains("10 requests in 1000 ms for each principal by HTTPRoute demo/catalog"))
+    }
+
+    @Test(
+        "a global limit that cannot be is refused with its field",
+        arguments: [
+            (#"[{"requests": 1, "global": true}]"#, "rateLimits[0].name: is required of a global limit"),
+            (#"[{"name": "a", "requests": 1, "global": 3}]"#, "rateLimits[0].global: must be true, false or an object"),
+            (
+                #"[{"name": "a", "requests": 1, "global": {"whenLost": "maybe"}}]"#,
+                "rateLimits[0].global.whenLost: has the unknown value"
+            ),
+            (
+                #"[{"name": "a", "requests": 1, "global": {"budget": "other/a"}}]"#,
+                "rateLimits[0].global.budget: is given by the mesh"
+            ),
+            (#"[{"requests": 1, "headers": "loud"}]"#, "rateLimits[0].headers: has the unknown value"),
+        ])
+    func wrongGlobal(_ limits: String, _ message: String) throws {
+        var cluster = try Cluster.canary()
+        try cluster.apply(Self.route("catalog", limits))
+        let model = compile(cluster.state)
+        let finding = try #require(model.findings.first)
+        #expect(finding.object.key.name == "catalog" && finding.severity == .error)
+        #expect(finding.message.contains(message), "\(finding.message)")
+    }
 }

@@ -181,5 +181,17 @@ import Testing
         #expect(guarded?.limits == CircuitLimits(maxConnections: 5, connectTimeoutMilliseconds: 300))
         #expect(guarded?.retryBudget == RetryBudget(percent: 10, windowMilliseconds: 5000))
         #expect(guarded?.adaptiveConcurrency?.maxLimit == 50)
+        let global = text.replacingFirst("requests: 100,", "name: a, requests: 100, global: true,")
+        let fault = #expect(throws: (any Error).self) {
+            try ConfigurationFile(parsing: Array(global.utf8), name: "proxy.yaml")
+        }
+        #expect("\(fault.map { "\($0)" } ?? "")".contains("rateLimits[0].global: is for proxies of a mesh"))
+    }
+}
+
+extension String {
+    fileprivate func replacingFirst(_ word: String, _ other: String) -> String {
+        let parts = split(separator: word, maxSplits: 1, omittingEmptySubsequences: false)
+        return parts.joined(separator: other)
     }
 }

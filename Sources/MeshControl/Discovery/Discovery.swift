@@ -42,12 +42,14 @@ package final class Discovery: Sendable {
     private let group: any EventLoopGroup
     private let issuer: IdentityIssuer
     private let logger: Logger
+    let quota: QuotaDesk
     private let state = Mutex(State())
 
     package init(group: any EventLoopGroup, issuer: IdentityIssuer, logger: Logger) {
         self.group = group
         self.issuer = issuer
         self.logger = logger
+        quota = QuotaDesk(group: group)
     }
 
     // MARK: Sockets
@@ -55,7 +57,7 @@ package final class Discovery: Sendable {
     /// Serves a pod on `<directory>/mesh.sock` and lets it have an identity. Opening what is open already changes nothing.
     package func open(pod: KubeObject, directory: String) async throws {
         let path = "\(directory)/mesh.sock"
-        let uid = pod.uid
+        let (uid, key) = (pod.uid, pod.key)
         if state.withLock({ $0.sockets[uid]?.path == path }) { return }
         guard path.utf8.count < 108 else {
             throw DiscoveryFailure(subject: path, message: "is longer than a Unix socket's name may be (107 bytes)")
@@ -69,7 +71,8 @@ package final class Discovery: Sendable {
             .childChannelInitializer { [self] channel in
                 channel.configureHTTP2Pipeline(mode: .server) { stream in
                     stream.eventLoop.makeCompletedFuture {
-                        try stream.pipeline.syncOperations.addHandler(ADSHandler(self, podUID: uid))
+                        try stream.pipeline.syncOperations.addHandler(
+                            MeshStreamDoor(self, podUID: uid, pod: key))
                     }
                 }.map { _ in }
             }
@@ -99,6 +102,7 @@ package final class Discovery: Sendable {
         unlink(socket.path)
         let sessions = state.withLock { state in state.sessions.values.filter { $0.podUID == podUID } }
         for session in sessions { session.loop.execute { session.handler.value.disconnect() } }
+        quota.close(podUID: podUID)
     }
 
     package func shutdown() async {
@@ -114,6 +118,8 @@ package final class Discovery: Sendable {
 
     /// Tells every proxy what has changed for it.
     package func publish(_ model: MeshModel) {
+        // First, so that no proxy asks for a budget before it is there.
+        quota.publish(model)
         let sessions = state.withLock { state in
             state.model = model
             state.generation += 1

@@ -31,6 +31,20 @@ extension MeshControl {
         add(
             "weft_identity_failures_total", "counter", "Certificates that could not be issued.",
             [("", certificates.failed)])
+        let quota = discovery.quota
+        let budgets = quota.summary
+        if !budgets.isEmpty {
+            func rows(_ value: (_ keys: Int, _ holders: Int, _ held: Int) -> Int) -> [(labels: String, value: Int)] {
+                budgets.map { ("budget=\"\($0.budget)\"", value($0.keys, $0.holders, Int($0.held))) }
+            }
+            add("weft_quota_keys", "gauge", "Keys a global limit remembers.", rows { keys, _, _ in keys })
+            add("weft_quota_leases", "gauge", "Leases of a global limit's keys.", rows { _, holders, _ in holders })
+            add("weft_quota_held_tokens", "gauge", "Tokens in the hands of proxies.", rows { _, _, held in held })
+            let counters = quota.counters
+            add("weft_quota_reports_total", "counter", "Reports of proxies.", [("", counters.reports)])
+            add("weft_quota_granted_total", "counter", "Tokens leased to proxies.", [("", Int(counters.granted))])
+            add("weft_quota_evicted_total", "counter", "Keys forgotten for want of room.", [("", counters.evicted)])
+        }
         if let expiry = identities.earliestExpiry {
             add(
                 "weft_identity_earliest_expiry_seconds", "gauge",

@@ -62,7 +62,10 @@ package func compile(_ state: MeshState) -> MeshModel {
         made.telemetry = telemetry.telemetry(for: pod)
         model.workloads[pod.key] = made
     }
+    let budgets = Budgets(state)
+    model.budgets = budgets.limits
     var findings = state.ownFindings
+    findings += budgets.findings
     findings += requirements.findings
     findings += telemetry.findings
     findings += subsets.findings

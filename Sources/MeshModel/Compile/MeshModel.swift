@@ -10,6 +10,8 @@ package struct MeshModel: Sendable, Hashable {
     package internal(set) var backends: [String: Backend] = [:]
     /// Every pod with a proxy: sidecars and gateways.
     package internal(set) var workloads: [ObjectKey: Workload] = [:]
+    /// The limits whose tokens the control plane leases out, by budget (`demo/api`).
+    package internal(set) var budgets: [String: RateLimit] = [:]
     package internal(set) var httpRoutes: [HTTPRouteStatus] = []
     package internal(set) var gateways: [GatewayStatus] = []
     package internal(set) var gatewayClasses: [GatewayClassStatus] = []

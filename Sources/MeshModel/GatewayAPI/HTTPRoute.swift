@@ -66,6 +66,7 @@ package struct HTTPRoute: Sendable, Hashable, AgedPolicy {
         let reader = HTTPRouteReader(namespace: object.namespace, isGRPC: type == .grpcRoutes)
         var findings: [PolicyFinding] = []
         resilience = Annotated(object, MeshWords.resilience, RouteResilience.init(json:of:))
+        resilience.value?.rateLimits.nameBudgets(in: object.namespace)
         let spec = PolicyFields(object.spec, at: "spec", of: PolicyReference(type, object.key))
         spec.reportOthers(
             than: ["parentRefs", "hostnames", "rules", "useDefaultGateways"], as: "it has no effect", to: &findings)

@@ -64,6 +64,7 @@ package struct VirtualService: Sendable, Hashable, AgedPolicy {
         let spec = PolicyFields(object.spec, at: "spec", of: PolicyReference(.virtualServices, object.key))
         var findings: [PolicyFinding] = []
         resilience = Annotated(object, MeshWords.resilience, RouteResilience.init(json:of:))
+        resilience.value?.rateLimits.nameBudgets(in: object.namespace)
         spec.reportOthers(than: ["hosts", "gateways", "http", "exportTo"], as: "it has no effect", to: &findings)
         hosts = spec.strings("hosts").map { $0.lowercased() }
         let named = spec.strings("gateways")

@@ -39,6 +39,7 @@ package struct MeshPod: Sendable, Hashable {
         uid = object.uid
         labels = object.labels
         rateLimits = Annotated(object, MeshWords.rateLimits, RateLimit.list(json:of:))
+        rateLimits.value?.nameBudgets(in: object.namespace)
         let spec = object.spec
         node = spec["nodeName"]?.string ?? ""
         account = spec["serviceAccountName"]?.string ?? "default"

@@ -38,14 +38,17 @@ struct DiscoveryStream: ~Copyable {
     private var received = 0
     private var pending: [UInt8] = []
 
-    init() {
+    static let deltaPath: StaticString =
+        "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+
+    /// - Parameter path: the gRPC call.
+    init(path: StaticString = deltaPath) {
         output = FrameHeader.preface
         frame(.settings, Setting.payload([(Setting.enablePush, 0), (Setting.initialWindow, Self.window)]), stream: 0)
         windowUpdate(stream: 0, Self.window - 65535)
         let fields: [(StaticString, StaticString)] = [
             (":method", "POST"), (":scheme", "http"),
-            (":path", "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"),
-            (":authority", "mesh"), ("te", "trailers"), ("content-type", "application/grpc"),
+            (":path", path), (":authority", "mesh"), ("te", "trailers"), ("content-type", "application/grpc"),
             ("user-agent", "meshproxy"),
         ]
         frame(.headers, encoded(fields), flags: FrameFlag.endHeaders)

@@ -168,6 +168,8 @@ struct Engine: ~Copyable {
     let labels: LabelBook
     /// What callers said of themselves, by the bytes they said it with.
     var knownPeers: [[UInt8]: UInt32] = [:]
+    /// What global limits count principals by, by their numbers in the label book.
+    var principalHashes: [UInt64] = []
     var chance: Chance
     /// Where in the sequence of shares this loop is; see `Shares`.
     var shares: Shares

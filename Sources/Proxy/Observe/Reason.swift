@@ -90,6 +90,9 @@ struct Reason: Sendable {
             "rate_limited", "RL", "429", "more requests than the rate limit allows",
             "the caller is faster than its share"),
         Reason(
+            "rate_lease_lost", "RL", "429", "a global rate limit that is closed without the control plane",
+            "the proxy has lost the control plane, and the limit says `whenLost: closed`"),
+        Reason(
             "client_gone", "DC", "0, 499", "the client left before it had its answer",
             "it gave up: its own time-out is shorter than the answer took"),
         Reason(

@@ -45,6 +45,8 @@ extension RequestRecord {
         text("policy", pages.name(policy))
         text("subject", string(subject))
         if limit != .none { text("limit", limit.word) }
+        text("limitName", pages.name(limitName))
+        text("limitKey", string(limitKey))
         out["requestBytes"] = .int(Int64(requestBytes))
         out["responseBytes"] = .int(Int64(responseBytes))
         out["durationMicroseconds"] = .int(Int64(duration / 1000))

@@ -73,6 +73,8 @@ struct RequestRecord {
     var peer: UInt32 = 0
     var rule: UInt32 = 0
     var policy: UInt32 = 0
+    /// The limit that refused the request, among the names.
+    var limitName: UInt32 = 0
     var remoteAddress: UInt32 = 0
     var originalAddress: UInt32 = 0
     var originalPort: UInt16 = 0
@@ -108,6 +110,8 @@ struct RequestRecord {
     var path = TextPiece()
     /// Of the JWT.
     var subject = TextPiece()
+    /// What the limit counted the request by.
+    var limitKey = TextPiece()
     /// Header values the settings ask for, those of requests first.
     var captures: InlineArray<12, TextPiece> = .init(repeating: TextPiece())
     var attempts: InlineArray<6, AttemptRecord> = .init(repeating: AttemptRecord())

@@ -34,6 +34,9 @@ struct Effort {
     /// Place of the backend's guard; -1 for none.
     var guardPlace: Int32 = -1
     var repetitions: UInt8 = 0
+    /// Rate limits that have admitted the request, and how often it has waited for the next of them.
+    var ratesPassed: UInt8 = 0
+    var rateWaits: UInt8 = 0
     var refusal = RetryRefusal.none
     /// This hop repeats the request if it fails, and says so to the next.
     var repeats = false

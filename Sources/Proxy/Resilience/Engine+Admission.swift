@@ -29,8 +29,9 @@ extension Engine {
         }
         if effort.pointee.end <= now { return tooLate(client) }
         if !effort.pointee.passed.contains(.rates) {
+            let step = takeRates(client, effort, arrays, entry, bytes)
+            if step != .go { return step }
             effort.pointee.passed.insert(.rates)
-            if !takeRates(client, arrays, entry, bytes) { return .over }
         }
         if entry >= 0 {
             let route = arrays.resilience.efforts[Int(entry)]

@@ -12,9 +12,13 @@ final class LimitBook: Sendable {
         var gates: [String: Kept<Gate>] = [:]
         var rates: [String: Kept<RateTable>] = [:]
         var shares: [String: Kept<LoopShares>] = [:]
+        var leases: [String: Kept<LeaseTable>] = [:]
+        /// Begins to lease tokens, when first there is a limit that needs some.
+        var beginLeasing: (@Sendable () -> Void)?
     }
     private let pages = Mutex(Pages())
     let loops: Int
+    let clock = LeaseClock()
 
     init(loops: Int) { self.loops = max(1, loops) }
 
@@ -49,12 +53,44 @@ final class LimitBook: Sendable {
         }
     }
 
+    /// A change of what the limit says starts anew.
+    func leases(_ limit: RateLimit, _ quota: GlobalQuota) -> LeaseTable {
+        let terms = QuotaTerms(limit)
+        let (table, begin) = pages.withLock { pages -> (LeaseTable, (@Sendable () -> Void)?) in
+            if let table = pages.leases[quota.budget]?.object, table.terms == terms, table.whenLost == quota.whenLost {
+                return (table, nil)
+            }
+            let table = LeaseTable(budget: quota.budget, terms, whenLost: quota.whenLost, clock: clock)
+            pages.leases[quota.budget] = Kept(object: table)
+            let begin = pages.beginLeasing
+            pages.beginLeasing = nil
+            return (table, begin)
+        }
+        begin?()
+        return table
+    }
+
+    /// Leases are had from the control plane by what `begin` starts; at once, if there is a limit that needs some already.
+    func whenLeasing(_ begin: @escaping @Sendable () -> Void) {
+        let isLate = pages.withLock { pages in
+            if !pages.leases.isEmpty { return true }
+            pages.beginLeasing = begin
+            return false
+        }
+        if isLate { begin() }
+    }
+
+    var leaseTables: [LeaseTable] { pages.withLock { $0.leases.values.compactMap(\.object) } }
+
+    var leases: [QuotaGauge] { leaseTables.map(\.gauge).sorted { $0.budget < $1.budget } }
+
     /// Leaves out what is gone; after each configuration.
     func tidy() {
         pages.withLock { pages in
             pages.gates = pages.gates.filter { $0.value.object != nil }
             pages.rates = pages.rates.filter { $0.value.object != nil }
             pages.shares = pages.shares.filter { $0.value.object != nil }
+            pages.leases = pages.leases.filter { $0.value.object != nil }
         }
     }
 

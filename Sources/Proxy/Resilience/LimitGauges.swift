@@ -4,6 +4,7 @@ import ProxyResources
 struct LimitGauges: Sendable {
     var gates: [GateGauge] = []
     var rates: [RateGauge] = []
+    var leases: [QuotaGauge] = []
 }
 
 struct RateGauge: Sendable, Equatable {
@@ -24,7 +25,7 @@ struct GuardCount: Sendable, Equatable {
 }
 
 extension LimitBook {
-    var gauges: LimitGauges { LimitGauges(gates: gates, rates: rates) }
+    var gauges: LimitGauges { LimitGauges(gates: gates, rates: rates, leases: leases) }
 }
 
 extension Engine {
@@ -45,6 +46,7 @@ extension MetricsText {
     mutating func limits() {
         gateMetrics()
         rateMetrics()
+        leaseMetrics()
         guardMetrics()
     }
 
@@ -70,6 +72,21 @@ extension MetricsText {
         for rate in rates { line("weft_rate_admitted_total{limit=\"\(Self.quoted(rate.name))\"} \(rate.admitted)") }
         family("weft_rate_limited_total", "counter", "Requests beyond a rate limit.")
         for rate in rates { line("weft_rate_limited_total{limit=\"\(Self.quoted(rate.name))\"} \(rate.limited)") }
+    }
+
+    private mutating func leaseMetrics() {
+        let leases = snapshot.limits.leases
+        if leases.isEmpty { return }
+        let rows: [(name: String, help: String, value: (QuotaGauge) -> Int)] = [
+            ("weft_quota_admitted_total", "Requests within a global limit.", { $0.admitted }),
+            ("weft_quota_limited_total", "Requests beyond a global limit.", { $0.limited }),
+            ("weft_quota_waited_total", "Requests that waited a moment for tokens.", { $0.waited }),
+            ("weft_quota_unleased_total", "Requests decided without the control plane.", { $0.unleased }),
+        ]
+        for row in rows {
+            family(row.name, "counter", row.help)
+            for lease in leases { line("\(row.name){budget=\"\(Self.quoted(lease.budget))\"} \(row.value(lease))") }
+        }
     }
 
     private mutating func guardMetrics() {

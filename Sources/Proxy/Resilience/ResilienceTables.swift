@@ -46,7 +46,12 @@ struct RateEntry {
     var kind: RateKeyKind
     var header: TextRange
     var bucket: RateBucket
-    var table: Unmanaged<RateTable>
+    /// One of both: a limit of this proxy, or one whose tokens are leased.
+    var table: Unmanaged<RateTable>?
+    var leases: Unmanaged<LeaseTable>? = nil
+    /// In the label book.
+    var name: UInt32
+    var headers: RateLimit.Headers
 }
 
 /// The same, as plain pointers.
@@ -67,8 +72,13 @@ final class ResilienceTables: @unchecked Sendable {
     let gates: [Gate]
     let rateTables: [RateTable]
     let shares: [LoopShares]
+    private let leaseTables: [LeaseTable]
 
-    init(_ arrays: ResilienceArrays, gates: [Gate], rateTables: [RateTable], shares: [LoopShares]) {
+    init(
+        _ arrays: ResilienceArrays, gates: [Gate], rateTables: [RateTable], shares: [LoopShares],
+        leaseTables: [LeaseTable]
+    ) {
+        self.leaseTables = leaseTables
         self.arrays = arrays
         self.gates = gates
         self.rateTables = rateTables

@@ -9,6 +9,8 @@ struct ResilienceBuilder {
     private var rates: [RateEntry] = []
     private var gates: [Gate] = []
     private var rateTables: [RateTable] = []
+    /// By budget: limits that share one are as the first of them says.
+    private var leaseTables: [String: LeaseTable] = [:]
     private var shares: [LoopShares] = []
     /// Backends some route repeats requests to.
     private var repeated: Set<String> = []
@@ -84,7 +86,7 @@ struct ResilienceBuilder {
     }
 
     /// - Parameter headers: the name of each limit's header, empty for those by another key.
-    mutating func add(_ limits: [RateLimit], _ scope: String, _ headers: [TextRange]) -> Run {
+    mutating func add(_ limits: [RateLimit], _ scope: String, _ headers: [TextRange], _ labels: LabelBook) -> Run {
         let start = Int32(rates.count)
         for (place, limit) in limits.enumerated() {
             var kind = RateKeyKind.none
@@ -96,14 +98,21 @@ struct ResilienceBuilder {
             case .path: kind = .path
             }
             let name = limit.name.isEmpty ? "\(scope) rate \(place)" : limit.name
-            // The scope too: names may repeat.
-            let spelled = limit.name.isEmpty ? name : "\(scope) \(name)"
-            let table = book.rates(spelled, keys: kind == .none ? 1 : limit.maxKeys)
-            rateTables.append(table)
-            rates.append(
-                RateEntry(
-                    kind: kind, header: headers[place], bucket: RateBucket(limit),
-                    table: .passUnretained(table)))
+            var entry = RateEntry(
+                kind: kind, header: headers[place], bucket: RateBucket(limit),
+                name: labels.number(ofName: limit.global?.budget ?? name), headers: limit.headers)
+            if let quota = limit.global {
+                let table = leaseTables[quota.budget] ?? book.leases(limit, quota)
+                leaseTables[quota.budget] = table
+                entry.leases = .passUnretained(table)
+            } else {
+                // The scope too: names may repeat.
+                let spelled = limit.name.isEmpty ? name : "\(scope) \(name)"
+                let table = book.rates(spelled, keys: kind == .none ? 1 : limit.maxKeys)
+                rateTables.append(table)
+                entry.table = .passUnretained(table)
+            }
+            rates.append(entry)
         }
         return Run(start: start, count: Int32(rates.count) - start)
     }
@@ -118,6 +127,7 @@ struct ResilienceBuilder {
             efforts: plain(efforts), guards: plain(guards), guardCount: guards.count, rates: plain(rates),
             workloadRates: workloadRates)
         book.tidy()
-        return ResilienceTables(arrays, gates: gates, rateTables: rateTables, shares: shares)
+        return ResilienceTables(
+            arrays, gates: gates, rateTables: rateTables, shares: shares, leaseTables: Array(leaseTables.values))
     }
 }

@@ -7,10 +7,21 @@ extension Engine {
     @inline(__always)
     mutating func admit(_ client: Conn, _ bytes: UnsafePointer<UInt8>) -> Step {
         let rule = client.pointee.choice.rule
-        if rule >= 0, let arrays = client.pointee.table?.pointee.arrays, arrays.rules[Int(rule)].actions >= 0 {
-            return act(client, bytes, arrays, arrays.rules[Int(rule)])
+        if rule >= 0, let arrays = client.pointee.table?.pointee.arrays {
+            if arrays.rules[Int(rule)].actions >= 0 { return act(client, bytes, arrays, arrays.rules[Int(rule)]) }
+            let status = arrays.rules[Int(rule)].directStatus
+            if status > 0 { return answerDirectly(client, bytes, status: Int(status)) }
         }
         return admitEffort(client, bytes)
+    }
+
+    /// An answer of the route's own, within its limits.
+    private mutating func answerDirectly(_ client: Conn, _ bytes: UnsafePointer<UInt8>, status: Int) -> Step {
+        let step = admitEffort(client, bytes)
+        if step != .go { return step }
+        skipHead(client)
+        answer(client, status: status, .none, ResponseFlag.none.reason, close: false)
+        return .over
     }
 
     /// In order: permission of browsers, faults, limits, answers of the route's own, and what needs work before the head is written.

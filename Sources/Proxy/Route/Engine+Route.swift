@@ -65,8 +65,8 @@ extension Engine {
         choice.match = taken.match
         let entry = arrays.rules[Int(taken.rule)]
         if entry.directStatus > 0 {
-            // With actions there may be more to it: `admit` answers.
-            if entry.actions < 0 { choice.status = Int(entry.directStatus) }
+            // With actions or limits there may be more to it: `admit` answers.
+            if entry.actions < 0 && entry.effort < 0 { choice.status = Int(entry.directStatus) }
             return choice
         }
         if entry.actions >= 0 && arrays.routes.actions[Int(entry.actions)].redirect >= 0 { return choice }

@@ -252,7 +252,7 @@ struct TableBuilder {
         let headers = list.map { limit in
             if case .header(let name) = limit.key { add(text: name) } else { TextRange() }
         }
-        return resilience.add(list, scope, headers)
+        return resilience.add(list, scope, headers, labels)
     }
 
     mutating func addEffort(_ rule: RouteRule, in scope: String) -> Int32 {

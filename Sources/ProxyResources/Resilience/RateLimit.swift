@@ -1,4 +1,5 @@
-/// So many requests in so much time, counted over all loops of a proxy: a bucket for each key, filled at a steady rate.
+/// So many requests in so much time, counted over all loops of a proxy, or over all proxies: a bucket for each key, filled at a
+/// steady rate.
 package struct RateLimit: Sendable, Hashable {
     /// What requests are counted apart by.
     package enum Key: Sendable, Hashable {
@@ -18,6 +19,18 @@ package struct RateLimit: Sendable, Hashable {
     package var key: Key
     /// The keys remembered; beyond it the ones longest unused are forgotten.
     package var maxKeys: Int
+    /// Counted over all proxies.
+    package var global: GlobalQuota? = nil
+    package var headers = Headers.prefixed
+
+    /// What a refusal calls the limit, what is left of it and when there is more.
+    package enum Headers: String, Sendable, Hashable, CaseIterable {
+        /// `x-ratelimit-limit`, `-remaining` and `-reset`, as Envoy has them.
+        case prefixed = ""
+        /// `ratelimit-limit` and so on (draft-ietf-httpapi-ratelimit-headers-03).
+        case draft
+        case off
+    }
 
     package static let defaultKeys = 4096
     package static let mostKeys = 1 << 20

@@ -179,9 +179,8 @@ extension RateLimit {
         perMilliseconds = try fields.integer("perMilliseconds", in: 1...86_400_000) ?? perMilliseconds
         burst = try fields.integer("burst", in: 0...1_000_000_000) ?? 0
         maxKeys = try fields.integer("maxKeys", in: 1...Self.mostKeys) ?? maxKeys
-        if try fields.flag("global", or: false) {
-            throw fields.fault("global", "is not supported: a limit holds for one proxy, over all its loops")
-        }
+        global = try GlobalQuota.read(fields)
+        headers = try fields.word("headers", or: .prefixed)
         let word = try fields.string("key")
         switch word {
         case "": key = .none
@@ -210,14 +209,17 @@ extension RateLimit {
         case .header(let name): out.write("key", "header:\(name)")
         }
         out.write("maxKeys", maxKeys)
+        if let global { out.write("global", global.json) }
+        out.write("headers", headers.rawValue)
         return out.json
     }
 }
 
 extension RouteResilience {
-    /// `resource`: what a fault shall name.
+    /// As users write it. `resource`: what a fault shall name.
     package init(json: JSON, of resource: String) throws(ResourceFault) {
         try self.init(try ResourceFields(json, of: resource))
+        rateLimits = try rateLimits.checkedAsWritten(resource, "rateLimits")
     }
 }
 
@@ -229,6 +231,6 @@ extension BackendResilience {
 
 extension RateLimit {
     package static func list(json: JSON, of resource: String) throws(ResourceFault) -> [RateLimit] {
-        try list(try ResourceFields(["limits": json], of: resource), "limits")
+        try list(try ResourceFields(["limits": json], of: resource), "limits").checkedAsWritten(resource, "limits")
     }
 }
