@@ -4,15 +4,15 @@ package struct Backend: Sendable, Hashable {
     package var service: String  // `catalog.demo.svc.cluster.local`, for metrics
     package var namespace: String
     package var endpoints: [Endpoint]
-    package var balance: BalancePolicy
-    package var outlier: OutlierPolicy?
-    package var health: HealthCheck?
+    @Boxed package var balance: BalancePolicy
+    @Boxed package var outlier: OutlierPolicy?
+    @Boxed package var health: HealthCheck?
     /// For endpoints outside the mesh; one with a principal is spoken to by the mesh's own TLS.
-    package var tls: BackendTLS? = nil
+    @Boxed package var tls: BackendTLS? = nil
     package var proxyProtocol = ProxyProtocolVersion.none
     /// What the endpoints' apps speak; unknown: what the client speaks.
     package var appProtocol: AppProtocol
-    package var resilience = BackendResilience.none
+    @Boxed package var resilience = BackendResilience.none
 
     package init(
         name: String, service: String = "", namespace: String = "", endpoints: [Endpoint] = [],

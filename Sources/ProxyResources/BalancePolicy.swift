@@ -1,5 +1,7 @@
 /// How a request's endpoint is chosen among a backend's. The empty policy takes the less busy of two drawn at random.
-package struct BalancePolicy: Sendable, Hashable {
+package struct BalancePolicy: Sendable, Usual {
+    package static let usual = BalancePolicy()
+
     package enum Algorithm: String, Sendable, Hashable, CaseIterable {
         /// The less busy of two drawn at random.
         case leastRequest = ""

@@ -163,7 +163,7 @@ package struct Fault: Sendable, Hashable {
 }
 
 /// What a rule does beside choosing a backend.
-package struct RouteActions: Sendable, Hashable {
+package struct RouteActions: Sendable, Usual {
     package var path: PathRewrite?
     package var host: String?
     package var redirect: Redirect?
@@ -188,5 +188,6 @@ package struct RouteActions: Sendable, Hashable {
         self.fault = fault
     }
 
-    package var isEmpty: Bool { self == RouteActions() }
+    package static let usual = RouteActions()
+    package var isEmpty: Bool { self == .usual }
 }

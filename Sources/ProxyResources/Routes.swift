@@ -20,9 +20,9 @@ package struct RouteRule: Sendable, Hashable {
     /// Answers without a backend: an invalid reference gives 500, as Gateway API asks.
     package var directStatus: Int?
     /// Instead of the session policies of its backends.
-    package var session: SessionPolicy?
-    package var actions: RouteActions
-    package var resilience = RouteResilience.none
+    @Boxed package var session: SessionPolicy?
+    @Boxed package var actions: RouteActions
+    @Boxed package var resilience = RouteResilience.none
 
     package init(
         name: String, matches: [RouteMatch] = [], backends: [WeightedBackend] = [], timeoutMilliseconds: Int? = nil,
@@ -58,13 +58,13 @@ package struct RouteMatch: Sendable, Hashable {
     package var ignoresPathCase: Bool
     package var method: String?
     /// Beside `method`, where it is not one word.
-    package var methodText: TextMatch?
-    package var scheme: TextMatch?
+    @Boxed package var methodText: TextMatch?
+    @Boxed package var scheme: TextMatch?
     /// The Host header as sent, with its port if it has one; compared in lower case.
-    package var authority: TextMatch?
+    @Boxed package var authority: TextMatch?
     package var headers: [HeaderMatch]
     package var query: [QueryMatch]
-    package var source: SourceMatch
+    @Boxed package var source: SourceMatch
     /// The port that was asked: a service's, or the listener's.
     package var port: Int?
 

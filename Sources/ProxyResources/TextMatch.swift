@@ -31,7 +31,7 @@ package struct QueryMatch: Sendable, Hashable {
 }
 
 /// Who asks. Namespace and labels are those of a sidecar's own pod; addresses are those of a gateway's clients.
-package struct SourceMatch: Sendable, Hashable {
+package struct SourceMatch: Sendable, Usual {
     package var namespace: String?
     package var labels: [String: String]
     package var addresses: [String]  // `10.0.0.0/8` or one address; empty for any
@@ -42,6 +42,7 @@ package struct SourceMatch: Sendable, Hashable {
         self.addresses = addresses
     }
 
+    package static let usual = SourceMatch()
     package var isAnyone: Bool { namespace == nil && labels.isEmpty && addresses.isEmpty }
 }
 

@@ -8,7 +8,7 @@ struct EndpointNumbers {
         var endpoint: Endpoint
         var namespace: String
         var service: String
-        var tls: BackendTLS?
+        @Boxed var tls: BackendTLS?
         var proxyProtocol: ProxyProtocolVersion
 
         init(_ endpoint: Endpoint, of backend: Backend) {

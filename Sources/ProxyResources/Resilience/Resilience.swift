@@ -1,5 +1,5 @@
 /// What a route does about failure and load.
-package struct RouteResilience: Sendable, Hashable {
+package struct RouteResilience: Sendable, Usual {
     package var retry: RetryPolicy?
     package var limits: CircuitLimits?
     package var rateLimits: [RateLimit]
@@ -20,10 +20,11 @@ package struct RouteResilience: Sendable, Hashable {
     }
 
     package static let none = RouteResilience()
+    package static var usual: Self { none }
 }
 
 /// How a backend is kept from too much.
-package struct BackendResilience: Sendable, Hashable {
+package struct BackendResilience: Sendable, Usual {
     package var limits: CircuitLimits?
     /// Absent, the default budget holds where a route retries.
     package var retryBudget: RetryBudget?
@@ -38,4 +39,5 @@ package struct BackendResilience: Sendable, Hashable {
     }
 
     package static let none = BackendResilience()
+    package static var usual: Self { none }
 }
