@@ -8,40 +8,21 @@ import Testing
 
 /// A service that decides by a request's path and headers, as `x-user` says.
 private final class Guard: Sendable {
-    let port: UInt16
-    private let door: CInt
-    private let state = Mutex((heads: [String](), isStopped: false))
-    var heads: [String] { state.withLock { $0.heads } }
+    var port: UInt16 { door.port }
+    private let door = Door()
+    private let state = Mutex([String]())
+    var heads: [String] { state.withLock { $0 } }
 
     init() {
-        door = weft_listen_ipv4(0x7F00_0001, 0, 0, 256)
-        var address: UInt32 = 0
-        var port: UInt16 = 0
-        _ = weft_local_address(door, &address, &port)
-        self.port = port
-        blocking(door)
-        spawn { [self] in
-            while true {
-                let client = accept(door, nil, nil)
-                if client < 0 || state.withLock({ $0.isStopped }) { return }
-                spawn { [self] in
-                    serve(client)
-                    close(client)
-                }
-            }
-        }
+        door.open { [self] in serve($0) }
     }
 
-    func stop() {
-        state.withLock { $0.isStopped = true }
-        shutdown(door, Int32(SHUT_RDWR))
-        close(door)
-    }
+    func stop() { door.stop() }
 
     private func serve(_ client: CInt) {
         var reader = SocketReader(client)
         while let head = reader.head() {
-            state.withLock { $0.heads.append(head) }
+            state.withLock { $0.append(head) }
             let answer: String
             switch header("x-user", head) {
             case "alice":

@@ -5,10 +5,10 @@ import Synchronization
 /// A small HTTP/1.1 server on loopback with a thread a connection: `/echo` gives the body back, `/chunked` answers in chunks, `/close`
 /// ends by closing, `/drop-second` closes without an answer when a connection brings a second request, `/name` says who it is.
 final class Origin: Sendable {
-    let port: UInt16
+    var port: UInt16 { door.port }
     let name: String
-    private let door: CInt
-    private let state = Mutex((connections: 0, requests: 0, heads: [String](), isStopped: false))
+    private let door = Door()
+    private let state = Mutex((connections: 0, requests: 0, heads: [String]()))
     private let mood = Mutex(Mood())
 
     /// How requests are answered from now on, whatever their path.
@@ -27,36 +27,13 @@ final class Origin: Sendable {
 
     init(name: String = "origin") {
         self.name = name
-        door = weft_listen_ipv4(0x7F00_0001, 0, 0, 256)
-        precondition(door >= 0)
-        var address: UInt32 = 0
-        var port: UInt16 = 0
-        _ = weft_local_address(door, &address, &port)
-        self.port = port
-        blocking(door)
-        spawn { [self] in
-            while true {
-                let client = accept(door, nil, nil)
-                if client < 0 { return }
-                if state.withLock({ $0.isStopped }) {
-                    // One that came in between: it must not wait for an answer nobody gives.
-                    close(client)
-                    return
-                }
-                state.withLock { $0.connections += 1 }
-                spawn { [self] in
-                    serve(client)
-                    close(client)
-                }
-            }
+        door.open { [self] client in
+            state.withLock { $0.connections += 1 }
+            serve(client)
         }
     }
 
-    func stop() {
-        state.withLock { $0.isStopped = true }
-        shutdown(door, Int32(SHUT_RDWR))
-        close(door)
-    }
+    func stop() { door.stop() }
 
     private func serve(_ client: CInt) {
         var reader = SocketReader(client)
@@ -250,6 +227,7 @@ final class Visitor {
     }
 
     let descriptor: CInt
+    private var hasEnded = false
     private var reader: SocketReader
 
     init(port: Int) {
@@ -262,7 +240,11 @@ final class Visitor {
         reader = SocketReader(descriptor)
     }
 
-    func end() { close(descriptor) }
+    func end() {
+        if hasEnded { return }
+        hasEnded = true
+        close(descriptor)
+    }
 
     func send(_ text: String) -> Bool { sendAll(descriptor, Array(text.utf8)) }
     func send(_ bytes: [UInt8]) -> Bool { sendAll(descriptor, bytes) }

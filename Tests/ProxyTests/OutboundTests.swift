@@ -52,22 +52,16 @@ import Testing
 
     @Test("where the server speaks first its words arrive, and each side may end its half")
     func serverFirst() throws {
-        let door = weft_listen_ipv4(0x7F00_0001, 0, 0, 4)
-        blocking(door)
-        var address: UInt32 = 0
-        var serverPort: UInt16 = 0
-        _ = weft_local_address(door, &address, &serverPort)
-        spawn {
-            let client = accept(door, nil, nil)
+        let door = Door()
+        door.open { client in
             _ = sendAll(client, Array("220 ready\r\n".utf8))
             var reader = SocketReader(client)
             let all = reader.rest()
             _ = sendAll(client, Array("\(all.count) bytes".utf8))
-            close(client)
         }
         let fake = Origin()
         var configuration = service(.unknown, fake)
-        configuration.backends["demo/catalog:8080"]?.endpoints = [endpoint(Int(serverPort))]
+        configuration.backends["demo/catalog:8080"]?.endpoints = [endpoint(Int(door.port))]
         let (plane, port) = try proxy("10.96.0.77:8080", configuration)
         let visitor = Visitor(port: port)
         #expect(visitor.some() == Array("220 ready\r\n".utf8))
@@ -79,7 +73,7 @@ import Testing
         #expect(eventually { plane.collect()[0].counts.exchanges == 0 })
         plane.stop()
         fake.stop()
-        close(door)
+        door.stop()
     }
 
     @Test("an unknown destination is passed through as it is")

@@ -10,40 +10,28 @@ import Wire
 
 /// Takes connections and keeps their first bytes; answers each request head with 200.
 private final class Listener: Sendable {
-    let port: UInt16
-    private let door: CInt
+    var port: UInt16 { door.port }
+    private let door = Door()
     private let state = Mutex<[[UInt8]]>([])
     var starts: [[UInt8]] { state.withLock { $0 } }
 
     init() {
-        door = weft_listen_ipv4(0x7F00_0001, 0, 0, 256)
-        var address: UInt32 = 0
-        var port: UInt16 = 0
-        _ = weft_local_address(door, &address, &port)
-        self.port = port
-        blocking(door)
-        spawn { [self] in
-            while true {
-                let client = accept(door, nil, nil)
-                if client < 0 { return }
-                var bytes: [UInt8] = []
-                var space = [UInt8](repeating: 0, count: 4096)
-                while !String(decoding: bytes, as: UTF8.self).contains("host:") {
-                    let count = read(client, &space, space.count)
-                    if count <= 0 { break }
-                    bytes += space.prefix(count)
-                }
-                state.withLock { $0.append(bytes) }
-                _ = sendAll(client, Array("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".utf8))
-                // Kept open: the proxy could use it again, and must not.
+        door.open { [self] client in
+            var bytes: [UInt8] = []
+            var space = [UInt8](repeating: 0, count: 4096)
+            while !String(decoding: bytes, as: UTF8.self).contains("host:") {
+                let count = read(client, &space, space.count)
+                if count <= 0 { break }
+                bytes += space.prefix(count)
             }
+            state.withLock { $0.append(bytes) }
+            _ = sendAll(client, Array("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n".utf8))
+            // Stays open until the proxy leaves: it could use it again, and must not.
+            while read(client, &space, space.count) > 0 {}
         }
     }
 
-    func stop() {
-        shutdown(door, Int32(SHUT_RDWR))
-        close(door)
-    }
+    func stop() { door.stop() }
 }
 
 @Suite struct ProxyProtocolTests {

@@ -33,11 +33,10 @@ final class ScriptedOrigin: Sendable {
         var open = 0
         var mostOpen = 0
         var released = 0
-        var isStopped = false
     }
 
-    let port: UInt16
-    private let door: CInt
+    var port: UInt16 { door.port }
+    private let door = Door(backlog: 1024)
     private let state = Mutex(State())
     private let script: @Sendable (Request) -> Reply
 
@@ -54,39 +53,21 @@ final class ScriptedOrigin: Sendable {
 
     init(_ script: @escaping @Sendable (Request) -> Reply) {
         self.script = script
-        door = weft_listen_ipv4(0x7F00_0001, 0, 0, 1024)
-        precondition(door >= 0)
-        var address: UInt32 = 0
-        var port: UInt16 = 0
-        _ = weft_local_address(door, &address, &port)
-        self.port = port
-        blocking(door)
-        spawn { [self] in
-            while true {
-                let client = accept(door, nil, nil)
-                if client < 0 || state.withLock({ $0.isStopped }) { return }
-                state.withLock {
-                    $0.connections += 1
-                    $0.open += 1
-                    $0.mostOpen = max($0.mostOpen, $0.open)
-                }
-                spawn { [self] in
-                    serve(client)
-                    // Counted before the other side can see the end.
-                    state.withLock { $0.open -= 1 }
-                    close(client)
-                }
+        door.open { [self] client in
+            state.withLock {
+                $0.connections += 1
+                $0.open += 1
+                $0.mostOpen = max($0.mostOpen, $0.open)
             }
+            serve(client)
+            // Counted before the other side can see the end.
+            state.withLock { $0.open -= 1 }
         }
     }
 
     func stop() {
-        state.withLock {
-            $0.isStopped = true
-            $0.released = .max / 2
-        }
-        shutdown(door, Int32(SHUT_RDWR))
-        close(door)
+        state.withLock { $0.released = .max / 2 }
+        door.stop()
     }
 
     private func serve(_ client: CInt) {
@@ -113,7 +94,7 @@ final class ScriptedOrigin: Sendable {
             state.withLock { $0.working -= 1 }
             return false
         case .held:
-            while !state.withLock({ $0.isStopped || $0.released > 0 }) { usleep(1000) }
+            while !state.withLock({ $0.released > 0 }) { usleep(1000) }
             state.withLock {
                 $0.released -= 1
                 $0.working -= 1

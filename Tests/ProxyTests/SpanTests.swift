@@ -10,34 +10,21 @@ import Wire
 
 /// A collector of spans: keeps the bodies it is sent, and answers with statuses in turn.
 private final class SpanSink: Sendable {
-    let port: UInt16
-    private let door: CInt
+    var port: UInt16 { door.port }
+    private let door = Door()
     private let state = Mutex((bodies: [[UInt8]](), heads: [String](), statuses: [String]()))
 
     init(statuses: [String] = []) {
-        door = weft_listen_ipv4(0x7F00_0001, 0, 0, 16)
-        var address: UInt32 = 0
-        var port: UInt16 = 0
-        _ = weft_local_address(door, &address, &port)
-        self.port = port
-        blocking(door)
         state.withLock { $0.statuses = statuses }
-        spawn { [self] in
-            while true {
-                let client = accept(door, nil, nil)
-                if client < 0 { return }
-                spawn { [self] in
-                    var reader = SocketReader(client)
-                    while let head = reader.head(), let body = reader.body(head) {
-                        let status = state.withLock { state -> String in
-                            state.heads.append(head)
-                            state.bodies.append(body)
-                            return state.statuses.isEmpty ? "200 OK" : state.statuses.removeFirst()
-                        }
-                        _ = sendAll(client, Array("HTTP/1.1 \(status)\r\ncontent-length: 0\r\n\r\n".utf8))
-                    }
-                    close(client)
+        door.open { [self] client in
+            var reader = SocketReader(client)
+            while let head = reader.head(), let body = reader.body(head) {
+                let status = state.withLock { state -> String in
+                    state.heads.append(head)
+                    state.bodies.append(body)
+                    return state.statuses.isEmpty ? "200 OK" : state.statuses.removeFirst()
                 }
+                _ = sendAll(client, Array("HTTP/1.1 \(status)\r\ncontent-length: 0\r\n\r\n".utf8))
             }
         }
     }
@@ -45,10 +32,7 @@ private final class SpanSink: Sendable {
     var bodies: [[UInt8]] { state.withLock { $0.bodies } }
     var heads: [String] { state.withLock { $0.heads } }
 
-    func end() {
-        shutdown(door, Int32(SHUT_RDWR))
-        close(door)
-    }
+    func end() { door.stop() }
 }
 
 @Suite struct SpanTests {

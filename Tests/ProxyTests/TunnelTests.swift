@@ -8,36 +8,19 @@ import Testing
 
 /// Opaque bytes on loopback: says a greeting first, if it has one, and gives back what it is sent.
 private final class Echo: Sendable {
-    let port: UInt16
-    private let door: CInt
+    var port: UInt16 { door.port }
+    private let door = Door()
 
     init(greeting: String = "") {
-        door = weft_listen_ipv4(0x7F00_0001, 0, 0, 64)
-        precondition(door >= 0)
-        var address: UInt32 = 0
-        var port: UInt16 = 0
-        _ = weft_local_address(door, &address, &port)
-        self.port = port
-        blocking(door)
-        let (door, words) = (door, Array(greeting.utf8))
-        spawn {
-            while true {
-                let client = accept(door, nil, nil)
-                if client < 0 { return }
-                spawn {
-                    var reader = SocketReader(client)
-                    if !words.isEmpty { _ = sendAll(client, words) }
-                    while let bytes = reader.some() { if !sendAll(client, bytes) { break } }
-                    close(client)
-                }
-            }
+        let words = Array(greeting.utf8)
+        door.open { client in
+            var reader = SocketReader(client)
+            if !words.isEmpty { _ = sendAll(client, words) }
+            while let bytes = reader.some() { if !sendAll(client, bytes) { break } }
         }
     }
 
-    func stop() {
-        shutdown(door, Int32(SHUT_RDWR))
-        close(door)
-    }
+    func stop() { door.stop() }
 }
 
 /// A proxy that takes calls to a service as a sidecar takes its pod's.

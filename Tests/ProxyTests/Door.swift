@@ -1,0 +1,50 @@
+import CKernel
+import Glibc
+import Synchronization
+
+/// A test server's listening socket on a free port of 127.0.0.1, and the threads that serve who comes in.
+///
+/// The socket is closed by the thread that waits at it, once: all tests share one process, and a number closed twice, or too early, is
+/// another test's by then.
+final class Door: Sendable {
+    let port: UInt16
+    private let descriptor: CInt
+    private let isStopped = Mutex(false)
+
+    init(backlog: CInt = 256) {
+        descriptor = weft_listen_ipv4(0x7F00_0001, 0, 0, backlog)
+        precondition(descriptor >= 0)
+        var address: UInt32 = 0
+        var port: UInt16 = 0
+        _ = weft_local_address(descriptor, &address, &port)
+        self.port = port
+        blocking(descriptor)
+    }
+
+    /// Gives each client a thread of its own, and closes its connection when it is served.
+    func open(_ serve: @escaping @Sendable (CInt) -> Void) {
+        spawn { [self] in
+            defer { close(descriptor) }
+            while true {
+                let client = accept(descriptor, nil, nil)
+                if client < 0 { return }
+                if isStopped.withLock({ $0 }) {
+                    // One that came in between: it must not wait for an answer nobody gives.
+                    close(client)
+                    return
+                }
+                spawn {
+                    serve(client)
+                    close(client)
+                }
+            }
+        }
+    }
+
+    func stop() {
+        isStopped.withLock { isStopped in
+            if !isStopped { shutdown(descriptor, Int32(SHUT_RDWR)) }
+            isStopped = true
+        }
+    }
+}
