@@ -119,6 +119,7 @@ extension Engine {
         }
         if session.pointee.isServer && !session.pointee.flood.spend(.reset, now: now) { return .resetFlood }
         state(stream).pointee.isReset = true
+        state(stream).pointee.isPeerReset = true
         state(stream).pointee.resetCode = FrameError(rawValue: Frames.word(payload)) ?? .internalError
         queue(stream)
         return nil

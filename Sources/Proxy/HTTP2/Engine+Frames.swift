@@ -170,6 +170,7 @@ extension Engine {
         let isTooLarge = outcome == .tooLarge
         if let known = stream(session, id) {
             if session.pointee.isServer {
+                if state(known).pointee.isPeerReset { return .closedStream }
                 trailers(known, list, ends: ends, isTooLarge: isTooLarge)
             } else {
                 responseBlock(known, list, ends: ends, isTooLarge: isTooLarge)
@@ -179,11 +180,25 @@ extension Engine {
         if session.pointee.isServer && id & 1 == 1 && id > session.pointee.lastPeerStream {
             session.pointee.lastPeerStream = id
             // Beyond the GOAWAY that was final: not ours any more.
-            if session.pointee.goingAway == .final { return nil }
+            if session.pointee.goingAway == .final {
+                session.pointee.closed.note(id, isOurs: true)
+                return nil
+            }
             return openRequest(connection, session, id, list, ends: ends, isTooLarge: isTooLarge)
         }
+        return lateFrame(session, id)
+    }
+
+    /// A frame for a stream that is not open: what the peer sent before it knew, or what it must not send.
+    func lateFrame(_ session: UnsafeMutablePointer<Session>, _ id: UInt32) -> SessionFault? {
         if isUnused(session, id) { return .badStream }
-        // A stream that has been closed: what the peer sent before it knew.
+        if session.pointee.isServer {
+            switch session.pointee.closed.verdict(id) {
+            case .ended: return .closedStream
+            case .never: return .badStream
+            case .onItsWay, .forgotten: break
+            }
+        }
         return session.pointee.flood.spend(.control, now: now) ? nil : .controlFlood
     }
 }

@@ -125,6 +125,8 @@ extension Engine {
             if id != 0 && !state(stream).pointee.isReset { resetUnfinished(stream, carrier) }
             creditSession(carrier, session, taken: Int(state(stream).pointee.owed))
             if session.pointee.isServer {
+                let isEnded = state(stream).pointee.receivedEnd || state(stream).pointee.isPeerReset
+                session.pointee.closed.note(id, isOurs: !isEnded)
                 carrier.pointee.peerHash = stream.pointee.peerHash
                 if carrier.pointee.side == .inbound { carrier.pointee.peerLabels = stream.pointee.peerLabels }
             }

@@ -13,6 +13,7 @@ extension Engine {
     ) -> SessionFault? {
         guard Int(session.pointee.open) < StreamLimits.streams, let stream = openStream(.client, on: connection) else {
             putControl(connection, .resetStream, 0, id, FrameError.refusedStream.rawValue, 0, 1)
+            session.pointee.closed.note(id, isOurs: true)
             return session.pointee.flood.spend(.reset, now: now) ? nil : .resetFlood
         }
         inherit(stream, from: connection)
@@ -141,9 +142,13 @@ extension Engine {
         }
         let ends = flags & FrameFlag.endStream != 0
         if count == 0 && !ends && !session.pointee.flood.spend(.emptyFrame, now: now) { return .emptyFrameFlood }
-        guard let stream = stream(session, id), !state(stream).pointee.isReset else {
-            if isUnused(session, id) { return .badStream }
+        guard let stream = stream(session, id) else {
             creditSession(connection, session, taken: length)
+            return lateFrame(session, id)
+        }
+        if state(stream).pointee.isReset {
+            creditSession(connection, session, taken: length)
+            if session.pointee.isServer && state(stream).pointee.isPeerReset { return .closedStream }
             return session.pointee.flood.spend(.control, now: now) ? nil : .controlFlood
         }
         state(stream).pointee.receiveWindow -= Int32(truncatingIfNeeded: length)

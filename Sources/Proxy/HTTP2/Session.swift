@@ -20,6 +20,8 @@ struct Session: ~Copyable {
     /// The peer's streams: the highest number seen. Ours: the next number.
     var lastPeerStream: UInt32 = 0
     var nextStream: UInt32 = 1
+    /// Of the peer's.
+    var closed = ClosedStreams()
     /// Open streams, with those that have no number yet.
     var open: Int32 = 0
     /// Streams that wait for the session to be ready.

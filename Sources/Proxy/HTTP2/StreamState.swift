@@ -40,6 +40,8 @@ struct StreamState {
     var receivedEnd = false
     /// No frame may follow: one side has reset it.
     var isReset = false
+    /// The peer has reset it: nothing more of it may come.
+    var isPeerReset = false
     /// What to say when the stream ends before its message does.
     var resetCode = FrameError.none
     /// The other sidecar has it from an HTTP/1 client.

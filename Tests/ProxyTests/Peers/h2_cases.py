@@ -318,6 +318,49 @@ def stream_goes_back(port):
     peer.works(7)
 
 
+def late(name, code, what, *frames):
+    """Frames of a stream the client has ended: they break the connection (RFC 9113 §5.1)."""
+    def run(port):
+        peer = Peer(port)
+        if what == "ended":
+            peer.works(1)
+        else:
+            peer.request(1, "/echo", "POST", ends=False)
+            peer.send(RstStreamFrame(1, error_code=CANCEL))
+        peer.raw(b"".join(frames))
+        peer.goes_away(code)
+    CASES[name] = run
+
+
+BLOCK = b"\x82\x86\x84\x41\x01t"
+late("data_after_end", CLOSED, "ended", raw_frame(0, 1, 1, b"x"))
+late("headers_after_end", CLOSED, "ended", raw_frame(1, 5, 1, BLOCK))
+late("data_after_reset", CLOSED, "reset", raw_frame(0, 1, 1, b"x"))
+late("headers_after_reset", CLOSED, "reset", raw_frame(1, 5, 1, BLOCK))
+
+
+@case
+def stream_below(port):
+    """A number below one used before was never free to open."""
+    peer = Peer(port)
+    peer.works(5)
+    peer.raw(raw_frame(1, 5, 3, BLOCK))
+    peer.goes_away(PROTOCOL)
+
+
+@case
+def late_frames(port):
+    """What comes for a stream the proxy has reset was on its way: it means nothing, even for many of them."""
+    peer = Peer(port)
+    for place in range(90):
+        stream = 1 + 2 * place
+        peer.request(stream, method="POST", ends=False, headers=BASE + [("connection", "close")])
+    for place in range(90):
+        stream = 1 + 2 * place
+        peer.send(DataFrame(stream, b"late"), HeadersFrame(stream, peer.block([("x-late", "1")]), flags=["END_HEADERS", "END_STREAM"]))
+    peer.works(1001)
+
+
 # Faults of a stream.
 
 def malformed(name, headers, status="400"):

@@ -37,14 +37,21 @@ def ask(sock):
     while not any("END_STREAM" in frame.flags for frame in frames(data)):
         more = sock.recv(65536)
         if not more:
-            return
+            raise ConnectionError("ended without an answer")
         data += more
 
 
 socks = []
-for _ in range(1 if what == "partial" else int(sys.argv[3])):
+wanted = 1 if what == "partial" else int(sys.argv[3])
+for _ in range(3 * wanted):
+    if len(socks) == wanted:
+        break
     sock = opened()
-    ask(sock)
+    try:
+        ask(sock)
+    except ConnectionError:
+        # On a machine that is slow now, a newcomer may be silent for as long as those that are let go.
+        continue
     if what == "partial":
         # HEADERS of 100 bytes, of which 10 come.
         sock.sendall(b"\0\0\x64\x01\x05\0\0\0\x03" + b"\x82" * 10)
