@@ -149,33 +149,19 @@ extension Engine {
         }
         let space = buffers.take(2)
         defer { buffers.give(space, 2) }
-        let count = weft_peek(client.pointee.fd, space, FirstBytes.enough)
-        if count == 0 || (count < 0 && count != -Int(EAGAIN)) {
-            close(client)
-            return
-        }
-        if count < 0 {
-            client.pointee.isDrained = true
-            return
-        }
-        let mode = mutualTLS(port: client.pointee.originalPort)
-        switch FirstBytes.look(at: space, count) {
-        case .needMore:
-            client.pointee.isDrained = true
-            if client.pointee.hangup { close(client) }
-        case .tls(forMesh: true):
+        let isStrict = mutualTLS(port: client.pointee.originalPort) == .strict
+        guard let first = peek(client, into: space, for: isStrict ? [.tls, .http] : .tls) else { return }
+        if case .tls(let hello) = first, hello.isForMesh {
             client.pointee.mode = .detecting
             beginTLS(client)
-        case .tls(forMesh: false), .plain:
-            if mode == .strict {
-                refusePlain(
-                    client, isHTTP: LooksLikeHTTP.check(space, count) == .http && !LooksLikeHTTP.isPreface(space, count)
-                )
-                return
-            }
-            beginPlainInbound(client)
-            if client.pointee.role == .client { queue(client) }
+            return
         }
+        if isStrict {
+            refusePlain(client, isHTTP: first == .http1)
+            return
+        }
+        beginPlainInbound(client)
+        if client.pointee.role == .client { queue(client) }
     }
 
     /// Nobody spoke: it may be a protocol where the server speaks first.
@@ -215,13 +201,14 @@ extension Engine {
     /// Decides between HTTP and opaque bytes once enough has come.
     mutating func detect(_ client: Conn) {
         guard let input = client.pointee.input else { return }
-        switch LooksLikeHTTP.check(input + Int(client.pointee.inputStart), client.pointee.inputCount) {
-        case .needMore: break
-        case .http:
+        let bytes = input + Int(client.pointee.inputStart)
+        switch FirstBytes.look(at: bytes, client.pointee.inputCount, for: .http) {
+        case .silence, .needMore: break
+        case .http1, .http2:
             client.pointee.mode = .http
             setDeadline(client, after: clientGrant.head)
             request(client)
-        case .other: startTunnel(client)
+        default: startTunnel(client)
         }
     }
 
@@ -247,39 +234,5 @@ extension Engine {
         if service >= 0 { return table.pointee.arrays.services[Int(service)].appProtocol }
         let pod = table.pointee.arrays.byPod.find(client.pointee.originalAddress, client.pointee.originalPort)
         return pod >= 0 ? .unknown : .tcp
-    }
-}
-
-/// Tells HTTP/1 from other protocols by a client's first bytes.
-enum LooksLikeHTTP: Equatable {
-    case needMore, http, other
-
-    /// A client of HTTP/2 by prior knowledge (RFC 9113 §3.4).
-    static func isPreface(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Bool {
-        count >= 3 && memcmp(bytes, Frames.preface.utf8Start, min(count, Frames.prefaceLength)) == 0
-    }
-
-    private static let methods: [StaticString] = [
-        "GET ", "POST ", "PUT ", "HEAD ", "DELETE ", "PATCH ", "OPTIONS ", "CONNECT ", "TRACE ",
-    ]
-
-    /// A known method; and, once the first line is whole, its version.
-    static func check(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> LooksLikeHTTP {
-        if count == 0 { return .needMore }
-        var mayBe = false
-        for method in methods {
-            let length = method.utf8CodeUnitCount
-            if memcmp(bytes, method.utf8Start, min(count, length)) != 0 { continue }
-            if count < length {
-                mayBe = true
-                continue
-            }
-            guard let end = memchr(bytes, 10, count) else { return .http }
-            let line = UnsafeRawPointer(bytes).distance(to: UnsafeRawPointer(end))
-            let version = bytes + max(0, line - 9)
-            return line >= 14 && memcmp(version, "HTTP/1.", 7) == 0 ? .http : .other
-        }
-        if isPreface(bytes, count) { return count < 16 ? .needMore : .http }
-        return mayBe ? .needMore : .other
     }
 }

@@ -51,22 +51,11 @@ extension Engine {
     mutating func sniffName(_ client: Conn) {
         let space = buffers.take(2)
         defer { buffers.give(space, 2) }
-        let count = weft_peek(client.pointee.fd, space, FirstBytes.enough)
-        if count == 0 || (count < 0 && count != -Int(EAGAIN)) {
-            close(client)
-            return
-        }
-        if count < 0 {
-            client.pointee.isDrained = true
-            return
-        }
-        switch ClientHello.look(at: space, count) {
-        case .needMore:
-            client.pointee.isDrained = true
-            if client.pointee.hangup { close(client) }
-        case .broken: refuseTLS(client, alert: 50)  // decode_error
-        case .plain: sniffedPlain(client, space, count)
-        case .hello(let hello):
+        let isGateway = client.pointee.side == .gateway
+        guard let first = peek(client, into: space, for: isGateway ? [.tls, .http] : .tls) else { return }
+        switch first {
+        case .brokenTLS: refuseTLS(client, alert: 50)  // decode_error
+        case .tls(let hello):
             let name = ByteView(start: space + hello.nameOffset, count: hello.nameLength)
             let names = client.pointee.side == .gateway ? door(client)?.names ?? Run() : outboundNames(client)
             guard let table, let entry = table.pointee.arrays.tls.find(names, name) else {
@@ -88,6 +77,7 @@ extension Engine {
             } else {
                 refuseTLS(client, alert: 80)  // internal_error: the certificate cannot be used
             }
+        default: sniffedPlain(client, isHTTP: first == .http1)
         }
     }
 
@@ -101,7 +91,7 @@ extension Engine {
         }
     }
 
-    private mutating func sniffedPlain(_ client: Conn, _ bytes: UnsafePointer<UInt8>, _ count: Int) {
+    private mutating func sniffedPlain(_ client: Conn, isHTTP: Bool) {
         if client.pointee.side == .outbound {
             leaveSniffing(client)
             return
@@ -109,7 +99,7 @@ extension Engine {
         counts.refusedPlain += 1
         client.pointee.mode = .http
         client.pointee.startedAt = now
-        if LooksLikeHTTP.check(bytes, count) == .http {
+        if isHTTP {
             answer(client, status: 400, .refusedPlain, "tls_required", close: true)
         } else {
             close(client)

@@ -7,25 +7,11 @@ import Wire
 extension Engine {
     /// A trusted proxy says for whom it speaks, before anything else. Without a header, or with a broken one, the connection ends.
     mutating func introduced(_ client: Conn) {
-        let space = buffers.take(1)
-        defer { buffers.give(space, 1) }
-        let count = weft_peek(client.pointee.fd, space, ProxyHeader.longestBinary)
-        if count == 0 || (count < 0 && count != -Int(EAGAIN)) {
-            close(client)
-            return
-        }
-        if count < 0 {
-            client.pointee.isDrained = true
-            return
-        }
-        switch ProxyHeader.look(at: space, count) {
-        case .needMore:
-            client.pointee.isDrained = true
-            if client.pointee.hangup { close(client) }
-        case .invalid:
-            counts.badIntroductions += 1
-            close(client)
-        case .header(let header):
+        let space = buffers.take(2)
+        defer { buffers.give(space, 2) }
+        guard let first = peek(client, into: space, for: .introduction) else { return }
+        switch first {
+        case .introduction(let header):
             // It was seen whole, so it is read whole.
             guard weft_tcp_receive(client.pointee.fd, space, header.length) == header.length, let door = door(client)
             else {
@@ -38,6 +24,9 @@ extension Engine {
             }
             enter(client, door)
             queue(client)
+        default:
+            counts.badIntroductions += 1
+            close(client)
         }
     }
 

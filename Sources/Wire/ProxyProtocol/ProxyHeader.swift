@@ -32,6 +32,11 @@ package struct ProxyHeader: Equatable {
         return .invalid
     }
 
+    /// Whether these bytes are, or begin, one of the two signatures.
+    static func begins(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        matches(bytes, min(count, 6), "PROXY ") || matches(bytes, min(count, 12), "\r\n\r\n\0\r\nQUIT\n")
+    }
+
     private static func matches(_ bytes: UnsafePointer<UInt8>, _ count: Int, _ word: StaticString) -> Bool {
         for place in 0..<count where bytes[place] != word.utf8Start[place] { return false }
         return true
