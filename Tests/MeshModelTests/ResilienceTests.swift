@@ -221,6 +221,10 @@ import Testing
                 #"[{"name": "a", "requests": 1, "global": {"budget": "other/a"}}]"#,
                 "rateLimits[0].global.budget: is given by the mesh"
             ),
+            (
+                #"[{"name": "a", "requests": 1, "maxKeys": 100000, "global": true}]"#,
+                "rateLimits[0].maxKeys: is 100000, must be from 1 to 65536"
+            ),
             (#"[{"requests": 1, "headers": "loud"}]"#, "rateLimits[0].headers: has the unknown value"),
         ])
     func wrongGlobal(_ limits: String, _ message: String) throws {
@@ -230,5 +234,36 @@ import Testing
         let finding = try #require(model.findings.first)
         #expect(finding.object.key.name == "catalog" && finding.severity == .error)
         #expect(finding.message.contains(message), "\(finding.message)")
+    }
+
+    @Test("an XBackendTrafficPolicy says how many retries a Service bears, and keeps sessions; the oldest holds")
+    func backendTraffic() throws {
+        let text = """
+            apiVersion: gateway.networking.x-k8s.io/v1alpha1
+            kind: XBackendTrafficPolicy
+            metadata: {name: first, namespace: demo}
+            spec:
+              targetRefs: [{group: "", kind: Service, name: catalog}, {group: "", kind: Service, name: gone}]
+              retryConstraint: {budget: {percent: 30, interval: 20s}, minRetryRate: {count: 30, interval: 10s}}
+              sessionPersistence: {sessionName: s, type: Header}
+            ---
+            apiVersion: gateway.networking.x-k8s.io/v1alpha1
+            kind: XBackendTrafficPolicy
+            metadata: {name: second, namespace: demo}
+            spec:
+              targetRefs: [{group: "", kind: Service, name: catalog}, {group: "", kind: Service, name: frontend}]
+              retryConstraint: {}
+            """
+        let model = try Self.model(text)
+        let catalog = try #require(model.backends["demo/catalog:8080"])
+        #expect(
+            catalog.resilience.retryBudget
+                == RetryBudget(percent: 30, minPerSecond: 3, windowMilliseconds: 20_000))
+        #expect(catalog.balance.session?.name == "s")
+        #expect(
+            model.backends["demo/frontend:80"]?.resilience.retryBudget
+                == RetryBudget(percent: 20, minPerSecond: 10, windowMilliseconds: 10_000))
+        #expect(model.findings.map(\.code) == [.notFound, .conflict])
+        #expect(model.findings.map(\.object.key.name) == ["first", "second"])
     }
 }

@@ -2,7 +2,11 @@ import Wire
 
 /// Kinds described by a CustomResourceDefinition: those of the Gateway API and Istio, and any a user adds.
 package enum CustomKinds {
-    static func gatewayAPI() -> [ResourceDefinition] { load(EmbeddedFile("gateway-api")) { $0.hasPrefix("standard/") } }
+    static func gatewayAPI() -> [ResourceDefinition] {
+        load(EmbeddedFile("gateway-api")) {
+            $0.hasPrefix("standard/") || $0.hasPrefix("experimental/XBackendTrafficPolicy")
+        }
+    }
     static func istio() -> [ResourceDefinition] { load(EmbeddedFile("istio")) { _ in true } }
 
     /// An entry of these files is a line for the kind, then a line for each version.

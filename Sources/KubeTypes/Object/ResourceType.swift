@@ -80,6 +80,9 @@ extension ResourceType {
 extension ResourceType {
     package static let backendTLSPolicies = ResourceType(
         group: "gateway.networking.k8s.io", version: "v1", resource: "backendtlspolicies", kind: "BackendTLSPolicy")
+    package static let backendTrafficPolicies = ResourceType(
+        group: "gateway.networking.x-k8s.io", version: "v1alpha1", resource: "xbackendtrafficpolicies",
+        kind: "XBackendTrafficPolicy")
     package static let referenceGrants = ResourceType(
         group: "gateway.networking.k8s.io", version: "v1", resource: "referencegrants", kind: "ReferenceGrant")
 }

@@ -10,6 +10,7 @@ package func compile(_ state: MeshState) -> MeshModel {
     let references = References(state, subsets)
 
     let secured = BackendSecurity(state)
+    let traffic = BackendTraffic(state)
     for service in state.services.values where !service.isExternalName {
         let host = state.settings.host(service.key.name, service.key.namespace)
         let rule = subsets.rule(for: service.key)
@@ -25,6 +26,7 @@ package func compile(_ state: MeshState) -> MeshModel {
             whole.resilience = (rule?.resilience ?? .none).over(service.resilience.value)
             whole.tls = tls
             balance.apply(to: &whole, port: port.port)
+            traffic.apply(to: &whole, of: service.key)
             model.backends[name] = whole
             for subset in rule?.subsets ?? [] {
                 let members = found.filter { found in found.labels.map { subset.admits($0) } ?? false }
@@ -35,6 +37,7 @@ package func compile(_ state: MeshState) -> MeshModel {
                 part.resilience = (rule?.resilience ?? .none).over(service.resilience.value)
                 part.tls = tls
                 balance.apply(to: &part, port: port.port, subset: subset)
+                traffic.apply(to: &part, of: service.key)
                 model.backends[subsetName] = part
             }
         }
@@ -73,6 +76,7 @@ package func compile(_ state: MeshState) -> MeshModel {
     findings += gateways.findings
     findings += policies.findings
     findings += secured.findings
+    findings += traffic.findings
     model.findings = Set(findings).sorted { ($0.object, $0.field, $0.message) < ($1.object, $1.field, $1.message) }
     return model
 }
@@ -120,6 +124,7 @@ extension MeshState {
         all += requestAuthentications.values.flatMap(\.findings)
         all += securityMaps.values.flatMap(\.findings)
         all += backendTLSPolicies.values.flatMap(\.findings)
+        all += backendTrafficPolicies.values.flatMap(\.findings)
         return all
     }
 }

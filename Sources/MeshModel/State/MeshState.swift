@@ -23,6 +23,7 @@ package struct MeshState: Sendable, Hashable {
     package internal(set) var accessPolicies: [ObjectKey: AccessPolicy] = [:]
     package internal(set) var requestAuthentications: [ObjectKey: RequestAuthentication] = [:]
     package internal(set) var backendTLSPolicies: [ObjectKey: BackendTLSPolicy] = [:]
+    package internal(set) var backendTrafficPolicies: [ObjectKey: BackendTrafficPolicy] = [:]
     package internal(set) var secrets: [ObjectKey: MeshSecret] = [:]
     /// ConfigMaps with authorities.
     package internal(set) var certificateMaps: [ObjectKey: MeshSecret] = [:]
@@ -38,6 +39,7 @@ package struct MeshState: Sendable, Hashable {
         .namespaces, .nodes, .services, .endpointSlices, .pods, .gatewayClasses, .gateways, .istioGateways,
         .referenceGrants, .destinationRules, .virtualServices, .httpRoutes, .grpcRoutes, .peerAuthentications,
         .authorizationPolicies, .requestAuthentications, .telemetries, .configMaps, .secrets, .backendTLSPolicies,
+        .backendTrafficPolicies,
     ]
 
     /// The Gateway API's routes of requests.
@@ -80,6 +82,8 @@ package struct MeshState: Sendable, Hashable {
             replace(&securityMaps[key], object.map(MeshSecurityMap.init))
         case ResourceType.configMaps.qualifiedName:
             replace(&certificateMaps[key], object.flatMap { MeshSecret($0, isEncoded: false) })
+        case ResourceType.backendTrafficPolicies.qualifiedName:
+            replace(&backendTrafficPolicies[key], object.map(BackendTrafficPolicy.init))
         case ResourceType.backendTLSPolicies.qualifiedName:
             replace(&backendTLSPolicies[key], object.map(BackendTLSPolicy.init))
         case ResourceType.secrets.qualifiedName:

@@ -17,6 +17,8 @@ extension GlobalQuota {
         if fields.spelling != nil {
             throw fields.fault("global", "is for proxies of a mesh: a proxy alone has nobody to share a limit with")
         }
+        // One control plane remembers them for all proxies.
+        _ = try fields.integer("maxKeys", in: 1...65_536)
         if try fields.string("name").isEmpty {
             throw fields.fault("name", "is required of a global limit: limits of one name share one budget")
         }
