@@ -1,6 +1,7 @@
 """The journeys, in the order of their names; they share one cluster."""
 
 import glob
+import json
 import os
 import random
 import re
@@ -332,6 +333,39 @@ class J5_BadInput(Journey):
     def test_kubectl_shows_the_field_too(self):
         result = self.cluster.kubectl("apply", "-f", "-", input=DEPLOYMENT.replace("replicas: 2", "replicaz: 2"), check=False)
         self.assertIn('unknown field "spec.replicaz"', result.stderr)
+
+
+class J6_GlobalLimit(Journey):
+    def limit(self, **words):
+        limit = json.dumps({"rateLimits": [{"perMilliseconds": 86_400_000, "global": True, **words}]})
+        self.cluster.kubectl("annotate", "-n", "demo", "--overwrite", "httproute/catalog", f"weft.dev/resilience={limit}")
+
+    def test_all_proxies_share_one_budget(self):
+        kubectl = self.cluster.kubectl
+        kubectl("scale", "-n", "demo", "deploy/frontend", "--replicas=3")
+        kubectl("rollout", "status", "-n", "demo", "deploy/frontend", "--timeout=60s")
+
+        def passed():
+            counts = self.cluster.split(60)
+            return counts["v1"] + counts["v2"]
+
+        # Nothing passes, so that no request is counted before the limit is in force.
+        self.limit(name="nothing", requests=0)
+        self.cluster.wait("the limit of nothing", lambda: passed() == 0, 30)
+        self.limit(name="orders", requests=40)
+        total = 0
+        for _ in range(100):
+            some = passed()
+            total += some
+            if total and not some:
+                break
+        self.assertGreater(total, 0)
+        # What each of the three may admit ahead is taken off again, but may be seen for a moment.
+        self.assertLessEqual(total, 40 + 3 * 4)
+        kubectl("annotate", "-n", "demo", "httproute/catalog", "weft.dev/resilience-")
+        kubectl("scale", "-n", "demo", "deploy/frontend", "--replicas=1")
+        kubectl("rollout", "status", "-n", "demo", "deploy/frontend", "--timeout=60s")
+        self.cluster.wait("no limit", lambda: passed() == 60, 30)
 
 
 class J8_Starts(Journey):
