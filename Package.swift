@@ -165,8 +165,8 @@ let package = Package(
         tests(
             "MeshControlTests", exclude: ["ads_client.py"],
             [
-                "MeshControl", "MeshModel", "Proxy", "ProxyResources", "Kernel", "KubeClient", "KubeTypes", "Wire",
-                "TLS",
+                "MeshControl", "MeshModel", "Proxy", "ProxyResources", "Loop", "Kernel", "KubeClient", "KubeTypes",
+                "Wire", "TLS",
                 nioCore, nioPosix, nioHTTP2,
                 nioHPACK, logging,
             ]),

@@ -1,5 +1,7 @@
 import CAllocations
+import Loop
 import ProxyResources
+import Synchronization
 import Testing
 
 @testable import Proxy
@@ -63,6 +65,34 @@ import Testing
         #expect(count <= Self.allowed)
         visitor.end()
         pair.end()
+    }
+
+    @Test("tokens of a global limit are taken without allocating")
+    func leases() throws {
+        if weft_can_watch_allocations() == 0 { return }
+        let origin = Origin()
+        let gateway = try TestGateway(loops: 1)
+        var limited = rule([("origin", 1)])
+        var limit = RateLimit(name: "api", requests: 1_000_000, key: .header("x-one"))
+        limit.global = GlobalQuota(budget: "demo/api")
+        limited.resilience.rateLimits = [limit]
+        try gateway.apply([limited], [backend("origin", [endpoint(Int(origin.port))])])
+        let book = gateway.plane.limits
+        book.clock.until.store(.max, ordering: .relaxed)
+        let visitor = Visitor(port: gateway.port)
+        try #require(visitor.get("/name", "x-one: 1\r\n")?.status == 200)
+        let table = try #require(book.leaseTables.first)
+        let now = Clock.monotonic
+        let line = try #require(table.report(now: now, most: 10).first)
+        table.take([QuotaGrants.Line(key: line.key, granted: 100_000, level: 0, holders: 1)], now: now)
+        for _ in 0..<200 { try #require(visitor.get("/name", "x-one: 1\r\n")?.status == 200) }
+        let count = try allocations(of: [gateway.plane]) {
+            for _ in 0..<Self.requests { try #require(visitor.get("/name", "x-one: 1\r\n")?.status == 200) }
+        }
+        #expect(count <= Self.allowed)
+        visitor.end()
+        gateway.plane.stop()
+        origin.stop()
     }
 
     @Test("bodies allocate nothing either")

@@ -109,8 +109,8 @@ import Testing
         _ = answer(table, granting: 0, level: 80, holders: 2, now: now)
         let later = now + 2 * Self.second
         for _ in 0..<10 { _ = table.take(1, now: later, waited: 0) }
-        table.restart()
-        let line = table.report(now: Clock.monotonic, most: 1000).first
+        table.restart(now: later)
+        let line = table.report(now: later, most: 1000).first
         #expect(line?.joins == true && line?.held == 0)
         #expect((58...62).contains(line?.level ?? 0), "10 taken from a half: 20 of the whole")
     }

@@ -111,6 +111,7 @@ private final class Caller: Sendable {
         #expect(eventually { origin.count == 3 })
         let other = Visitor(port: strict.port)
         #expect(other.get("/")?.reason == "route_requests_limit")
+        #expect(strict.plane.records(most: 1) { $0.flag == .overflow }.first?.limit == .tooManyRequests)
         origin.release()
         #expect(eventually { held.answer?.status == 200 })
         other.end()

@@ -32,6 +32,29 @@ import Testing
         origin.stop()
     }
 
+    @Test("answers within a limit say what is left of it when it asks for that: of the limit of which least is")
+    func told() throws {
+        let origin = ScriptedOrigin { _ in .status(200, "access-control-allow-origin: of the app\r\n") }
+        var wide = limit(100)
+        var narrow = limit(3)
+        (wide.headersAlways, narrow.headersAlways) = (true, true)
+        narrow.headers = .draft
+        let gateway = try gateway([wide, narrow], origin)
+        let visitor = Visitor(port: gateway.port)
+        for left in ["2", "1", "0"] {
+            let head = visitor.get("/")?.head ?? ""
+            #expect(header("ratelimit-limit", head) == "3")
+            #expect(header("ratelimit-remaining", head) == left)
+            #expect((1...3600).contains(Int(header("ratelimit-reset", head) ?? "") ?? 0))
+            #expect(header("x-ratelimit-limit", head) == nil, "one limit only")
+            #expect(header("access-control-allow-origin", head) == "of the app", "which stays as it is")
+        }
+        #expect(visitor.get("/")?.status == 429)
+        visitor.end()
+        gateway.plane.stop()
+        origin.stop()
+    }
+
     @Test("two loops share one bucket exactly")
     func shared() throws {
         let origin = ScriptedOrigin { _ in .status(200) }
@@ -124,11 +147,15 @@ import Testing
             attempts: 3, conditions: RetryCondition.allCases, statusCodes: [429],
             responseHeaders: [HeaderMatch(name: "x-again", kind: .present)], perTryTimeoutMilliseconds: 250)
         policy.idempotentOnly = true
+        var told = limit(6)
+        (told.headers, told.headersAlways) = (.draft, true)
+        told.global = GlobalQuota(budget: "demo/six", whenLost: .open)
+        told.name = "six"
         var made = rule([("o", 1)])
         made.resilience = RouteResilience(
             retry: policy, limits: CircuitLimits(maxPending: 3, maxRequests: 4, maxRetries: 2),
             rateLimits: [
-                limit(1), limit(2, .header("x-a")), limit(3, .principal), limit(4, .address), limit(5, .path),
+                limit(1), limit(2, .header("x-a")), limit(3, .principal), limit(4, .address), limit(5, .path), told,
             ],
             idleTimeoutMilliseconds: 5, streamTimeoutMilliseconds: 6)
         let port = ServicePort(

@@ -228,13 +228,13 @@ final class LeaseTable: Sendable {
     }
 
     /// A new stream: all that was held on the last one is given up, and what is known of each key is to be told.
-    func restart() {
+    func restart(now: UInt64) {
         isRefused.store(false, ordering: .relaxed)
-        let now = Clock.monotonic
         for set in 0..<sets {
             var isUsed = false
             each(set) { lease in
-                lease.pointee.restart()
+                // What was admitted ahead is still to be told.
+                if lease.pointee.isJoined { lease.pointee.restart() }
                 _ = lease.pointee.settle(terms, now: now)
                 isUsed = true
             }

@@ -19,7 +19,8 @@ struct QuotaClient: ~Copyable, Sendable {
     // Of the stream.
     private var number: UInt64 = 0
     private var sentAt = [UInt64](repeating: 0, count: 64)
-    private var lastReport: UInt64 = 0
+    /// No report before this, whoever rings.
+    private var earliest: UInt64 = 0
     private var nextReport: UInt64 = 0
     private var isRung = false
 
@@ -70,16 +71,16 @@ struct QuotaClient: ~Copyable, Sendable {
     /// One stream until it ends; tells why it did, nil when it was no longer needed.
     private mutating func stream(_ connection: consuming OwnedDescriptor) -> String? {
         var http = DiscoveryStream(path: QuotaReport.path)
-        (number, lastReport, nextReport, isRung) = (0, 0, 0, false)
+        (number, earliest, nextReport, isRung) = (0, 0, 0, false)
         var restarted: Set<ObjectIdentifier> = []
         var space = [UInt8](repeating: 0, count: 65536)
         while let tables = book?.leaseTables {
             if tables.isEmpty { return nil }
-            for table in tables where restarted.insert(ObjectIdentifier(table)).inserted { table.restart() }
             let now = Clock.monotonic
-            if now >= nextReport || (isRung && now >= lastReport + Self.leastPause) { report(tables, &http, now) }
+            for table in tables where restarted.insert(ObjectIdentifier(table)).inserted { table.restart(now: now) }
+            if now >= nextReport || (isRung && now >= earliest) { report(tables, &http, now) }
             if let fault = write(http.takeOutput(), connection) { return fault }
-            let due = isRung ? min(nextReport, lastReport + Self.leastPause) : nextReport
+            let due = isRung ? min(nextReport, earliest) : nextReport
             if !wait(on: connection.number, nanoseconds: due > now ? due - now : 0) { continue }
             let descriptor = connection.number
             let count = space.withUnsafeMutableBytes { weft_tcp_receive(descriptor, $0.baseAddress, $0.count) }
@@ -111,9 +112,9 @@ struct QuotaClient: ~Copyable, Sendable {
         }
         sentAt[Int(number % 64)] = now
         http.send(report.bytes)
-        lastReport = now
-        let isFull = room < 64
-        nextReport = now + (isFull ? Self.leastPause : report.pages.isEmpty ? Self.idlePause : Self.busyPause)
+        // The more there is to say, the longer until the next time: the control plane has others to hear.
+        earliest = now + (QuotaReport.mostLines - room > 128 ? Self.busyPause : Self.leastPause)
+        nextReport = now + (report.pages.isEmpty ? Self.idlePause : Self.busyPause)
     }
 
     private mutating func take(_ grants: QuotaGrants, _ tables: [LeaseTable]) {

@@ -54,6 +54,7 @@ extension Engine {
                 let share = guarded.shares + Int(loopNumber)
                 if share.pointee.adaptive?.admits(active: share.pointee.active) == false {
                     share.pointee.shed += 1
+                    draft(client).pointee.limit = .overloaded
                     return refuse(client, .overflow, 503, "concurrency_limit")
                 }
                 share.pointee.active += 1
@@ -82,7 +83,9 @@ extension Engine {
         switch ask(client, gate, place, most: most, within: time) {
         case .entered: return .go
         case .waits: return .wait
-        case .full: return refuse(client, .overflow, 503, most == 0 ? full : crowded)
+        case .full:
+            draft(client).pointee.limit = most == 0 ? .tooManyRequests : .tooManyPending
+            return refuse(client, .overflow, 503, most == 0 ? full : crowded)
         }
     }
 
@@ -99,6 +102,7 @@ extension Engine {
         case .waits:
             effort.pointee.waitsAt = gate
             effort.pointee.waitsFor = place
+            draft(client).pointee.limit = .queued
             let end = effort.pointee.end
             _ = park(client, for: .slot, atMost: end == .max ? time : min(time, end &- min(end, now)))
         case .full: break
@@ -113,6 +117,7 @@ extension Engine {
         let isLate = efforts[Int(client.pointee.index)].end <= now
         let reason: StaticString = isLate ? timeoutReason(client) : "pending_timeout"
         skipParked(client)
+        draft(client).pointee.limit = .tooManyPending
         answer(client, status: isLate ? 504 : 503, isLate ? .timeout : .overflow, reason, close: false)
     }
 

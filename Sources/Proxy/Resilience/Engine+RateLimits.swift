@@ -37,8 +37,8 @@ extension Engine {
         _ client: Conn, _ effort: UnsafeMutablePointer<Effort>, _ arrays: TableArrays, _ run: Run, after earlier: Int32,
         _ bytes: UnsafePointer<UInt8>
     ) -> Step {
-        for place in 0..<run.count where earlier &+ place >= Int32(effort.pointee.ratesPassed) {
-            let limit = arrays.resilience.rates[Int(run.start &+ place)]
+        for place in 0..<Int(run.count) where Int(earlier) &+ place >= Int(effort.pointee.ratesPassed) {
+            let limit = arrays.resilience.rates[Int(run.start) &+ place]
             if let leases = limit.leases {
                 let step = lease(client, effort, arrays, limit, leases, bytes)
                 if step != .go { return step }
@@ -50,6 +50,7 @@ extension Engine {
                     limited(client, limit, key, wait: verdict.wait, ResponseFlag.rateLimited.reason)
                     return .over
                 }
+                if limit.tellsAlways { tell(client, limit, verdict.remaining) }
             }
             if effort.pointee.ratesPassed < .max { effort.pointee.ratesPassed &+= 1 }
             effort.pointee.rateWaits = 0
@@ -69,7 +70,9 @@ extension Engine {
         let waited = effort.pointee.rateWaits
         let verdict = leases._withUnsafeGuaranteedRef { $0.take(key.hash, now: now, waited: waited) }
         switch verdict.outcome {
-        case .admitted: return .go
+        case .admitted:
+            if limit.tellsAlways { tell(client, limit, verdict.remaining) }
+            return .go
         case .wait:
             effort.pointee.rateWaits = waited &+ 1
             draft(client).pointee.limit = .queued
@@ -142,20 +145,43 @@ extension Engine {
         let seconds = max(1, Int(clamping: (wait &+ 999_999_999) / 1_000_000_000))
         put("retry-after: ", space, &at)
         putNumber(seconds, space, &at)
-        if limit.headers != .off {
-            let prefix: StaticString = limit.headers == .draft ? "\r\nratelimit-" : "\r\nx-ratelimit-"
-            put(prefix, space, &at)
-            put("limit: ", space, &at)
-            putNumber(Int(clamping: limit.bucket.burst), space, &at)
-            put(prefix, space, &at)
-            put("remaining: 0", space, &at)
-            put(prefix, space, &at)
-            put("reset: ", space, &at)
-            putNumber(seconds, space, &at)
-        }
         put("\r\n", space, &at)
+        if limit.headers != .off { putLimit(limit, remaining: 0, seconds: seconds, space, &at) }
         answerLines.append(contentsOf: UnsafeBufferPointer(start: space, count: at))
         skipHead(client)
         answer(client, status: 429, .rateLimited, reason, close: false)
+    }
+
+    private func putLimit(_ limit: RateEntry, remaining: UInt64, seconds: Int, _ out: Bytes, _ at: inout Int) {
+        let prefix: StaticString = limit.headers == .draft ? "ratelimit-" : "x-ratelimit-"
+        put(prefix, out, &at)
+        put("limit: ", out, &at)
+        putNumber(Int(clamping: limit.bucket.burst), out, &at)
+        put("\r\n", out, &at)
+        put(prefix, out, &at)
+        put("remaining: ", out, &at)
+        putNumber(Int(clamping: remaining), out, &at)
+        put("\r\n", out, &at)
+        put(prefix, out, &at)
+        put("reset: ", out, &at)
+        putNumber(seconds, out, &at)
+        put("\r\n", out, &at)
+    }
+
+    /// The answer shall say what is left: of all limits, of the one of which least is.
+    private mutating func tell(_ client: Conn, _ limit: RateEntry, _ remaining: UInt64) {
+        let extras = extras(client)
+        if extras.pointee.limitStart >= 0 && extras.pointee.limitRemaining <= remaining { return }
+        if extras.pointee.limitStart < 0 { extras.pointee.limitStart = extras.pointee.linesLength }
+        var at = Int(extras.pointee.limitStart)
+        // Three lines of less than 64 bytes each.
+        if RouteExtras.linesSize - at < 192 { return }
+        let left = min(remaining, limit.bucket.burst)
+        // Until all of it is there again.
+        let full = Double(limit.bucket.burst - left) * Double(limit.bucket.interval) / 1_000_000_000
+        putLimit(limit, remaining: left, seconds: Int(min(full.rounded(.up), 1e9)), extras.lines, &at)
+        extras.pointee.linesLength = Int32(truncatingIfNeeded: at)
+        extras.pointee.limitRemaining = remaining
+        client.pointee.editsResponse = true
     }
 }

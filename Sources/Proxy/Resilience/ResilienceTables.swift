@@ -52,6 +52,7 @@ struct RateEntry {
     /// In the label book.
     var name: UInt32
     var headers: RateLimit.Headers
+    var tellsAlways: Bool
 }
 
 /// The same, as plain pointers.

@@ -100,7 +100,8 @@ struct ResilienceBuilder {
             let name = limit.name.isEmpty ? "\(scope) rate \(place)" : limit.name
             var entry = RateEntry(
                 kind: kind, header: headers[place], bucket: RateBucket(limit),
-                name: labels.number(ofName: limit.global?.budget ?? name), headers: limit.headers)
+                name: labels.number(ofName: limit.global?.budget ?? name), headers: limit.headers,
+                tellsAlways: limit.headersAlways && limit.headers != .off)
             if let quota = limit.global {
                 let table = leaseTables[quota.budget] ?? book.leases(limit, quota)
                 leaseTables[quota.budget] = table

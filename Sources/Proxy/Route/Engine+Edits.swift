@@ -28,7 +28,9 @@ extension Engine {
 
     func responseEdits(_ client: Conn) -> ResponseEdits? {
         var edits = ResponseEdits(linesLength: Int(client.pointee.extras?.pointee.linesLength ?? 0))
-        guard let arrays = client.pointee.table?.pointee.arrays, client.pointee.choice.rule >= 0 else { return nil }
+        guard let arrays = client.pointee.table?.pointee.arrays else { return nil }
+        // Limits of a pod or port have lines without a rule.
+        if client.pointee.choice.rule < 0 { return edits.linesLength > 0 ? edits : nil }
         let rule = arrays.rules[Int(client.pointee.choice.rule)]
         if rule.actions >= 0 { edits.runs = arrays.routes.actions[Int(rule.actions)].response }
         let weight = client.pointee.choice.weight
@@ -39,7 +41,7 @@ extension Engine {
     }
 
     func dropEdited(_ client: Conn, _ edits: ResponseEdits, _ bytes: UnsafePointer<UInt8>) {
-        if edits.linesLength > 0 { dropOriginLines(bytes) }
+        if client.pointee.extras?.pointee.hasOrigin == true { dropOriginLines(bytes) }
         guard let arrays = client.pointee.table?.pointee.arrays else { return }
         dropEdited(arrays, edits.runs, bytes)
     }

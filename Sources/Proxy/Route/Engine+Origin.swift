@@ -64,6 +64,7 @@ extension Engine {
             put(arrays.text + Int(policy.exposeLine.offset), expose, out, &at)
         }
         extras.pointee.linesLength = Int32(truncatingIfNeeded: at)
+        extras.pointee.hasOrigin = true
     }
 
     private mutating func preflight(

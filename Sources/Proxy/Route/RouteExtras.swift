@@ -4,8 +4,12 @@ import Wire
 
 /// What few requests need while they are in flight; stands at the start of a buffer of the pool, with its texts behind it.
 struct RouteExtras {
-    /// Lines the response gets, for CORS.
+    /// Lines the response gets, for CORS and of rate limits.
     var linesLength: Int32 = 0
+    var hasOrigin = false
+    /// Where those of the limit begin of which least is left; -1 when there are none.
+    var limitStart: Int32 = -1
+    var limitRemaining: UInt64 = 0
     /// The path as an expression rewrote it.
     var pathLength: Int32 = -1
     /// The request as sent so far, for mirrors; a buffer of its own.

@@ -22,8 +22,10 @@ package struct RateLimit: Sendable, Hashable {
     /// Counted over all proxies.
     package var global: GlobalQuota? = nil
     package var headers = Headers.prefixed
+    /// Answers within the limit have the headers too.
+    package var headersAlways = false
 
-    /// What a refusal calls the limit, what is left of it and when there is more.
+    /// What answers call the limit, what is left of it and when there is more.
     package enum Headers: String, Sendable, Hashable, CaseIterable {
         /// `x-ratelimit-limit`, `-remaining` and `-reset`, as Envoy has them.
         case prefixed = ""

@@ -181,6 +181,7 @@ extension RateLimit {
         maxKeys = try fields.integer("maxKeys", in: 1...Self.mostKeys) ?? maxKeys
         global = try GlobalQuota.read(fields)
         headers = try fields.word("headers", or: .prefixed)
+        headersAlways = try fields.flag("headersAlways")
         let word = try fields.string("key")
         switch word {
         case "": key = .none
@@ -211,6 +212,7 @@ extension RateLimit {
         out.write("maxKeys", maxKeys)
         if let global { out.write("global", global.json) }
         out.write("headers", headers.rawValue)
+        out.write("headersAlways", headersAlways)
         return out.json
     }
 }

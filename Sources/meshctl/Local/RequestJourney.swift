@@ -36,6 +36,8 @@ struct RequestJourney {
         say("policy", "policy")
         say("token of", "subject")
         say("limit", "limit")
+        say("limit of", "limitName")
+        say("counted by", "limitKey")
         say("security", "security")
         for (place, attempt) in hop.attempts.enumerated() {
             var words = attempt.status == 0 ? "no answer" : String(attempt.status)
