@@ -108,9 +108,9 @@ def ours(scratch, programs, origin, bulk):
         return our_process(scratch, programs, name, config, port).pid
 
     one = run("ours-plain", our_gateway(plain, {"address": "127.0.0.1", "port": origin, "workload": "origin"}), plain)
-    front, back, both = our_pair(scratch, programs, origin, "ours", "")
+    front, back, both = our_pair(scratch, programs, origin, "ours", "BY_LOAD")
     kinds = {}
-    for kind, multiplexing in (("multiplexed", "ON"), ("by load", "BY_LOAD")):
+    for kind, multiplexing in (("always", "ON"), ("never", "OFF")):
         shared, _, sharing = our_pair(scratch, programs, origin, f"ours-{multiplexing}", multiplexing)
         kinds[kind] = (shared, sharing)
     opaque = {

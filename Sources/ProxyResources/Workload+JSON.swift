@@ -30,7 +30,7 @@ extension Workload {
             gatewayListeners: listeners, clusterDomain: try fields.requiredString("clusterDomain"),
             dnsUpstream: try fields.string("dnsUpstream"))
         if let security = try fields.object("security") { self.security = try WorkloadSecurity(security) }
-        multiplexing = try fields.word("multiplexing", or: .automatic)
+        multiplexing = try fields.word("multiplexing", or: .byLoad)
         if let telemetry = try fields.object("telemetry") { self.telemetry = try Telemetry(telemetry) }
         self.labels = labels
         rateLimits = try RateLimit.list(fields, "rateLimits")

@@ -100,7 +100,7 @@ struct TestHops {
     let sidecar: DataPlane
 
     init(
-        app port: Int, speaks appProtocol: AppProtocol, multiplexing: Multiplexing = .automatic,
+        app port: Int, speaks appProtocol: AppProtocol, multiplexing: Multiplexing = .byLoad,
         policies: [String] = []
     ) throws {
         let authority = try TestAuthority()

@@ -6,7 +6,6 @@ enum MeshSharing: UInt8 {
 
     init(_ multiplexing: Multiplexing) {
         switch multiplexing {
-        case .automatic: self = MeshSharing(Multiplexing.standard)
         case .on: self = .always
         case .off: self = .never
         case .byLoad: self = .byLoad
