@@ -8,11 +8,20 @@ import Testing
     @Test("small requests share connections when many are in flight; few, or large ones, go alone")
     func pays() {
         func isCheaper(_ active: Int32, usual: Int32 = 200, body: Int = 0) -> Bool {
-            SharingRule.pays(active: active, usualBytes: usual, body: body)
+            SharingRule.pays(lately: active * 16, usualBytes: usual, body: body)
         }
         #expect(!isCheaper(0) && !isCheaper(7) && isCheaper(8) && isCheaper(500))
         #expect(isCheaper(64, body: 10_000) && !isCheaper(64, body: 1 << 20) && !isCheaper(64, body: .max))
         #expect(isCheaper(64, usual: 16384) && !isCheaper(64, usual: 16385))
+        // A crowd that was answered together is one still; alone, requests are alone again after a while.
+        var lately: Int32 = 0
+        for active in 0..<Int32(64) { lately = SharingRule.crowded(lately, with: active) }
+        var alone = 0
+        while SharingRule.pays(lately: lately, usualBytes: 200, body: 0) {
+            lately = SharingRule.crowded(lately, with: 0)
+            alone += 1
+        }
+        #expect((16...64).contains(alone), "\(alone)")
         // A megabyte among small ones is remembered for a while.
         var usual: Int32 = 0
         for _ in 0..<100 { usual = SharingRule.averaged(usual, with: 300) }
@@ -42,14 +51,16 @@ import Testing
     func byLoad() throws {
         let origin = Origin()
         let hops = try TestHops(app: Int(origin.port), speaks: .http, multiplexing: .byLoad)
+        origin.fail(500)
+        let visitor = Visitor(port: hops.gateway.port)
+        for _ in 0..<5 { #expect(visitor.get("/name")?.status == 500) }
+        #expect(versions(hops) == [1])
+        origin.recover()
         let found = load(hops.gateway.port, "/name", requests: 3000, connections: 64)
         #expect(found.contains("3000 succeeded, 0 failed, 0 errored"), "\(found)")
         let most = Int(SharingRule.crowd + SharingRule.sessions)
         #expect(hops.sidecar.collect()[0].counts.clients <= most, "\(hops.sidecar.collect()[0].counts.clients)")
         origin.fail(500)
-        let visitor = Visitor(port: hops.gateway.port)
-        for _ in 0..<5 { #expect(visitor.get("/name")?.status == 500) }
-        #expect(versions(hops) == [1])
         _ = load(hops.gateway.port, "/name", requests: 500, connections: 64)
         #expect(versions(hops).contains(2))
         visitor.end()

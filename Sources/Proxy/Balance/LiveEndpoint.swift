@@ -24,6 +24,8 @@ struct LiveEndpoint {
     /// What its app speaks, and until when its sidecar is not asked for streams again: it has chosen HTTP/1.1.
     var appProtocol = AppProtocol.unknown
     var declinesUntil: UInt64 = 0
+    /// Requests in flight to it of late; see `SharingRule.crowded`.
+    var lately: Int32 = 0
     /// Bytes of its exchanges with us, both ways, on average.
     var usualBytes: Int32 = 0
     /// Connections with streams that may take another.

@@ -30,12 +30,19 @@ enum SharingRule {
     static let declined = 600 * Limits.second
 
     /// - Parameters:
-    ///   - active: requests in flight to the endpoint.
+    ///   - lately: requests in flight to the endpoint, as `crowded` has it.
     ///   - usualBytes: of the endpoint's exchanges, as `averaged` has it.
     ///   - body: bytes the request's body has at least; `.max` when it does not say.
     @inline(__always)
-    static func pays(active: Int32, usualBytes: Int32, body: Int) -> Bool {
-        active >= crowd && Int(usualBytes) <= light && body <= light
+    static func pays(lately: Int32, usualBytes: Int32, body: Int) -> Bool {
+        lately >= crowd &* 16 && Int(usualBytes) <= light && body <= light
+    }
+
+    /// The most requests that were in flight of late, in sixteenths, when there are `active` now. It falls by a sixteenth with each
+    /// request: what left together is answered together, and then nothing is in flight for a moment.
+    @inline(__always)
+    static func crowded(_ lately: Int32, with active: Int32) -> Int32 {
+        max(active &* 16, lately &- lately / 16)
     }
 
     /// The moving average of an endpoint's exchanges after one of so many bytes. Each counts for a sixteenth, none for more than 4 MB.
@@ -52,14 +59,15 @@ extension Engine {
         case .always: return true
         case .byLoad: break
         }
+        let lately = SharingRule.crowded(endpoint.pointee.lately, with: endpoint.pointee.active)
+        endpoint.pointee.lately = lately
         let body: Int
         switch client.pointee.phase {
         case .chunked: body = .max
         case .length: body = client.pointee.remaining
         default: body = 0
         }
-        return SharingRule.pays(
-            active: endpoint.pointee.active, usualBytes: endpoint.pointee.usualBytes, body: body)
+        return SharingRule.pays(lately: lately, usualBytes: endpoint.pointee.usualBytes, body: body)
     }
 
     /// An exchange with an endpoint is over: how large it was tells what the next ones may be.
