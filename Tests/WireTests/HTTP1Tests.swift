@@ -49,6 +49,8 @@ import Wire
             ("GET / HTTP/1.1 \r\nHost: a\r\n\r\n", .badStartLine), ("GET / HTTP/2.0\r\nHost: a\r\n\r\n", .badVersion),
             ("GET / http/1.1\r\nHost: a\r\n\r\n", .badStartLine),
             ("GET /\u{7F} HTTP/1.1\r\nHost: a\r\n\r\n", .badTarget),
+            ("GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n", .fragmentInTarget),
+            ("GET http://a/#b HTTP/1.1\r\nHost: a\r\n\r\n", .fragmentInTarget),
             ("GET x HTTP/1.1\r\nHost: a\r\n\r\n", .badTarget), ("GET * HTTP/1.1\r\nHost: a\r\n\r\n", .badTarget),
             ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", .spaceBeforeColon),
             ("GET / HTTP/1.1\r\nHost: a\r\n: b\r\n\r\n", .emptyHeaderName),

@@ -1,7 +1,7 @@
 /// Why a head is refused.
 package enum HeadFault: UInt8, Sendable, CaseIterable {
     // The start line.
-    case badStartLine, badVersion, badTarget, targetTooLong, methodTooLong, badStatus
+    case badStartLine, badVersion, badTarget, fragmentInTarget, targetTooLong, methodTooLong, badStatus
     // Lines.
     case bareLineFeed, bareReturn, nulInHead, badHeaderName, emptyHeaderName, missingColon, spaceBeforeColon,
         badHeaderValue, foldedHeader, tooManyHeaders, headTooLong
@@ -17,6 +17,7 @@ package enum HeadFault: UInt8, Sendable, CaseIterable {
         case .badStartLine: "bad_start_line"
         case .badVersion: "bad_version"
         case .badTarget: "bad_target"
+        case .fragmentInTarget: "fragment_in_target"
         case .targetTooLong: "target_too_long"
         case .methodTooLong: "method_too_long"
         case .badStatus: "bad_status"

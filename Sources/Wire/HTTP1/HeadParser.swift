@@ -159,7 +159,9 @@ package struct HeadParser: ~Copyable {
         let end = target &+ length
         while scan < end {
             let byte = bytes[scan]
-            if byte <= 32 || byte >= 127 { return .badTarget }
+            // RFC 9112 §3.2: a target has no fragment, and hops disagree on what it would mean.
+            if byte <= 35 && byte != 33 && byte != 34 { return byte == 35 ? .fragmentInTarget : .badTarget }
+            if byte >= 127 { return .badTarget }
             scan &+= 1
         }
         head.targetOffset = target
