@@ -93,7 +93,8 @@ package final class ProgramState: Sendable {
             loops: plane.collect(), pages: LabelPages(plane.labels, workload: workload),
             settings: workload?.telemetry.metrics ?? MetricSettings(), desk: plane.desk.counts,
             program: ProgramCounts(configurationRejects: faults, isConnected: isConnected, isReady: isReady),
-            limits: plane.limits.gauges, clock: WallClock.read())
+            limits: plane.limits.gauges, pools: PoolCount.merge(plane.pools()),
+            ejections: plane.board.ejections(), clock: WallClock.read())
     }
 
     /// Why the last configuration was not taken; empty when it was.

@@ -171,6 +171,53 @@ import Wire
         #expect(compile(cluster.state).findings == [])
     }
 
+    @Test("a provider over gRPC shows bodies; what cannot hold is said, with the object and the field")
+    func providers() throws {
+        var cluster = try Cluster.canary()
+        try cluster.apply(
+            """
+            apiVersion: v1
+            kind: ConfigMap
+            metadata: {name: weft-mesh, namespace: weft-system}
+            data:
+              extensionProviders: |
+                [{"name": "opa", "envoyExtAuthzGrpc": {
+                    "service": "demo/opa.demo.svc.cluster.local", "port": 9191, "failOpen": true,
+                    "statusOnError": "503", "clearRouteCache": true, "includeRequestBodyInCheck": {
+                      "maxRequestBytes": 8192, "allowPartialMessage": true, "packAsBytes": true}}},
+                 {"name": "odd", "envoyExtAuthzGrpc": {
+                    "service": "opa.demo.svc.cluster.local", "port": 9191, "statusOnError": "99", "pathPrefix": "/x",
+                    "includeRequestBodyInCheck": {"maxRequestBytes": 1000000}}},
+                 {"name": "bad", "envoyExtAuthzHttp": {
+                    "service": "opa.demo.svc.cluster.local", "port": 8000, "pathPrefix": "x",
+                    "includeRequestHeadersInCheck": ["a b", "x-ok*"],
+                    "includeAdditionalHeadersInCheck": {"x-a": "1\\n2"}, "includeRequestBodyInCheck": {}}}]
+            """)
+        try cluster.apply(Self.policy("ask", "demo", "{action: CUSTOM, provider: {name: opa}, rules: [{}]}"))
+        let opa = try #require(try security(cluster, "catalog-v1-x").authorizers.first)
+        #expect(opa.form == .grpc && opa.backend == "demo/opa:9191" && opa.failsOpen && opa.statusOnError == 503)
+        #expect(opa.authority == "opa.demo.svc.cluster.local:9191")
+        #expect(opa.shownBody == 8192 && opa.allowsPartialBody && opa.packsBodyAsBytes)
+        let authorizers = cluster.state.authorizers
+        #expect(authorizers["odd"]?.shownBody == ExternalAuthorizer.mostBody && authorizers["odd"]?.pathPrefix == "")
+        #expect(authorizers["bad"]?.shownHeaders == ["x-ok*"] && authorizers["bad"]?.addedHeaders == [])
+        let fields = compile(cluster.state).findings.map(\.field)
+        for wanted in [
+            "extensionProviders[1].envoyExtAuthzGrpc.statusOnError",
+            "extensionProviders[1].envoyExtAuthzGrpc.pathPrefix",
+            "extensionProviders[1].envoyExtAuthzGrpc.includeRequestBodyInCheck.maxRequestBytes",
+            "extensionProviders[2].envoyExtAuthzHttp.pathPrefix",
+            "extensionProviders[2].envoyExtAuthzHttp.includeRequestHeadersInCheck",
+            "extensionProviders[2].envoyExtAuthzHttp.includeAdditionalHeadersInCheck",
+            "extensionProviders[2].envoyExtAuthzHttp.includeRequestBodyInCheck.maxRequestBytes",
+        ] {
+            #expect(fields.contains { $0.hasSuffix(wanted) }, "\(wanted) of \(fields)")
+        }
+        try cluster.apply(Self.policy("lost", "demo", "{action: CUSTOM, provider: {name: nobody}, rules: [{}]}"))
+        let lost = compile(cluster.state).findings.first { $0.field == "spec.provider.name" }
+        #expect(lost?.message.contains("nobody") == true)
+    }
+
     @Test("the mesh's map names services that decide, and identities that are cut off")
     func map() throws {
         var cluster = try Cluster.canary()

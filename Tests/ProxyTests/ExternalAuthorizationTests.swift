@@ -7,11 +7,12 @@ import Testing
 @testable import Proxy
 
 /// A service that decides by a request's path and headers, as `x-user` says.
-private final class Guard: Sendable {
+final class Guard: Sendable {
     var port: UInt16 { door.port }
     private let door = Door()
-    private let state = Mutex([String]())
-    var heads: [String] { state.withLock { $0 } }
+    private let state = Mutex((heads: [String](), bodies: [[UInt8]]()))
+    var heads: [String] { state.withLock { $0.heads } }
+    var bodies: [[UInt8]] { state.withLock { $0.bodies } }
 
     init() {
         door.open { [self] in serve($0) }
@@ -22,7 +23,11 @@ private final class Guard: Sendable {
     private func serve(_ client: CInt) {
         var reader = SocketReader(client)
         while let head = reader.head() {
-            state.withLock { $0.append(head) }
+            let body = reader.body(head) ?? []
+            state.withLock {
+                $0.heads.append(head)
+                $0.bodies.append(body)
+            }
             let answer: String
             switch header("x-user", head) {
             case "alice":
@@ -116,9 +121,10 @@ private final class Guard: Sendable {
     @Test(
         "without an answer the request is refused, or passes where that is wanted",
         arguments: [
-            ("slow", false), ("broken", false), ("leaves", false), ("huge", false), ("slow", true), ("leaves", true),
+            ("slow", false, "timeout"), ("broken", false, "failed"), ("leaves", false, "unreachable"),
+            ("huge", false, "bad_answer"), ("slow", true, ""), ("leaves", true, ""),
         ])
-    func failure(user: String, opens: Bool) throws {
+    func failure(user: String, opens: Bool, reason: String) throws {
         let setup = try Setup {
             $0.failsOpen = opens
             $0.statusOnError = 503
@@ -126,7 +132,7 @@ private final class Guard: Sendable {
         let visitor = Visitor(port: setup.gateway.port)
         let answer = visitor.get("/name", "x-user: \(user)\r\n")
         #expect(answer?.status == (opens ? 200 : 503))
-        if !opens { #expect(answer?.reason == "ext_authz_error") }
+        if !opens { #expect(answer?.reason == "ext_authz_\(reason)") }
         #expect(visitor.get("/name", "x-user: alice\r\n")?.status == 200)
         visitor.end()
         setup.end()

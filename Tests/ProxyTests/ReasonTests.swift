@@ -30,6 +30,7 @@ import Wire
     private static let others: Set<String> = [
         "consecutive_5xx", "consecutive_gateway_errors", "consecutive_local_failures", "failure_percentage",
         "success_rate", "dry_run_allowed", "dry_run_denied", "mutual_tls", "access_token", "key_ops",
+        "bad_answer",
     ]
 
     @Test("no source of the data plane gives a reason the table does not have")

@@ -49,7 +49,14 @@ private enum Example {
         clusters:
           - {name: x, endpoints: ["10.0.0.1:80"], balance: round-robin}
           - {name: y, principal: spiffe://a/ns/b/sa/c, endpoints: [{address: 10.0.0.2, port: 81, weight: 2, version: v2}]}
-        workload: {name: edge, namespace: web}
+        workload:
+          name: edge
+          namespace: web
+          security:
+            policies: [{name: web/ask, action: CUSTOM, provider: opa, rules: [{to: [{paths: [/private*]}]}]}]
+            authorizers:
+              - {name: opa, form: GRPC, cluster: y, authority: "opa.web:9191", timeout: 250ms, statusOnError: 503, maxRequestBytes: 8192, allowPartialMessage: true, packAsBytes: true, includePeerCertificate: true, contextExtensions: {route: shop}}
+              - {name: login, cluster: y, pathPrefix: /check, failOpen: true, includeRequestHeadersInCheck: ["x-user*"], includeAdditionalHeadersInCheck: [{name: x-from, value: edge}], maxRequestBytes: 100}
         admin: {port: 9000}
         metrics: {port: 9001}
         health: {port: 9002}

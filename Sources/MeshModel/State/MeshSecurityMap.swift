@@ -8,6 +8,15 @@ import Wire
 /// - `revoked`: a SPIFFE ID (or all that start so, ending in `*`) or a certificate's serial number a line.
 package struct MeshSecurityMap: Sendable, Hashable {
     package static let name = "weft-mesh"
+    private static let fields: Set<String> = [
+        "service", "port", "timeout", "failOpen", "statusOnError", "includeRequestBodyInCheck",
+    ]
+    private static let fieldsOfHTTP: Set<String> = [
+        "pathPrefix", "includeRequestHeadersInCheck", "includeHeadersInCheck", "includeAdditionalHeadersInCheck",
+        "headersToUpstreamOnAllow", "headersToDownstreamOnDeny",
+    ]
+    /// Routes are always chosen after the check.
+    private static let fieldsOfGRPC: Set<String> = ["clearRouteCache"]
 
     package var key: ObjectKey
     package var authorizers: [ExternalAuthorizer] = []
@@ -53,15 +62,12 @@ package struct MeshSecurityMap: Sendable, Hashable {
         let name = fields.string("name") ?? ""
         if name.isEmpty { findings.append(fields.finding("name", .invalid, "is required")) }
         let form: ExternalAuthorizer.Form = fields.has("envoyExtAuthzGrpc") ? .grpc : .http
-        guard let inner = fields.inside("envoyExtAuthzHttp") ?? fields.inside("envoyExtAuthzGrpc") else {
+        guard let inner = fields.inside(form == .grpc ? "envoyExtAuthzGrpc" : "envoyExtAuthzHttp") else {
             return  // Tracers and such are none of ours.
         }
         inner.reportOthers(
-            than: [
-                "service", "port", "timeout", "pathPrefix", "failOpen", "statusOnError", "includeRequestHeadersInCheck",
-                "includeHeadersInCheck", "includeAdditionalHeadersInCheck", "includeRequestBodyInCheck",
-                "headersToUpstreamOnAllow", "headersToDownstreamOnDeny",
-            ], as: "it has no effect", to: &findings)
+            than: Self.fields.union(form == .http ? Self.fieldsOfHTTP : Self.fieldsOfGRPC), as: "it has no effect",
+            to: &findings)
         // `[namespace/]host`
         let service = inner.string("service") ?? ""
         let host = service.split(separator: "/").last.map(String.init) ?? ""
@@ -77,23 +83,68 @@ package struct MeshSecurityMap: Sendable, Hashable {
         if let timeout = inner.duration("timeout", &findings) {
             made.timeoutMilliseconds = min(max(timeout, 1), 600_000)
         }
-        made.pathPrefix = inner.string("pathPrefix") ?? ""
         made.failsOpen = inner.json["failOpen"]?.bool ?? false
-        if let status = inner.string("statusOnError").flatMap(Int.init) ?? inner.int("statusOnError") {
-            made.statusOnError = (200...599).contains(status) ? status : 403
+        if inner.has("statusOnError") {
+            let status = inner.string("statusOnError").flatMap(Int.init) ?? inner.int("statusOnError") ?? 0
+            if (200...599).contains(status) {
+                made.statusOnError = status
+            } else {
+                findings.append(inner.finding("statusOnError", .invalid, "is no status from 200 to 599: 403 is used"))
+            }
         }
-        let shown = inner.strings("includeRequestHeadersInCheck") + inner.strings("includeHeadersInCheck")
-        made.shownHeaders = shown.map { $0.lowercased() }
-        for member in (inner.json["includeAdditionalHeadersInCheck"]?.stringMap ?? [:]).sorted(by: { $0.key < $1.key })
-        {
-            made.addedHeaders.append(HeaderValue(name: member.key.lowercased(), value: member.value))
-        }
-        if let body = inner.inside("includeRequestBodyInCheck") {
-            made.shownBody = min(max(body.int("maxRequestBytes") ?? 0, 0), 65536)
-            made.allowsPartialBody = body.json["allowPartialMessage"]?.bool ?? false
-        }
-        made.headersOnAllow = inner.strings("headersToUpstreamOnAllow").map { $0.lowercased() }
-        made.headersOnDeny = inner.strings("headersToDownstreamOnDeny").map { $0.lowercased() }
+        if let body = inner.inside("includeRequestBodyInCheck") { readBody(body, &made) }
+        if form == .http { readHeaders(inner, &made) }
         authorizers.append(made)
+    }
+
+    private mutating func readBody(_ fields: PolicyFields, _ made: inout ExternalAuthorizer) {
+        fields.reportOthers(
+            than: ["maxRequestBytes", "allowPartialMessage", "packAsBytes"], as: "it has no effect", to: &findings)
+        let bytes = fields.int("maxRequestBytes") ?? 0
+        if bytes < 1 {
+            findings.append(
+                fields.finding("maxRequestBytes", .invalid, "is required, from 1 byte on: no body is shown"))
+        } else if bytes > ExternalAuthorizer.mostBody {
+            let most = ExternalAuthorizer.mostBody
+            findings.append(
+                fields.finding("maxRequestBytes", .unsupported, "\(bytes) is more than is shown, which is \(most)"))
+        }
+        made.shownBody = min(max(bytes, 0), ExternalAuthorizer.mostBody)
+        made.allowsPartialBody = fields.json["allowPartialMessage"]?.bool ?? false
+        made.packsBodyAsBytes = fields.json["packAsBytes"]?.bool ?? false
+    }
+
+    private mutating func readHeaders(_ fields: PolicyFields, _ made: inout ExternalAuthorizer) {
+        made.pathPrefix = fields.string("pathPrefix") ?? ""
+        if !made.pathPrefix.isEmpty, !made.pathPrefix.hasPrefix("/") {
+            findings.append(fields.finding("pathPrefix", .invalid, "\"\(made.pathPrefix)\" does not start with /"))
+            made.pathPrefix = ""
+        }
+        made.shownHeaders =
+            names(fields, "includeRequestHeadersInCheck") + names(fields, "includeHeadersInCheck")
+        let added = fields.json["includeAdditionalHeadersInCheck"]?.stringMap ?? [:]
+        for member in added.sorted(by: { $0.key < $1.key }) {
+            let name = member.key.lowercased()
+            if let reason = HeaderRules.fault(name: name) ?? HeaderRules.fault(value: member.value) {
+                findings.append(fields.finding("includeAdditionalHeadersInCheck", .invalid, "\(name): \(reason)"))
+            } else {
+                made.addedHeaders.append(HeaderValue(name: name, value: member.value))
+            }
+        }
+        made.headersOnAllow = names(fields, "headersToUpstreamOnAllow")
+        made.headersOnDeny = names(fields, "headersToDownstreamOnDeny")
+    }
+
+    /// Names of headers in lower case, each of which may end in `*`; those that are none are left out.
+    private mutating func names(_ fields: PolicyFields, _ field: String) -> [String] {
+        var found: [String] = []
+        for name in fields.strings(field).map({ $0.lowercased() }) {
+            if let reason = HeaderRules.fault(name: name.hasSuffix("*") ? name.dropLast() + "x" : name) {
+                findings.append(fields.finding(field, .invalid, reason))
+            } else {
+                found.append(name)
+            }
+        }
+        return found
     }
 }

@@ -1,5 +1,5 @@
 package import KubeTypes
-import ProxyResources
+package import ProxyResources
 
 /// All the mesh is made from: the cluster's objects that matter to it, reduced to what matters.
 ///
@@ -99,7 +99,7 @@ package struct MeshState: Sendable, Hashable {
     }
 
     /// Of all maps; the first by key has the say on a name.
-    var authorizers: [String: ExternalAuthorizer] {
+    package var authorizers: [String: ExternalAuthorizer] {
         let all = securityMaps.sorted { $0.key < $1.key }.flatMap(\.value.authorizers)
         return Dictionary(all.map { ($0.name, $0) }) { first, _ in first }
     }

@@ -29,7 +29,7 @@ enum AttemptOutcome: UInt8 {
 }
 
 /// The rule an endpoint was ejected by.
-enum EjectionCause: UInt8, Sendable {
+enum EjectionCause: UInt8, Sendable, CaseIterable {
     case none, consecutiveErrors, consecutiveGatewayErrors, consecutiveLocalFailures, successRate, failurePercentage
 
     var word: String {

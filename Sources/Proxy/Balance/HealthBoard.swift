@@ -19,7 +19,7 @@ struct HealthRecord: ~Copyable {
 /// table names it.
 ///
 /// Loops read records without a lock. Changes are made under one: a failure, or the first success after one.
-/// `@unchecked Sendable`: `healths`, `references` and the free list are touched under the lock only.
+/// `@unchecked Sendable`: `healths`, `references`, `ejectionTotals` and the free list are touched under the lock only.
 final class HealthBoard: @unchecked Sendable {
     static let capacity = Limits.tableEndpoints * 2
 
@@ -29,6 +29,8 @@ final class HealthBoard: @unchecked Sendable {
     private let healths: UnsafeMutablePointer<EndpointHealth>
     private let references: UnsafeMutablePointer<UInt32>
     private let guardian = Mutex(Free())
+    /// By cause, since the start; touched under the lock.
+    private var ejectionTotals = [UInt64](repeating: 0, count: EjectionCause.allCases.count)
 
     private struct Free {
         var places: [Int32] = []
@@ -92,6 +94,11 @@ final class HealthBoard: @unchecked Sendable {
                 if references[Int(place)] == 0 { free.places.append(place) }
             }
         }
+    }
+
+    /// How often endpoints have been put out, by why.
+    func ejections() -> [(cause: EjectionCause, count: UInt64)] {
+        guardian.withLock { _ in EjectionCause.allCases.map { ($0, ejectionTotals[Int($0.rawValue)]) } }
     }
 
     // MARK: events
@@ -182,6 +189,7 @@ final class HealthBoard: @unchecked Sendable {
         for member in members where member.place >= 0 && healths[Int(member.place)].ejectedUntil > now { ejected += 1 }
         guard rules.mayEject(ejected: ejected, of: members.count) else { return false }
         healths[Int(place)].eject(cause, rules, at: now)
+        ejectionTotals[Int(cause.rawValue)] += 1
         epoch.pointee.add(1, ordering: .releasing)
         return true
     }

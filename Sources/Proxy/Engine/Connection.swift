@@ -166,7 +166,7 @@ struct Connection {
     var certificateLineLength: Int32 = 0
     /// Where in `certificateLine` the peer's SPIFFE ID begins; it ends before the CRLF. 0 when it has none.
     var principalStart: Int32 = 0
-    /// Of an errand: the key of the request that waits for its answer; 0 for none.
+    /// Of an errand: the key of the request that waits for its answer, and of that request the errand's; 0 for none.
     var asker: UInt64 = 0
     var external = ExternalVerdict.none
     /// The CUSTOM policy an authorizer was asked for.

@@ -39,7 +39,7 @@ package final class DataPlane: Sendable {
     let labels = LabelBook()
     let limits: LimitBook
     let desk: TelemetryDesk
-    private let board = HealthBoard()
+    let board = HealthBoard()
     let mailboxes: [Mailbox<LoopMessage>]
     private let compiled = Mutex(Compiled())
     let commons: LoopCommons
@@ -225,6 +225,19 @@ extension DataPlane {
     /// What every loop knows of the backends' endpoints.
     func survey() -> [[BackendSurvey]] {
         mailboxes.compactMap { mailbox in ask(mailbox) { .survey($0) } }
+    }
+
+    /// What every loop holds of backends in use, in bounded slices.
+    func pools() -> [[PoolCount]] {
+        mailboxes.map { mailbox in
+            var counts: [PoolCount] = []
+            var place: Int? = 0
+            while let from = place, let slice = ask(mailbox, { .pools(from: from, $0) }) {
+                counts += slice.counts
+                place = slice.next
+            }
+            return counts
+        }
     }
 
     /// The counts alone.

@@ -12,7 +12,7 @@ extension Engine {
             return
         }
         if connection.pointee.session != nil { endSession(connection) }
-        if connection.pointee.asker != 0 { errandLost(connection) }
+        if connection.pointee.asker != 0 { questionEnded(connection) }
         if let ssl = connection.pointee.ssl {
             // A quiet end without close_notify would make the session unusable for resumption.
             if connection.pointee.tls == .established {

@@ -55,8 +55,7 @@ extension Engine {
         let written = weft_tcp_send(connection.pointee.fd, from, count)
         if written >= 0 { return written }
         if connection.pointee.isShadow {
-            keepAnswer(connection, from, count)
-            return count
+            return keepAnswer(connection, from, count) ? count : IO.failed
         }
         return written == -Int(EAGAIN) || written == -Int(EINTR) ? IO.wouldBlock : IO.failed
     }
@@ -126,7 +125,7 @@ extension Engine {
             connection.pointee.inputClass = 2
             return true
         }
-        return false
+        return connection.pointee.parking == .body && growInput(connection)
     }
 
     /// Reads while there is something and somebody takes it, within bounds.
@@ -244,7 +243,11 @@ extension Engine {
                 detect(connection)
             }
         case .length, .chunked, .tunnel:
-            if let upstream = connection.pointee.peer { _ = pump(connection, upstream) }
+            if let upstream = connection.pointee.peer {
+                _ = pump(connection, upstream)
+            } else if connection.pointee.parking == .body {
+                bodyCame(connection)
+            }
         case .untilClose, .done, .flushing, .lingering: break
         }
     }

@@ -16,6 +16,8 @@ enum LoopMessage: Sendable {
     /// A slice of the history, from the newest record but so many.
     case records(skipping: Int, most: Int, @Sendable ([RequestRecord]) -> Void)
     case survey(@Sendable ([BackendSurvey]) -> Void)
+    /// The backends in use, from a place on.
+    case pools(from: Int, @Sendable (PoolSlice) -> Void)
     case drain
     case adopt(MovedConnection)
     case listening(@Sendable ([(name: String, descriptor: CInt)]) -> Void)
@@ -41,8 +43,9 @@ struct LoopCounts: Sendable {
     var policies: [PolicyCount: UInt64] = [:]
     /// Connections ended since their peer's identity was revoked.
     var revoked: UInt64 = 0
-    /// Questions to authorizers in flight.
+    /// Questions to authorizers in flight, and what came of those before.
     var errands = 0
+    var checks: [CheckCount: UInt64] = [:]
     /// PROXY protocol headers that were missing or broken.
     var badIntroductions: UInt64 = 0
     var refusedPlain: UInt64 = 0
@@ -140,6 +143,7 @@ struct Engine: ~Copyable {
     let states: UnsafeMutablePointer<StreamState>
     /// By the connections' places; touched only when needed.
     let efforts: UnsafeMutablePointer<Effort>
+    let bodyWaits: UnsafeMutablePointer<BodyWait>
     var freeEndpoint: Int32 = -1
     /// The first place is `nowhere`'s.
     var topEndpoint: Int32 = 1
@@ -247,6 +251,7 @@ struct Engine: ~Copyable {
         endpoints.initialize(to: LiveEndpoint())
         endpoints.pointee.references = 1
         efforts = Self.zeroed(Limits.connections)
+        bodyWaits = Self.zeroed(Limits.connections)
         states = Self.zeroed(Limits.connections)
         renewWebSocketKey()
         if let door = open(mailbox.descriptor, .mailbox) {
@@ -269,6 +274,7 @@ struct Engine: ~Copyable {
         munmap(drafts, Limits.connections * MemoryLayout<RequestRecord>.stride)
         munmap(states, Limits.connections * MemoryLayout<StreamState>.stride)
         munmap(efforts, Limits.connections * MemoryLayout<Effort>.stride)
+        munmap(bodyWaits, Limits.connections * MemoryLayout<BodyWait>.stride)
         munmap(endpoints, Limits.endpoints * MemoryLayout<LiveEndpoint>.stride)
     }
 
@@ -402,6 +408,7 @@ struct Engine: ~Copyable {
         case .collect(let place, let most, let report): report(slice(from: place, most: most))
         case .records(let skipped, let most, let report): report(history.copy(skipping: skipped, most: most))
         case .survey(let report): report(survey())
+        case .pools(let place, let report): report(pools(from: place))
         case .adopt(let moved): adopt(moved)
         case .listening(let report): report(listeningSockets())
         case .stopAccepting: stopAccepting()

@@ -25,6 +25,7 @@ extension Engine {
         put(reason, out, &at)
         put("\r\nx-weft-reason: ", out, &at)
         put(reason, out, &at)
+        putAnswerID(client, out, &at)
         put("\r\ncontent-length: 0\r\n", out, &at)
         answerLines.withUnsafeBufferPointer { lines in
             if let start = lines.baseAddress { put(start, lines.count, out, &at) }

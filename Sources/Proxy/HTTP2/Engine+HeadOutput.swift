@@ -74,6 +74,7 @@ extension Engine {
     /// Another sidecar must know that what it gets over HTTP/2 was HTTP/1, to speak that to its app.
     private func marksHTTP1(_ stream: Conn, _ carrier: Conn) -> Bool {
         guard carrier.pointee.isSecured, let client = stream.pointee.peer else { return false }
+        if client.pointee.isShadow && client.pointee.isGRPC { return false }
         if !client.pointee.isStream || state(client).pointee.carriesHTTP1 { return true }
         // A gateway's client says nothing of the app.
         return client.pointee.side == .gateway

@@ -10,7 +10,8 @@ extension Engine {
     @inline(__always)
     func wantsStream(_ client: Conn, _ slot: Int32, fresh: Bool) -> Bool {
         let endpoint = endpoints + Int(slot)
-        if endpoint.pointee.appProtocol == .unknown && client.pointee.fd >= 0 && sharing == .never { return false }
+        let mayBeText = client.pointee.fd >= 0 && !client.pointee.isGRPC
+        if endpoint.pointee.appProtocol == .unknown && mayBeText && sharing == .never { return false }
         return prefersStream(client, endpoint, fresh: fresh)
     }
 
@@ -18,7 +19,8 @@ extension Engine {
         if endpoint.pointee.declinesUntil > now { return false }
         let isMesh = endpoint.pointee.principal != nil
         // At the first try its head has just been parsed; later it has been composed.
-        let upgrades = fresh || client.pointee.attempts > 1 ? client.pointee.isUpgrade : parser.head.saysUpgrade
+        let isComposed = fresh || client.pointee.attempts > 1 || client.pointee.isShadow
+        let upgrades = isComposed ? client.pointee.isUpgrade : parser.head.saysUpgrade
         let speaksHTTP2 = appSpeaksHTTP2(client, endpoint.pointee.appProtocol)
         // An upgrade needs a peer that takes CONNECT with `:protocol`; sidecars are asked over HTTP/1.1.
         if upgrades { return speaksHTTP2 && !isMesh && takesProtocols(endpoint) }
@@ -27,6 +29,10 @@ extension Engine {
 
     /// What is not declared is spoken as the client speaks; at a gateway it is HTTP/1.1.
     private func appSpeaksHTTP2(_ client: Conn, _ declared: AppProtocol) -> Bool {
+        // A call of our own needs it whatever is declared.
+        if client.pointee.isShadow && client.pointee.isGRPC && (declared == .unknown || client.pointee.asker != 0) {
+            return true
+        }
         switch declared {
         case .http2, .grpc: return true
         case .http, .tcp: return false

@@ -132,6 +132,7 @@ extension Engine {
             }
             if session.pointee.open == 0 && session.pointee.isOver { queue(carrier) }
         }
+        if stream.pointee.asker != 0 { questionEnded(stream) }
         dropInput(stream)
         dropOutput(stream)
         dropReplay(stream)
@@ -169,7 +170,9 @@ extension Engine {
         guard state(stream).pointee.owed > 0, let carrier = stream.pointee.carrier,
             let session = carrier.pointee.session
         else { return }
-        let taken = state(stream).pointee.owed - min(state(stream).pointee.owed, Int32(stream.pointee.inputCount))
+        // A body that is waited for counts as taken, or streams that wait would use up their session's window.
+        let held = stream.pointee.parking == .body ? 0 : Int32(stream.pointee.inputCount)
+        let taken = state(stream).pointee.owed - min(state(stream).pointee.owed, held)
         if taken == 0 { return }
         state(stream).pointee.owed -= taken
         creditSession(carrier, session, taken: Int(taken))

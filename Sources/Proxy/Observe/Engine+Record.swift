@@ -49,6 +49,7 @@ extension Engine {
         dropReplay(client)
         if client.pointee.extras != nil { dropExtras(client) }
         if client.pointee.grants != nil { dropGrants(client) }
+        if client.pointee.asker != 0 && !client.pointee.isShadow { dropQuestion(client) }
         client.pointee.external = .none
         client.pointee.startedAt = 0
         if client.pointee.side != .inbound {

@@ -8,6 +8,8 @@ struct MetricsSnapshot: Sendable {
     var desk = TelemetryDesk.Counts()
     var program = ProgramCounts()
     var limits = LimitGauges()
+    var pools: [PoolCount] = []
+    var ejections: [(cause: EjectionCause, count: UInt64)] = []
     var clock = WallClock(offset: 0)
 }
 
@@ -297,6 +299,8 @@ struct MetricsText {
         flags("weft_proxy_failures_total", "Exchanges that failed here, by why.", \.flags)
         flags("weft_proxy_retries_by_reason_total", "Attempts followed by others, by how they failed.", \.repeated)
         policies()
+        checks()
+        backends()
         limits()
         turns()
         single(
@@ -345,6 +349,26 @@ struct MetricsText {
         for (key, count) in sorted {
             let policy = Self.quoted(snapshot.pages.name(key.policy))
             line("\(name){policy=\"\(policy)\",outcome=\"\(key.outcome.word)\"} \(count)")
+        }
+    }
+
+    private mutating func checks() {
+        var found: [CheckCount: UInt64] = [:]
+        for loop in snapshot.loops { found.merge(loop.counts.checks) { $0 + $1 } }
+        if found.isEmpty { return }
+        let sorted = found.sorted { one, other in
+            (one.key.authorizer, one.key.outcome.rawValue) < (other.key.authorizer, other.key.outcome.rawValue)
+        }
+        var name = "weft_ext_authz_checks_total"
+        family(name, "counter", "Questions to external authorizers, by what came of them.")
+        for (key, count) in sorted where key.outcome != .passedUnasked {
+            let provider = Self.quoted(snapshot.pages.name(key.authorizer))
+            line("\(name){provider=\"\(provider)\",outcome=\"\(key.outcome.word)\"} \(count)")
+        }
+        name = "weft_ext_authz_failed_open_total"
+        family(name, "counter", "Requests that passed although their authorizer did not answer.")
+        for (key, count) in sorted where key.outcome == .passedUnasked {
+            line("\(name){provider=\"\(Self.quoted(snapshot.pages.name(key.authorizer)))\"} \(count)")
         }
     }
 

@@ -151,8 +151,26 @@ struct Reason: Sendable {
             "ext_authz_denied", "UAEX", "as answered", "the external authorizer refused",
             "its own rules: ask its log"),
         Reason(
-            "ext_authz_error", "UAEX", "403, 5xx", "the external authorizer did not answer",
-            "it is down, slow, or unreachable from here"),
+            "ext_authz_error", "UAEX", "403, 5xx", "the external authorizer gave no answer that can be followed",
+            "one of the reasons that follow; this word is that of metrics"),
+        Reason(
+            "ext_authz_timeout", "UAEX", "403, 5xx", "the external authorizer did not answer in time",
+            "it is slow, or the provider's `timeout` too short"),
+        Reason(
+            "ext_authz_unreachable", "UAEX", "403, 5xx", "the external authorizer could not be asked",
+            "it is down or unreachable from here, or closed the connection without an answer"),
+        Reason(
+            "ext_authz_failed", "UAEX", "403, 5xx", "the external authorizer answered with an error of its own",
+            "a status of 500 or more, or a gRPC status other than OK: see its log"),
+        Reason(
+            "ext_authz_bad_answer", "UAEX", "403, 5xx", "what the external authorizer answered cannot be followed",
+            "it is not a CheckResponse, is too long, or has a header that could be read as two"),
+        Reason(
+            "ext_authz_overloaded", "UAEX", "403, 5xx", "the external authorizer has too much to do",
+            "circuit breaking of its backend, too many questions at once, or its own RESOURCE_EXHAUSTED"),
+        Reason(
+            "ext_authz_body_too_long", "DPE", "413", "the body is longer than the external authorizer is shown",
+            "`maxRequestBytes` without `allowPartialMessage`"),
         Reason(
             "identity_revoked", "RVK", "none", "the peer's identity was revoked: its connections were cut off",
             "its SPIFFE ID or serial stands in the ConfigMap `weft-mesh`"),
@@ -185,6 +203,9 @@ struct Reason: Sendable {
             likelyAttack),
         Reason("nul_in_head", "DPE, UPE", "400, 502", "HTTP/1 message refused: nul in head", likelyAttack),
         Reason("bad_target", "DPE, UPE", "400, 502", "HTTP/1 message refused: bad target", likelyAttack),
+        Reason(
+            "fragment_in_target", "DPE, UPE", "400, 502", "HTTP/1 message refused: fragment in target",
+            "a client that sends the part of a URL behind # too; some hops cut it off, and others do not"),
         Reason("target_too_long", "DPE, UPE", "414, 502", "HTTP/1 message refused: target too long", likelyAttack),
         Reason("method_too_long", "DPE, UPE", "501, 502", "HTTP/1 message refused: method too long", likelyAttack),
         Reason("bad_header_name", "DPE, UPE", "400, 502", "HTTP/1 message refused: bad header name", likelyAttack),

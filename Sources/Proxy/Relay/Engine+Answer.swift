@@ -6,7 +6,7 @@ extension Engine {
     mutating func answer(_ client: Conn, status: Int, _ flag: ResponseFlag, _ reason: StaticString, close closes: Bool)
     {
         if client.pointee.isShadow {
-            endShadow(client)
+            endShadow(client, flag, status: status, reason)
             return
         }
         client.pointee.status = UInt16(truncatingIfNeeded: status)
@@ -62,7 +62,7 @@ extension Engine {
         finishAnswer(client, start, at)
     }
 
-    private mutating func finishAnswer(_ client: Conn, _ start: Int, _ at: Int) {
+    mutating func finishAnswer(_ client: Conn, _ start: Int, _ at: Int) {
         client.pointee.outputEnd = Int32(truncatingIfNeeded: at)
         client.pointee.responseBytes = at - start
         endExchange(client)

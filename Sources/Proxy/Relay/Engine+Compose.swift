@@ -112,7 +112,8 @@ extension Engine {
         let isHere =
             parser.head.contentLength >= 0
             && client.pointee.inputCount &- parser.head.length >= parser.head.contentLength
-        if !isHere { return }
+        // Nor does one whose client has been told to go on.
+        if !isHere && client.pointee.interims == 0 { return }
         for place in 0..<parser.head.lineCount where parser.lines[place].nameLength == 6 {
             let line = parser.lines[place]
             let isExpect = sameName(bytes + Int(line.offset), StaticText.expect.utf8Start, 6)

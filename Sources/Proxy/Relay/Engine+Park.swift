@@ -23,6 +23,8 @@ enum Parking: UInt8 {
     case retry
     /// What a service says that decides on requests.
     case authorization
+    /// As much of its body as such a service is shown.
+    case body
 }
 
 extension Engine {
@@ -59,7 +61,8 @@ extension Engine {
         case .retry:
             sendAgain(client)
             if client.pointee.role == .client && client.pointee.fd < 0 { queue(client) }
-        case .authorization: authorizationTimedOut(client)
+        case .authorization: authorizationFailed(client, .timedOut)
+        case .body: bodyWaitEnded(client)
         }
     }
 }

@@ -5,7 +5,8 @@ import Wire
 struct ResponseEdits {
     var runs = EditRuns()
     var linesLength = 0
-    var room: Int { Int(runs.bytes) &+ linesLength }
+    var grantedLength = 0
+    var room: Int { Int(runs.bytes) &+ linesLength &+ grantedLength }
 }
 
 extension Engine {
@@ -27,10 +28,14 @@ extension Engine {
     }
 
     func responseEdits(_ client: Conn) -> ResponseEdits? {
-        var edits = ResponseEdits(linesLength: Int(client.pointee.extras?.pointee.linesLength ?? 0))
+        var edits = ResponseEdits()
+        if let extras = client.pointee.extras {
+            edits.linesLength = Int(extras.pointee.linesLength)
+            edits.grantedLength = Int(extras.pointee.grantedLength)
+        }
         guard let arrays = client.pointee.table?.pointee.arrays else { return nil }
-        // Limits of a pod or port have lines without a rule.
-        if client.pointee.choice.rule < 0 { return edits.linesLength > 0 ? edits : nil }
+        // Limits of a pod or port have lines without a rule, and authorizers give some.
+        if client.pointee.choice.rule < 0 { return edits.room > 0 ? edits : nil }
         let rule = arrays.rules[Int(client.pointee.choice.rule)]
         if rule.actions >= 0 { edits.runs = arrays.routes.actions[Int(rule.actions)].response }
         let weight = client.pointee.choice.weight
@@ -42,12 +47,16 @@ extension Engine {
 
     func dropEdited(_ client: Conn, _ edits: ResponseEdits, _ bytes: UnsafePointer<UInt8>) {
         if client.pointee.extras?.pointee.hasOrigin == true { dropOriginLines(bytes) }
+        if edits.grantedLength > 0, let extras = client.pointee.extras { dropGrantedResponse(extras, bytes) }
         guard let arrays = client.pointee.table?.pointee.arrays else { return }
         dropEdited(arrays, edits.runs, bytes)
     }
 
     func putEdits(_ client: Conn, _ edits: ResponseEdits, _ out: Bytes, _ at: inout Int) {
-        if let extras = client.pointee.extras { put(extras.lines, edits.linesLength, out, &at) }
+        if let extras = client.pointee.extras {
+            put(extras.lines, edits.linesLength, out, &at)
+            if edits.grantedLength > 0 { putGrantedResponse(extras, out, &at) }
+        }
         guard let arrays = client.pointee.table?.pointee.arrays else { return }
         putEdits(arrays, edits.runs.set, out, &at)
         putEdits(arrays, edits.runs.add, out, &at)

@@ -156,9 +156,16 @@ extension Engine {
         _ = pump(shadow, upstream)
     }
 
-    /// A copy's exchange is over, well or not: nobody is told.
-    mutating func endShadow(_ shadow: Conn) {
-        shadow.pointee.flag = .mirrored
+    /// A copy's exchange is over, well or not: nobody is told. An errand's ends as it failed.
+    mutating func endShadow(
+        _ shadow: Conn, _ flag: ResponseFlag = .mirrored, status: Int = 0, _ reason: StaticString = ""
+    ) {
+        let isErrand = shadow.pointee.asker != 0
+        shadow.pointee.flag = isErrand ? flag : .mirrored
+        if isErrand {
+            shadow.pointee.status = UInt16(truncatingIfNeeded: status)
+            draft(shadow).pointee.reason = reason
+        }
         endExchange(shadow)
         close(shadow)
     }

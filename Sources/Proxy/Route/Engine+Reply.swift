@@ -15,7 +15,8 @@ extension Engine {
         draft(client).pointee.reason = reason
         if client.pointee.phase != .done || isDraining { client.pointee.closesAfter = true }
         let added = Int(client.pointee.extras?.pointee.linesLength ?? 0)
-        guard let out = self.room(client, room &+ added &+ 256) else {
+        let granted = Int(client.pointee.extras?.pointee.grantedLength ?? 0)
+        guard let out = self.room(client, room &+ added &+ granted &+ 256) else {
             closePair(client, flag)
             return nil
         }
@@ -28,7 +29,10 @@ extension Engine {
         put("\r\nx-weft-reason: ", out, &at)
         put(reason, out, &at)
         put("\r\n", out, &at)
-        if let extras = client.pointee.extras { put(extras.lines, added, out, &at) }
+        if let extras = client.pointee.extras {
+            put(extras.lines, added, out, &at)
+            if granted > 0 { putGrantedResponse(extras, out, &at) }
+        }
         client.pointee.outputEnd = Int32(truncatingIfNeeded: at)
         return out
     }

@@ -10,6 +10,8 @@ struct RouteExtras {
     /// Where those of the limit begin of which least is left; -1 when there are none.
     var limitStart: Int32 = -1
     var limitRemaining: UInt64 = 0
+    /// Lines an authorizer gives the response; see `dropGrantedResponse`.
+    var grantedLength: Int32 = 0
     /// The path as an expression rewrote it.
     var pathLength: Int32 = -1
     /// The request as sent so far, for mirrors; a buffer of its own.
@@ -25,6 +27,7 @@ struct RouteExtras {
     static let pathOffset = linesOffset + linesSize
     /// As much as a target may have.
     static let pathSize = 8192
+    static let grantedOffset = pathOffset + pathSize
 }
 
 typealias Extras = UnsafeMutablePointer<RouteExtras>
@@ -32,6 +35,7 @@ typealias Extras = UnsafeMutablePointer<RouteExtras>
 extension UnsafeMutablePointer<RouteExtras> {
     var lines: Bytes { Bytes(OpaquePointer(self)) + RouteExtras.linesOffset }
     var path: Bytes { Bytes(OpaquePointer(self)) + RouteExtras.pathOffset }
+    var granted: Bytes { Bytes(OpaquePointer(self)) + RouteExtras.grantedOffset }
 }
 
 extension Engine {

@@ -1,4 +1,5 @@
 import ProxyResources
+import Wire
 
 /// A pattern of a policy, as bytes.
 struct PatternEntry {
@@ -138,7 +139,9 @@ struct AccessTableBuilder {
                 builder.add(policy, label: labels.number(ofName: policy.name), authorizer: Int32(place ?? -1))
             }
         }
-        for authorizer in security.authorizers { builder.add(authorizer, backends[authorizer.backend] ?? -1) }
+        for authorizer in security.authorizers {
+            builder.add(authorizer, backends[authorizer.backend] ?? -1, label: labels.number(ofName: authorizer.name))
+        }
         for (index, rule) in security.tokenRules.enumerated() { builder.add(rule, index) }
         let made = UnsafeMutablePointer<AccessTable>.allocate(capacity: 1)
         made.initialize(to: builder.finish(security))
@@ -162,15 +165,24 @@ struct AccessTableBuilder {
             hasTrials: security.policies.contains { $0.isDryRun || $0.action == .audit })
     }
 
-    private mutating func add(_ authorizer: ExternalAuthorizer, _ backend: Int32) {
+    private mutating func add(_ authorizer: ExternalAuthorizer, _ backend: Int32, label: UInt32) {
+        // `context_extensions` of the `AttributeContext`, the same in all checks.
+        var extensions = ProtobufWriter()
+        for member in authorizer.contextExtensions {
+            extensions.stringEntry(10, key: member.name, value: member.value)
+        }
         let added = authorizer.addedHeaders.map { "\($0.name): \($0.value)\r\n" }.joined()
         authorizers.append(
             AuthorizerEntry(
-                backend: backend, timeout: UInt64(authorizer.timeoutMilliseconds) * 1_000_000,
+                backend: backend, label: label, timeout: UInt64(authorizer.timeoutMilliseconds) * 1_000_000,
                 failsOpen: authorizer.failsOpen, statusOnError: authorizer.statusOnError,
                 pathPrefix: add(text: authorizer.pathPrefix), shown: add(names: authorizer.shownHeaders),
                 onAllow: add(names: authorizer.headersOnAllow), onDeny: add(names: authorizer.headersOnDeny),
-                added: add(text: added), isGRPC: authorizer.form == .grpc))
+                added: add(text: added), isGRPC: authorizer.form == .grpc,
+                authority: add(text: authorizer.authority.isEmpty ? "authorizer" : authorizer.authority),
+                extensions: add(bytes: extensions.bytes), shownBody: authorizer.shownBody,
+                allowsPartialBody: authorizer.allowsPartialBody, packsBodyAsBytes: authorizer.packsBodyAsBytes,
+                includesCertificate: authorizer.includesCertificate))
     }
 
     private mutating func add(names: [String]) -> Run {
@@ -290,9 +302,11 @@ struct AccessTableBuilder {
         return PatternEntry(kind: .template, parts: run)
     }
 
-    private mutating func add(text string: String) -> TextRange {
-        let range = TextRange(offset: Int32(text.count), count: Int32(string.utf8.count))
-        text += Array(string.utf8)
+    private mutating func add(text string: String) -> TextRange { add(bytes: Array(string.utf8)) }
+
+    private mutating func add(bytes: [UInt8]) -> TextRange {
+        let range = TextRange(offset: Int32(text.count), count: Int32(bytes.count))
+        text += bytes
         return range
     }
 }

@@ -9,6 +9,7 @@ struct ByteView {
 
     static var none: ByteView { ByteView(start: StaticText.slash.utf8Start, count: 0) }
 
+    func isSame(as other: ByteView) -> Bool { count == other.count && memcmp(start, other.start, count) == 0 }
     func dropFirst(_ number: Int) -> ByteView { ByteView(start: start + number, count: count - number) }
 }
 

@@ -34,7 +34,7 @@ extension Engine {
             }
         }
         if access.pointee.hasCustom, let custom = access.pointee.firstMatch(view, .custom) {
-            let step = askAuthorizer(client, bytes, access, custom)
+            let step = askAuthorizer(client, bytes, access, custom, view)
             if step != .go { return step }
         }
         let verdict = access.pointee.decide(view)

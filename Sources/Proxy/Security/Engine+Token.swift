@@ -151,7 +151,7 @@ extension Engine {
         }
     }
 
-    private mutating func addDrop(_ client: Conn, _ name: UnsafePointer<UInt8>, _ count: Int) {
+    mutating func addDrop(_ client: Conn, _ name: UnsafePointer<UInt8>, _ count: Int) {
         guard let out = grantRoom(client, count + 5) else { return }
         let at = Int(client.pointee.grantsLength)
         putGrantHead(Grants.drop, count, count, out + at)
@@ -167,6 +167,20 @@ extension Engine {
         memcpy(out + at + 5, line, count)
         for index in 0..<nameLength where out[at + 5 + index] &- 65 < 26 { out[at + 5 + index] |= 0x20 }
         client.pointee.grantsLength += Int32(count + 5)
+    }
+
+    /// A line in its parts; the name in lower case.
+    mutating func addLine(_ client: Conn, _ kind: UInt8, _ name: ByteView, _ value: ByteView) {
+        let count = name.count + value.count + 4
+        guard let out = grantRoom(client, count + 5) else { return }
+        var at = Int(client.pointee.grantsLength)
+        putGrantHead(kind, name.count, count, out + at)
+        at += 5
+        put(name.start, name.count, out, &at)
+        put(": ", out, &at)
+        put(value.start, value.count, out, &at)
+        put("\r\n", out, &at)
+        client.pointee.grantsLength = Int32(at)
     }
 
     mutating func addGrant(_ client: Conn, _ bytes: UnsafePointer<UInt8>, _ count: Int) {
@@ -201,7 +215,8 @@ extension Engine {
 
     /// Marks the lines that go: those named to go, and those that are set anew.
     func dropGranted(_ client: Conn, _ bytes: UnsafePointer<UInt8>) {
-        eachGrant(client) { _, text, nameLength, _ in
+        eachGrant(client) { kind, text, nameLength, _ in
+            if kind == Grants.join { return }
             for place in 0..<parser.head.lineCount where Int(parser.lines[place].nameLength) == nameLength {
                 if sameName(bytes + Int(parser.lines[place].offset), text, nameLength) {
                     parser.lines[place].dropped = true
@@ -213,7 +228,7 @@ extension Engine {
     func putGranted(_ client: Conn, _ out: Bytes, _ at: inout Int) {
         var place = at
         eachGrant(client) { kind, text, _, count in
-            if kind == Grants.set { put(text, count, out, &place) }
+            if kind != Grants.drop { put(text, count, out, &place) }
         }
         at = place
     }

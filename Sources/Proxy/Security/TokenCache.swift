@@ -92,6 +92,8 @@ struct TokenCache: ~Copyable {
 enum Grants {
     static let drop: UInt8 = 0
     static let set: UInt8 = 1
+    /// Beside lines of the same name.
+    static let join: UInt8 = 2
     static let most = 16384
 
     static func add(drop name: String, to bytes: inout [UInt8]) { add(drop, name.utf8.count, Array(name.utf8), &bytes) }

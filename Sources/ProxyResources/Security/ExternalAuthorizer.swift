@@ -16,13 +16,20 @@ package struct ExternalAuthorizer: Sendable, Hashable {
     package var failsOpen: Bool
     /// For a request refused because there was no answer.
     package var statusOnError: Int
-    /// HTTP: names in lower case of headers it is shown, beside `authorization`; one may end in `*`.
+    /// Names in lower case of headers it is shown; one may end in `*`. HTTP: beside `authorization`. gRPC: empty for all.
     package var shownHeaders: [String]
+    /// Of the question itself.
     package var addedHeaders: [HeaderValue]
     /// How much of the body it is shown, in bytes; 0 for none.
     package var shownBody: Int
     /// A longer body is shown in part; otherwise the request is refused with 413.
     package var allowsPartialBody: Bool
+    /// gRPC: as `raw_body`, not as text.
+    package var packsBodyAsBytes: Bool
+    /// gRPC: what every check carries beside the request.
+    package var contextExtensions: [HeaderValue]
+    /// gRPC: the client's certificate is shown.
+    package var includesCertificate: Bool
     /// HTTP: headers of its answer that go on to the workload, in lower case; one may end in `*`.
     package var headersOnAllow: [String]
     /// HTTP: headers of its refusal that the client gets, beside those about the body; empty for all.
@@ -32,6 +39,7 @@ package struct ExternalAuthorizer: Sendable, Hashable {
         name: String, form: Form = .http, backend: String, authority: String = "", timeoutMilliseconds: Int = 600,
         pathPrefix: String = "", failsOpen: Bool = false, statusOnError: Int = 403, shownHeaders: [String] = [],
         addedHeaders: [HeaderValue] = [], shownBody: Int = 0, allowsPartialBody: Bool = false,
+        packsBodyAsBytes: Bool = false, contextExtensions: [HeaderValue] = [], includesCertificate: Bool = false,
         headersOnAllow: [String] = [], headersOnDeny: [String] = []
     ) {
         self.name = name
@@ -46,6 +54,9 @@ package struct ExternalAuthorizer: Sendable, Hashable {
         self.addedHeaders = addedHeaders
         self.shownBody = shownBody
         self.allowsPartialBody = allowsPartialBody
+        self.packsBodyAsBytes = packsBodyAsBytes
+        self.contextExtensions = contextExtensions
+        self.includesCertificate = includesCertificate
         self.headersOnAllow = headersOnAllow
         self.headersOnDeny = headersOnDeny
     }

@@ -107,52 +107,6 @@ extension TokenRule {
     }
 }
 
-extension ExternalAuthorizer {
-    init(_ fields: ResourceFields) throws(ResourceFault) {
-        self.init(
-            name: try fields.requiredString("name"), form: try fields.word("form", or: .http),
-            backend: try fields.requiredString("backend"), authority: try fields.string("authority"),
-            timeoutMilliseconds: try fields.integer("timeoutMilliseconds", in: 1...600_000) ?? 600,
-            pathPrefix: try fields.string("pathPrefix"), failsOpen: try fields.flag("failOpen"),
-            statusOnError: try fields.integer("statusOnError", in: 200...599) ?? 403,
-            shownHeaders: try fields.headerNames("includeRequestHeadersInCheck"),
-            shownBody: try fields.integer("maxRequestBytes", in: 0...65536) ?? 0,
-            allowsPartialBody: try fields.flag("allowPartialMessage"),
-            headersOnAllow: try fields.headerNames("headersToUpstreamOnAllow"),
-            headersOnDeny: try fields.headerNames("headersToDownstreamOnDeny"))
-        for header in try fields.objects("includeAdditionalHeadersInCheck") {
-            addedHeaders.append(
-                HeaderValue(name: try header.requiredHeaderName("name"), value: try header.headerValue("value")))
-        }
-        if !pathPrefix.isEmpty, !pathPrefix.hasPrefix("/") { throw fields.fault("pathPrefix", "must start with /") }
-    }
-
-    var json: JSON {
-        var out = ResourceWriter()
-        out.write("name", name)
-        out.write("form", form.rawValue)
-        out.write("backend", backend)
-        out.write("authority", authority)
-        out.write("timeoutMilliseconds", timeoutMilliseconds)
-        out.write("pathPrefix", pathPrefix)
-        out.write("failOpen", failsOpen)
-        out.write("statusOnError", statusOnError)
-        out.write("includeRequestHeadersInCheck", shownHeaders)
-        let added = addedHeaders.map { header -> JSON in
-            var out = ResourceWriter()
-            out.write("name", header.name)
-            out.write("value", header.value)
-            return out.json
-        }
-        out.write("includeAdditionalHeadersInCheck", added)
-        out.write("maxRequestBytes", shownBody == 0 ? nil : shownBody)
-        out.write("allowPartialMessage", allowsPartialBody)
-        out.write("headersToUpstreamOnAllow", headersOnAllow)
-        out.write("headersToDownstreamOnDeny", headersOnDeny)
-        return out.json
-    }
-}
-
 extension ResourceFields {
     /// A header's name in lower case; empty when absent.
     func headerName(_ field: String) throws(ResourceFault) -> String {
