@@ -249,6 +249,27 @@ extension MemoryAPI {
         await shared.end()
     }
 
+    @Test("what is no report, or too long for one, ends the call with a status; so does a call of another name")
+    func badReports() async throws {
+        let mesh = try await RunningMesh()
+        await mesh.control.waitUntilReady()
+        func end(_ bytes: [UInt8], call: String = "\(QuotaReport.path)") async throws -> String? {
+            let client = try await ADSClient.connect(mesh.socket, group: mesh.group, call: call)
+            // A call of another name may have ended already.
+            try? await client.sendRaw(GRPCFrames.framed(bytes))
+            try await eventually("the end") { client.trailers != nil }
+            let status = client.trailers?["grpc-status"]
+            await client.close()
+            return status
+        }
+        #expect(try await end([0xFF, 0xFF, 0xFF]) == "3")
+        let lines = (0...QuotaReport.mostLines).map { QuotaReport.Line(key: UInt64($0)) }
+        let long = QuotaReport(number: 1, pages: [QuotaReport.Page(budget: "demo/api", lines: lines)])
+        #expect(try await end(long.bytes) == "8")
+        #expect(try await end([], call: "/weft.quota.v1.QuotaService/Other") == "12")
+        await mesh.end()
+    }
+
     @Test("a workload leases what its configuration has, and nothing else")
     func permission() async throws {
         let gateways = try await LimitedGateways(Self.limit)
