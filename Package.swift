@@ -149,7 +149,7 @@ let package = Package(
             "ProxyTests", exclude: ["schema_verdicts.py", "observe_reader.py", "Peers"],
             [
                 "CAllocations", "Proxy", "Loop", "Wire", "YAMLText", "TLS", "COpenSSL", "ProxyResources", "Kernel",
-                "CKernel",
+                "CKernel", "MeshControl", "MeshModel", "KubeTypes", nioCore, nioPosix, logging,
             ]),
         tests("StoreTests", ["Store", "Wire"]),
         tests("TransportTests", ["Transport", "TLS", "Kernel", nioCore, nioPosix, nioHTTP1]),

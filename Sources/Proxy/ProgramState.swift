@@ -12,6 +12,9 @@ package final class ProgramState: Sendable {
         var versions: [ProxyResource.Kind: [String: String]] = [:]
         var isDraining = false
         var isConnected = false
+        /// Another process has taken over. What is kept is its own: it uses other destinations than the connections left here.
+        var hasLeft = false
+        var isUnsaved = false
         /// From a file of an earlier life, not yet confirmed by the control plane.
         var isRestored = false
         var generation: UInt64 = 0
@@ -37,7 +40,7 @@ package final class ProgramState: Sendable {
 
     func read<Value>(_ body: (borrowing Held) -> Value) -> Value { held.withLock { body($0) } }
 
-    /// Gives what the control plane sent to the loops, and keeps it for a life without the control plane.
+    /// Gives what the control plane sent to the loops; `save` keeps it for a life without the control plane.
     func apply(
         _ configuration: ProxyConfiguration, identity: Identity?, versions: [ProxyResource.Kind: [String: String]]
     ) throws {
@@ -49,9 +52,20 @@ package final class ProgramState: Sendable {
             $0.isRestored = false
             $0.generation = generation
         }
-        keeper?.save(configuration, identity: identity, versions: versions)
+        held.withLock { $0.isUnsaved = keeper != nil }
         // What compiling a large configuration took for a moment is not kept for the next.
         if configuration.servicePorts.count + configuration.backends.count > 256 { weft_trim_heap() }
+    }
+
+    /// Writes down what the loops were last given, unless that has been done. It waits for the disk.
+    func save() {
+        let kept = held.withLock { held -> Held? in
+            let isDue = held.isUnsaved && !held.hasLeft
+            held.isUnsaved = false
+            return isDue ? held : nil
+        }
+        guard let kept, let configuration = kept.configuration else { return }
+        keeper?.save(configuration, identity: kept.identity, versions: kept.versions)
     }
 
     /// Starts with what an earlier life of this container was told.
@@ -73,12 +87,16 @@ package final class ProgramState: Sendable {
     }
 
     func ringFarewell() {
+        held.withLock { $0.hasLeft = true }
         var one: UInt64 = 1
         _ = write(farewell, &one, 8)
     }
 
     package func beginDraining() { held.withLock { $0.isDraining = true } }
-    func note(connected: Bool) { held.withLock { $0.isConnected = connected } }
+    func note(connected: Bool) {
+        held.withLock { $0.isConnected = connected }
+        plane.commons.demand.note(connected: connected)
+    }
     func note(fault: String) {
         held.withLock {
             $0.lastFault = fault

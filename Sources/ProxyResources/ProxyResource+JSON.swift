@@ -20,6 +20,7 @@ extension ProxyResource {
         case .identity: decoded = .identity(try Identity(fields))
         case .servicePort: decoded = .servicePort(try ServicePort(fields))
         case .backend: decoded = .backend(try Backend(fields))
+        case .destination: decoded = .destination(try Destination(fields))
         }
         guard decoded.name == name else {
             throw ResourceFault(resource: label, field: "", message: "holds the resource \(decoded.name)")
@@ -33,6 +34,7 @@ extension ProxyResource {
         case .identity(let value): value.json
         case .servicePort(let value): value.json
         case .backend(let value): value.json
+        case .destination(let value): value.json
         }
     }
 }
@@ -45,6 +47,7 @@ extension ProxyResource.Kind {
         case .identity: "Identity"
         case .servicePort: "ServicePort"
         case .backend: "Backend"
+        case .destination: "Destination"
         }
     }
 }

@@ -4,6 +4,7 @@
 /// - `Identity` (one, named `self`): its certificate, key and the roots it trusts.
 /// - `ServicePort` (`demo/catalog:8080`): a destination as clients name it, and the routes to take for it.
 /// - `Backend` (`demo/catalog-v1:8080`, `demo/catalog:8080/v1` for a subset): the endpoints behind a destination.
+/// - `Destination` (`10.96.0.7:80`): which of those a client's address leads to; only for proxies that ask for them by name.
 ///
 /// All types here are plain values without Foundation, since `meshproxy` links them.
 package enum ProxyResource: Sendable, Hashable {
@@ -11,12 +12,14 @@ package enum ProxyResource: Sendable, Hashable {
     case identity(Identity)
     case servicePort(ServicePort)
     case backend(Backend)
+    case destination(Destination)
 
     package enum Kind: String, Sendable, CaseIterable {
         case workload = "type.googleapis.com/weft.proxy.v1.Workload"
         case identity = "type.googleapis.com/weft.proxy.v1.Identity"
         case servicePort = "type.googleapis.com/weft.proxy.v1.ServicePort"
         case backend = "type.googleapis.com/weft.proxy.v1.Backend"
+        case destination = "type.googleapis.com/weft.proxy.v1.Destination"
     }
 
     /// The name of the one resource there is of its kind.
@@ -28,6 +31,7 @@ package enum ProxyResource: Sendable, Hashable {
         case .identity: .identity
         case .servicePort: .servicePort
         case .backend: .backend
+        case .destination: .destination
         }
     }
 
@@ -36,6 +40,7 @@ package enum ProxyResource: Sendable, Hashable {
         case .workload, .identity: Self.own
         case .servicePort(let port): port.resourceName
         case .backend(let backend): backend.name
+        case .destination(let destination): destination.key
         }
     }
 }

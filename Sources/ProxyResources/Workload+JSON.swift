@@ -35,6 +35,7 @@ extension Workload {
         self.labels = labels
         rateLimits = try RateLimit.list(fields, "rateLimits")
         if let limits = try fields.object("limits") { self.limits = try ClientLimits(limits) }
+        if let loading = try fields.object("loading") { self.loading = try Loading(loading) }
     }
 
     package var json: JSON {
@@ -65,6 +66,7 @@ extension Workload {
         if telemetry != Telemetry() { out.write("telemetry", telemetry.json) }
         out.write("rateLimits", rateLimits.map(\.json))
         if limits != ClientLimits() { out.write("limits", limits.json) }
+        if loading != Loading() { out.write("loading", loading.json) }
         return out.json
     }
 }

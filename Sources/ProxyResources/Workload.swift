@@ -22,6 +22,7 @@ package struct Workload: Sendable, Hashable {
     package var multiplexing = Multiplexing.byLoad
     package var rateLimits: [RateLimit] = []  // on requests to the pod, whatever the port
     package var limits = ClientLimits()
+    package var loading = Loading()
 
     package init(
         namespace: String, pod: String, name: String = "", app: String = "", version: String = "", node: String = "",

@@ -20,13 +20,21 @@ struct RunningMesh {
 
     var socket: String { "\(directory)/mesh.sock" }
 
+    /// Its proxies hold all of the mesh.
+    static let settings = {
+        var settings = MeshSettings()
+        settings.loading = .all
+        return settings
+    }()
+
     init(identityLifetime: Duration = .seconds(24 * 3600)) async throws {
         for file in ["00-namespace", "services"] { try api.apply(file: "policies/examples/canary/\(file).yaml") }
         for (index, name) in ["catalog-v1", "catalog-v2", "frontend"].enumerated() { api.addPod(name, index) }
         control = try MeshControl.start(
             api: api,
             configuration: MeshControlConfiguration(
-                authorityDirectory: "\(directory)/pki", identityLifetime: identityLifetime), group: group,
+                settings: Self.settings, authorityDirectory: "\(directory)/pki", identityLifetime: identityLifetime),
+            group: group,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         pod = try await api.get(.pods, ObjectKey(namespace: "demo", name: "frontend-x"))
         try await control.open(pod: pod, directory: directory)
@@ -205,7 +213,9 @@ extension MemoryAPI {
         await mesh.control.stop()
 
         let again = try MeshControl.start(
-            api: mesh.api, configuration: MeshControlConfiguration(authorityDirectory: "\(mesh.directory)/pki"),
+            api: mesh.api,
+            configuration: MeshControlConfiguration(
+                settings: RunningMesh.settings, authorityDirectory: "\(mesh.directory)/pki"),
             group: mesh.group,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         try await again.open(pod: mesh.pod, directory: mesh.directory)

@@ -40,6 +40,8 @@ import Wire
         }
         #expect(request.nonce == "n1" && request.fault == nil)
         #expect(subscription.backends == [good.name: good])
+        let own = workload("frontend").json
+        _ = subscription.take(try response(.workload, [("self", "1", own)]))
         let opening = subscription.opening()
         #expect(opening.first { $0.kind == .backend }?.versions == [good.name: "7"])
         #expect(opening.allSatisfy { $0.subscribe == ["*"] })

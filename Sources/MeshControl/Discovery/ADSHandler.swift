@@ -9,6 +9,9 @@ final class ADSHandler: ChannelInboundHandler {
 
     static let deltaPath = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 
+    /// A proxy asks for fewer.
+    private static let mostDemands = 32768
+
     private let discovery: Discovery
     private let podUID: String
     private var session: Int?
@@ -53,9 +56,10 @@ final class ADSHandler: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
-    /// The proxy shall hold this; called on the event loop.
-    func update(_ snapshot: Snapshot) {
+    /// There is something new for the proxy, or it has asked for something; called on the event loop.
+    func refresh() {
         guard let context, session != nil else { return }
+        guard let snapshot = discovery.snapshot(podUID: podUID, demands: stream.demands) else { return }
         send(stream.update(snapshot), context)
     }
 
@@ -94,6 +98,11 @@ final class ADSHandler: ChannelInboundHandler {
                     throw GRPCFrames.Fault(status: .invalidArgument, message: "DeltaDiscoveryRequest: \(error)")
                 }
                 send(stream.receive(request), context)
+                if stream.demands?.count ?? 0 > Self.mostDemands {
+                    throw GRPCFrames.Fault(
+                        status: .resourceExhausted, message: "more than \(Self.mostDemands) destinations are asked for")
+                }
+                if stream.needsSnapshot { refresh() }
             }
         } catch let fault as GRPCFrames.Fault {
             end(fault.status, fault.message, context)

@@ -57,6 +57,8 @@ package struct DeltaStream: Sendable {
 
     private var subscriptions: [ProxyResource.Kind: Subscription] = [:]
     private var snapshot: Snapshot?
+    /// The proxy asks for other destinations than the snapshot was made for: nothing is said until the next one.
+    package private(set) var needsSnapshot = false
     private var lastNonce = 0
     package private(set) var node = ""
 
@@ -65,8 +67,19 @@ package struct DeltaStream: Sendable {
     /// - Returns: responses to send, in order.
     package mutating func update(_ snapshot: Snapshot) -> [DeltaResponse] {
         self.snapshot = snapshot
+        needsSnapshot = false
         return pump()
     }
+
+    /// The destinations the proxy has been given, and those it has been told are not there.
+    package var answeredDemands: (found: [String]?, absent: [String]) {
+        guard let subscription = subscriptions[.destination] else { return (nil, []) }
+        let absent = subscription.names.filter { subscription.held[$0] == nil && !subscription.asked.contains($0) }
+        return (subscription.held.keys.sorted(), absent.sorted())
+    }
+
+    /// What the proxy has asked for, by address or host; `nil` for one that does not ask, and is to have everything.
+    package var demands: Set<String>? { subscriptions[.destination]?.names }
 
     /// - Returns: responses to send, in order. A type we do not know is not answered, as the protocol has it.
     package mutating func receive(_ request: DeltaRequest) -> [DeltaResponse] {
@@ -79,18 +92,28 @@ package struct DeltaStream: Sendable {
             subscription = Subscription()
             // The first request alone says what the proxy brings along, and is a wildcard when it names nothing.
             subscription.held = request.initialVersions
-            subscription.isWildcard = request.subscribe.isEmpty
+            // Nobody has all destinations: there is one for each way to spell an address.
+            subscription.isWildcard = request.subscribe.isEmpty && kind != .destination
+            if kind == .destination { needsSnapshot = true }
         }
+        let isFirst = subscriptions[kind] == nil
         for name in request.subscribe {
             if name == "*" {
-                subscription.isWildcard = true
+                subscription.isWildcard = kind != .destination
             } else {
                 subscription.names.insert(name)
-                subscription.asked.insert(name)
+                // What a new stream brings along is answered by what differs.
+                if !isFirst || subscription.held[name] == nil { subscription.asked.insert(name) }
             }
         }
+        if kind == .destination, !request.subscribe.isEmpty || !request.unsubscribe.isEmpty { needsSnapshot = true }
         for name in request.unsubscribe {
-            if name == "*" { subscription.isWildcard = false } else { subscription.names.remove(name) }
+            if name == "*" {
+                subscription.isWildcard = false
+            } else {
+                subscription.names.remove(name)
+                subscription.asked.remove(name)
+            }
         }
         for name in subscription.held.keys where !subscription.wants(name) && !request.unsubscribe.isEmpty {
             subscription.held[name] = nil  // the proxy drops what it no longer asks for
@@ -125,7 +148,7 @@ package struct DeltaStream: Sendable {
     /// Backends before the routes that name them, and the removal of backends after the routes that named them: a proxy is never told to
     /// send to what it does not know.
     private mutating func pump() -> [DeltaResponse] {
-        guard let snapshot else { return [] }
+        guard let snapshot, !needsSnapshot else { return [] }
         var responses: [DeltaResponse] = []
         func add(_ response: DeltaResponse?) {
             if let response { responses.append(response) }
@@ -141,6 +164,10 @@ package struct DeltaStream: Sendable {
             if !routesAreSent, [.servicePort, .workload].allSatisfy({ isSent($0, snapshot, removing: true) }) {
                 add(next(.backend, snapshot, removing: true))
             }
+        }
+        // The answer to who waits for a destination: all that belongs to it has been sent.
+        if [.backend, .servicePort, .workload].allSatisfy({ isSent($0, snapshot, removing: false) }) {
+            add(next(.destination, snapshot, removing: true))
         }
         return responses
     }

@@ -26,6 +26,8 @@ package final class Discovery: Sendable {
         var node = ""
         var types: [DeltaStream.TypeStatus] = []
         var acknowledged = 0
+        var demands: [String]?
+        var absent: [String] = []
     }
 
     private struct State {
@@ -35,7 +37,6 @@ package final class Discovery: Sendable {
         var model = MeshModel()
         var generation = 0  // 0: no model yet, nothing is sent
         var encoded = SharedResources()
-        var shared: [String: [ProxyResource.Kind: [String: VersionedResource]]] = [:]  // by namespace
         var counters = DiscoveryCounters()
     }
 
@@ -123,7 +124,6 @@ package final class Discovery: Sendable {
         let sessions = state.withLock { state in
             state.model = model
             state.generation += 1
-            state.shared = [:]
             state.encoded.replace(model)
             state.encoded.keep(namespaces: Set(state.sockets.values.map(\.pod.namespace)))
             return Array(state.sessions)
@@ -140,23 +140,17 @@ package final class Discovery: Sendable {
 
     /// The snapshot is made on the proxy's loop, so a later one never comes before an earlier one.
     private func push(to session: Session) {
-        session.loop.execute {
-            if let snapshot = self.snapshot(podUID: session.podUID) { session.handler.value.update(snapshot) }
-        }
+        session.loop.execute { session.handler.value.refresh() }
     }
 
     /// `nil` while there is no model, or it does not know the pod yet: an empty answer would take away what the proxy holds.
-    private func snapshot(podUID: String) -> Snapshot? {
+    ///
+    /// - Parameter demands: what the proxy asked for; `nil` for one that does not ask. It is called on the proxy's loop.
+    func snapshot(podUID: String, demands: Set<String>?) -> Snapshot? {
         let found: Snapshot? = state.withLock { state in
             guard state.generation > 0, let pod = state.sockets[podUID]?.pod, let workload = state.model.workloads[pod]
             else { return nil }
-            let shared: [ProxyResource.Kind: [String: VersionedResource]]
-            if let known = state.shared[pod.namespace] {
-                shared = known
-            } else {
-                shared = state.encoded.resources(of: pod.namespace)
-                state.shared[pod.namespace] = shared
-            }
+            let shared = state.encoded.resources(for: workload, demands: demands)
             var snapshot = Snapshot(generation: state.generation, resources: shared)
             snapshot.set(VersionedResource(.workload(workload)), .workload)
             return snapshot
@@ -209,6 +203,7 @@ package final class Discovery: Sendable {
 
     func note(_ number: Int, _ stream: DeltaStream, sent: [DeltaResponse]) {
         let (node, types, acknowledged) = (stream.node, stream.status, stream.acknowledgedGeneration)
+        let demands = stream.answeredDemands
         let refusal: String? = state.withLock { state in
             guard var session = state.sessions[number] else { return nil }
             let refusal = types.first { type in
@@ -218,6 +213,7 @@ package final class Discovery: Sendable {
             session.node = node
             session.types = types
             session.acknowledged = acknowledged
+            (session.demands, session.absent) = demands
             state.sessions[number] = session
             state.counters.pushes += sent.count
             state.counters.resourcesSent += sent.reduce(0) { $0 + $1.resources.count }
@@ -241,7 +237,9 @@ package final class Discovery: Sendable {
                 return ProxyStatus(
                     pod: socket.pod, podUID: uid, node: socket.node, connectedSince: session?.since,
                     proxy: session?.node ?? "", generation: state.generation,
-                    acknowledgedGeneration: session?.acknowledged ?? 0, types: session?.types ?? [])
+                    acknowledgedGeneration: session?.acknowledged ?? 0, types: session?.types ?? [],
+                    isOnDemand: state.model.workloads[socket.pod]?.loading.mode == .onDemand,
+                    destinations: session?.demands ?? [], absent: session?.absent ?? [])
             }
         }
     }

@@ -12,6 +12,11 @@ package struct ProxyStatus: Sendable, Hashable {
     package var generation: Int  // the newest there is
     package var acknowledgedGeneration: Int
     package var types: [DeltaStream.TypeStatus]
+    /// It holds what it uses, and not all of the mesh.
+    package var isOnDemand = false
+    /// What it asked for, by address or host, and holds; and what it was told is not there.
+    package var destinations: [String] = []
+    package var absent: [String] = []
 
     package var isCurrent: Bool { connectedSince != nil && acknowledgedGeneration == generation }
 
@@ -35,6 +40,9 @@ package struct ProxyStatus: Sendable, Hashable {
         if let connectedSince { json["connectedSince"] = connectedSince.json }
         if !proxy.isEmpty { json["proxy"] = .string(proxy) }
         json["types"] = .array(types.map(Self.json))
+        json["configuration"] = isOnDemand ? "on-demand" : "all"
+        if isOnDemand { json["destinations"] = .array(destinations.map(JSON.string)) }
+        if !absent.isEmpty { json["absentDestinations"] = .array(absent.map(JSON.string)) }
         return json
     }
 

@@ -1,4 +1,3 @@
-import MeshModel
 package import ProxyResources
 import TLS
 import Wire
@@ -32,51 +31,5 @@ extension VersionedResource {
         let digits = Array("0123456789abcdef".utf8)
         let hash = sha256(bytes).prefix(8).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
         self.init(name: resource.name, version: String(decoding: hash, as: UTF8.self), value: bytes)
-    }
-}
-
-/// The resources all proxies of a namespace have alike, encoded once, and again only when they change.
-struct SharedResources {
-    private struct Encoded {
-        var resource: ProxyResource
-        var wire: VersionedResource
-    }
-
-    private var backends: [String: Encoded] = [:]
-    private var ports: [String: [String: Encoded]] = [:]  // by namespace
-    private var model = MeshModel()
-    private var current: Set<String> = []  // namespaces encoded from this model
-
-    mutating func replace(_ model: MeshModel) {
-        self.model = model
-        current = []
-        backends = Self.encode(model.backends.values.map(ProxyResource.backend), reusing: backends)
-    }
-
-    /// Forgets namespaces no proxy is left in.
-    mutating func keep(namespaces: Set<String>) { ports = ports.filter { namespaces.contains($0.key) } }
-
-    mutating func resources(of namespace: String) -> [ProxyResource.Kind: [String: VersionedResource]] {
-        if !current.contains(namespace) {
-            let wanted = model.destinations(from: namespace).map(ProxyResource.servicePort)
-            ports[namespace] = Self.encode(wanted, reusing: ports[namespace] ?? [:])
-            current.insert(namespace)
-        }
-        return [
-            .backend: backends.mapValues(\.wire), .servicePort: (ports[namespace] ?? [:]).mapValues(\.wire),
-        ]
-    }
-
-    private static func encode(_ resources: [ProxyResource], reusing older: [String: Encoded]) -> [String: Encoded] {
-        var made: [String: Encoded] = [:]
-        made.reserveCapacity(resources.count)
-        for resource in resources {
-            if let known = older[resource.name], known.resource == resource {
-                made[resource.name] = known
-            } else {
-                made[resource.name] = Encoded(resource: resource, wire: VersionedResource(resource))
-            }
-        }
-        return made
     }
 }

@@ -56,6 +56,7 @@ package func compile(_ state: MeshState) -> MeshModel {
     let inbound = InboundPorts(state)
     let policies = WorkloadPolicies(state)
     let telemetry = TelemetryOfPods(state)
+    let loading = LoadingRules(state, model)
     for pod in state.pods.values where pod.hasProxy && !pod.isFinished {
         var made = workload(
             pod, state.settings, requirements.requirement(for: pod), inbound.ports(of: pod),
@@ -63,6 +64,7 @@ package func compile(_ state: MeshState) -> MeshModel {
             locality: state.locality(ofNode: pod.node))
         made.security = policies.security(of: pod) { gateways.ports(of: pod, for: $0) }
         made.telemetry = telemetry.telemetry(for: pod)
+        made.loading = loading.loading(of: pod)
         model.workloads[pod.key] = made
     }
     let budgets = Budgets(state)
@@ -120,6 +122,7 @@ extension MeshState {
             service.resilience.finding(PolicyReference(.services, service.key), MeshWords.resilience)
         }
         all += pods.values.compactMap { $0.rateLimits.finding(PolicyReference(.pods, $0.key), MeshWords.rateLimits) }
+        all += pods.values.flatMap(\.loading.findings)
         all += accessPolicies.values.flatMap(\.findings)
         all += requestAuthentications.values.flatMap(\.findings)
         all += securityMaps.values.flatMap(\.findings)

@@ -22,13 +22,7 @@ package struct MeshModel: Sendable, Hashable {
 
     /// All destinations as a client in a namespace sees them: its own namespace's services by their short names too.
     package func destinations(from namespace: String) -> [ServicePort] {
-        let others = routesOfClients[namespace] ?? [:]
-        return servicePorts.values.sorted { $0.resourceName < $1.resourceName }.map { port in
-            var seen = port
-            if port.namespace == namespace { seen.hosts.append(port.service) }
-            if let routes = others[port.resourceName] { seen.routes = routes }
-            return seen
-        }
+        servicePorts.keys.sorted().compactMap { destination($0, from: namespace) }
     }
 
     /// What all proxies of a namespace are told alike.

@@ -33,6 +33,7 @@ package struct MeshPod: Sendable, Hashable {
     package var workload: String
     package var isFinished: Bool
     package var rateLimits: Annotated<[RateLimit]>
+    package var loading: LoadingWish
 
     package init(_ object: KubeObject) {
         key = object.key
@@ -40,6 +41,10 @@ package struct MeshPod: Sendable, Hashable {
         labels = object.labels
         rateLimits = Annotated(object, MeshWords.rateLimits, RateLimit.list(json:of:))
         rateLimits.value?.nameBudgets(in: object.namespace)
+        let annotations = object.annotations
+        loading = LoadingWish(
+            { annotations[$0] }, (mode: MeshWords.configuration, idle: MeshWords.configurationIdle),
+            of: PolicyReference(.pods, object.key), at: "metadata.annotations.")
         let spec = object.spec
         node = spec["nodeName"]?.string ?? ""
         account = spec["serviceAccountName"]?.string ?? "default"

@@ -5,6 +5,7 @@ import Wire
 /// The ConfigMap `weft-mesh` of a root namespace: services that decide on requests, and identities that are cut off.
 ///
 /// - `extensionProviders`: a list as Istio's mesh configuration has it, written as JSON.
+/// - `configuration` (`all` or `on-demand`) and `configurationIdle` (`10m`): how much of the mesh proxies hold, and for how long.
 /// - `revoked`: a SPIFFE ID (or all that start so, ending in `*`) or a certificate's serial number a line.
 package struct MeshSecurityMap: Sendable, Hashable {
     package static let name = "weft-mesh"
@@ -21,6 +22,7 @@ package struct MeshSecurityMap: Sendable, Hashable {
     package var key: ObjectKey
     package var authorizers: [ExternalAuthorizer] = []
     package var revoked = Revocation()
+    package var loading = LoadingWish()
     package var findings: [PolicyFinding] = []
 
     package init(_ object: KubeObject) {
@@ -28,6 +30,9 @@ package struct MeshSecurityMap: Sendable, Hashable {
         let reference = PolicyReference(.configMaps, object.key)
         let data = object.json["data"]
         readRevoked(data?["revoked"]?.string ?? "", reference)
+        loading = LoadingWish(
+            { data?[$0]?.string }, (mode: "configuration", idle: "configurationIdle"), of: reference, at: "data.")
+        findings += loading.findings
         guard let text = data?["extensionProviders"]?.string, !text.isEmpty else { return }
         guard let json = try? JSON(parsing: Array(text.utf8)), json.array != nil else {
             findings.append(

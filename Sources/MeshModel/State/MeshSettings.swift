@@ -1,3 +1,5 @@
+package import ProxyResources
+
 /// What holds for the whole mesh.
 package struct MeshSettings: Sendable, Hashable {
     package var trustDomain: String
@@ -7,6 +9,10 @@ package struct MeshSettings: Sendable, Hashable {
     package var rootNamespaces: [String]
     /// Collectors by the names policies may give them: `otel` to `otel-collector.observability:4318`.
     package var tracingProviders: [String: String] = [:]
+    /// How much of the mesh proxies hold where nobody says otherwise.
+    package var loading = Loading.Mode.onDemand
+    /// Where services and pods have their addresses: `10.96.0.0/16`. Empty: not known.
+    package var ranges: [String] = []
 
     package init(
         trustDomain: String = "cluster.local", clusterDomain: String = "cluster.local",

@@ -92,6 +92,7 @@ extension Engine {
 
     /// - Parameter sniffs: a server name may send it elsewhere than its port's protocol says.
     mutating func beginOutbound(_ client: Conn, sniffs: Bool = true) {
+        if let table, table.pointee.arrays.demand.isOn, !meetsDestination(client, table.pointee.arrays) { return }
         if sniffs && outboundNames(client).count > 0 {
             client.pointee.mode = .sniffing
             setDeadline(client, after: Limits.detect)

@@ -2,10 +2,11 @@ import Glibc
 import Loop
 import Synchronization
 
-/// What the loops of one proxy share: what they have learned of protocols, and how busy each is.
+/// What the loops of one proxy share: what they have learned of protocols, how busy each is, and what is asked for.
 final class LoopCommons: Sendable {
     let memory = ProtocolMemory()
     let loads: LoopLoads
+    let demand = DemandDesk()
 
     init(loops: Int) { loads = LoopLoads(loops) }
 }

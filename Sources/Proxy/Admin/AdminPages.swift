@@ -32,7 +32,10 @@ struct AdminPages: Sendable {
             return metrics(request)
         case (.admin, "/explain"):
             guard let configuration = state.configuration else { return ready() }
-            return ExplainPage(configuration: configuration).page(request)
+            let page = ExplainPage(configuration: configuration)
+            guard let key = page.missing(request) else { return page.page(request) }
+            state.plane.commons.demand.wait(for: key)
+            return ExplainPage(configuration: state.configuration ?? configuration).page(request)
         case (.admin, "/requests"): return RecordPages(state: state).requests(request)
         case (.admin, "/config_dump"): return .json(configuration())
         case (.admin, "/edges"): return .json(edges())
@@ -85,6 +88,7 @@ struct AdminPages: Sendable {
             dump["servicePorts"] = .array(configuration.servicePorts.sorted { $0.key < $1.key }.map(\.value.json))
             dump["backends"] = .array(
                 configuration.backends.sorted { $0.key < $1.key }.map(\.value.json.withoutKeys))
+            if configuration.workload.loading.mode == .onDemand { dump["destinations"] = .array(destinations()) }
         }
         var versions = JSONObject()
         for (kind, names) in held.2.sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
@@ -92,6 +96,17 @@ struct AdminPages: Sendable {
         }
         dump["versions"] = .object(versions)
         return .object(dump)
+    }
+
+    /// What was asked for, by address or host, and how many connections there are to it.
+    private func destinations() -> [JSON] {
+        let held = state.read { $0.configuration?.destinations } ?? [:]
+        return state.plane.commons.demand.contents.map { key, standing, open in
+            var json = held[key]?.json ?? ["key": .string(key)]
+            json["state"] = .string("\(standing)")
+            json["connections"] = .int(Int64(open))
+            return json
+        }
     }
 
     /// Who talked with whom, from the counters.

@@ -21,6 +21,16 @@ struct ExplainPage: Sendable {
         }
     }
 
+    /// What the control plane must be asked for before the request can be explained; `nil` when all is there.
+    func missing(_ request: AdminRequest) -> String? {
+        let form = form(request)
+        let isOutbound = (request.value("side") ?? "outbound") == "outbound"
+        guard isOutbound, configuration.workload.loading.mode == .onDemand, !form.authority.isEmpty,
+            configuration.workload.gatewayListeners.isEmpty, servicePort(form) == nil
+        else { return nil }
+        return form.authority
+    }
+
     private func form(_ request: AdminRequest) -> RequestForm {
         let authority = request.value("host") ?? ""
         var headers: [HeaderValue] = []

@@ -47,6 +47,10 @@ package struct ConfigurationFile: Sendable, Equatable {
                 self.init(file, name)
             }
             for resource in configuration.resources { try ResourceRules.check(resource) }
+            if configuration.workload.loading.mode == .onDemand {
+                throw ResourceFault(
+                    resource: "Workload self", field: "loading.mode", message: "is ON_DEMAND: a file has nobody to ask")
+            }
             if let identity { try ResourceRules.check(.identity(identity)) }
         } catch {
             let line = (try? YAMLValue(parsing: bytes))?.line(of: error.field) ?? 1
@@ -155,6 +159,7 @@ extension ProxyConfiguration {
     package var resources: [ProxyResource] {
         [.workload(workload)] + servicePorts.sorted { $0.key < $1.key }.map { .servicePort($0.value) }
             + backends.sorted { $0.key < $1.key }.map { .backend($0.value) }
+            + destinations.sorted { $0.key < $1.key }.map { .destination($0.value) }
     }
 }
 
@@ -204,6 +209,7 @@ enum ResourceRules {
                     trustRoots: identity.trustRoots)
             } catch { throw ResourceFault(resource: "Identity self", field: "", message: "\(error)") }
         case .workload(let workload): _ = try TelemetryPlan(workload.telemetry, number: 0)
+        case .destination: break
         }
     }
 }

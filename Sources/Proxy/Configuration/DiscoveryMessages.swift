@@ -6,6 +6,7 @@ struct DiscoveryRequest {
     var node = ""
     var kind: ProxyResource.Kind
     var subscribe: [String] = []
+    var unsubscribe: [String] = []
     /// On a new stream: what we hold already, so that only differences come.
     var versions: [String: String] = [:]
     var nonce = ""
@@ -17,6 +18,7 @@ struct DiscoveryRequest {
         if !node.isEmpty { writer.message(1) { $0.string(1, node) } }
         writer.string(2, kind.rawValue)
         for name in subscribe { writer.string(3, name) }
+        for name in unsubscribe { writer.string(4, name) }
         for (name, version) in versions.sorted(by: { $0.key < $1.key }) {
             writer.stringEntry(5, key: name, value: version)
         }

@@ -71,6 +71,7 @@ struct LastGood: Sendable {
         var versions: [ProxyResource.Kind: [String: String]] = [:]
         var ports: [String: ServicePort] = [:]
         var backends: [String: Backend] = [:]
+        var destinations: [String: Destination] = [:]
         for entry in json["resources"]?.array ?? [] {
             guard let kind = entry["kind"]?.string.flatMap(ProxyResource.Kind.init(rawValue:)),
                 let name = entry["name"]?.string,
@@ -83,9 +84,12 @@ struct LastGood: Sendable {
             case .identity(let value): identity = value
             case .servicePort(let value): ports[name] = value
             case .backend(let value): backends[name] = value
+            case .destination(let value): destinations[name] = value
             }
         }
         guard let workload else { return nil }
-        return (ProxyConfiguration(workload: workload, servicePorts: ports, backends: backends), identity, versions)
+        let configuration = ProxyConfiguration(
+            workload: workload, servicePorts: ports, backends: backends, destinations: destinations)
+        return (configuration, identity, versions)
     }
 }

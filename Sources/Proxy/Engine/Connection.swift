@@ -13,6 +13,8 @@ enum TLSState: UInt8 { case none, handshaking, established }
 enum Mode: UInt8 {
     /// A trusted proxy in front says first for whom it speaks.
     case introduced
+    /// Where it is to go is being asked for.
+    case asking
     /// TLS or not, and for which name, is not known yet.
     case sniffing
     /// Not known to be HTTP or not.
@@ -93,6 +95,8 @@ struct Connection {
     var badChunk = ChunkFault.none
     /// Interim responses of this exchange.
     var interims: UInt8 = 0
+    /// Why the destination is not known; see `Engine+Demand`.
+    var unresolved = Unresolved.none
     /// A body where none has a meaning: peers may read it as the next request.
     var hasDoubtfulBody = false
     /// When to look at this connection again, and when the wheel will.
@@ -111,6 +115,8 @@ struct Connection {
     var originalPort: UInt16 = 0
     /// Listener's place, for listeners and clients.
     var listener: Int16 = -1
+    /// Outbound: among the counts of use, where destinations are asked for; -1 when it is not counted.
+    var destination: Int16 = -1
 
     // The exchange on a client connection.
     var startedAt: UInt64 = 0

@@ -121,6 +121,8 @@ package final class DataPlane: Sendable {
         do throws(ResourceFault) { try ResourceRules.check(configuration.backends) } catch {
             throw ConfigurationFault("\(error)")
         }
+        let keys = configuration.workload.loading.mode == .onDemand ? Array(configuration.destinations.keys) : []
+        let places = commons.demand.places(of: keys, now: Clock.monotonic)
         let outcome = compiled.withLock { compiled -> Result<RoutingTable, ConfigurationFault> in
             if identity != compiled.identity {
                 if let identity {
@@ -143,7 +145,7 @@ package final class DataPlane: Sendable {
             let numbers = compiled.numbers
             let table = TableBuilder.table(
                 of: configuration, credentials: compiled.credentials, generation: compiled.generation,
-                labels: labels, telemetry: compiled.plan, limits: limits, board: board,
+                labels: labels, telemetry: compiled.plan, limits: limits, board: board, places: places,
                 numbers: &compiled.numbers, contexts: &compiled.contexts)
             do throws(ConfigurationFault) { try compiled.tables.admit(table) } catch {
                 compiled.numbers = numbers
@@ -153,7 +155,15 @@ package final class DataPlane: Sendable {
         }
         let table = try outcome.get()
         for mailbox in mailboxes { mailbox.post(.configure(table)) }
+        // Only now: a loop that hears of it finds it in a table it has, or is about to have.
+        settle(present: keys)
         return table.generation
+    }
+
+    /// What has been asked for is in the loops' tables, or not there at all: who waits for it goes on.
+    func settle(present: [String] = [], absent: [String] = []) {
+        commons.demand.settle(present: present, absent: absent)
+        for mailbox in mailboxes { mailbox.post(.destinationsAnswered) }
     }
 
     /// From now on responses close their connections.

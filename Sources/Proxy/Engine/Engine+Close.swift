@@ -13,6 +13,7 @@ extension Engine {
         }
         if connection.pointee.session != nil { endSession(connection) }
         if connection.pointee.asker != 0 { questionEnded(connection) }
+        if connection.pointee.destination >= 0 { leaveDestination(connection) }
         if let ssl = connection.pointee.ssl {
             // A quiet end without close_notify would make the session unusable for resumption.
             if connection.pointee.tls == .established {
@@ -147,6 +148,7 @@ extension Engine {
         case .lingering: close(connection)
         case .flushing, .tunnel: closePair(connection, .timeout)
         case .head where connection.pointee.mode == .sniffing: sniffTimedOut(connection)
+        case .head where connection.pointee.mode == .asking: destinationTimedOut(connection)
         case .head where connection.pointee.mode == .introduced:
             counts.badIntroductions += 1
             close(connection)

@@ -26,6 +26,8 @@ enum LoopMessage: Sendable {
     case admitted(Gate, UInt64)
     /// Somebody waits for a connection while one of ours may be idle.
     case yield(Gate)
+    /// What is asked for on demand may be there, or known not to be.
+    case destinationsAnswered
     case stop
 }
 
@@ -51,6 +53,8 @@ struct LoopCounts: Sendable {
     var refusedPlain: UInt64 = 0
     /// Exchanges that ended.
     var records: UInt64 = 0
+    /// Connections and requests that wait for their destinations. Filled when asked.
+    var asking = 0
     var series = 0
     var bufferBytes = 0
     var turns = TurnTimes()
@@ -182,6 +186,8 @@ struct Engine: ~Copyable {
 
     var table: UnsafeMutablePointer<LiveTable>? = nil
     var listeners: [Listening] = []
+    /// Connections and requests that wait for their destinations.
+    var asking: [UInt64] = []
     /// Sockets handed on by the process before this one are for the first configuration only.
     var takesHanded = true
     /// Another process accepts; connections accepted before keep their routes.
@@ -417,6 +423,7 @@ struct Engine: ~Copyable {
             drainSessions()
         case .admitted(let gate, let key): admitted(gate, key)
         case .yield(let gate): yieldIdle(gate)
+        case .destinationsAnswered: destinationsAnswered()
         case .stop: isStopped = true
         }
     }

@@ -54,6 +54,7 @@ extension Engine {
         stream.pointee.peerAddress = connection.pointee.peerAddress
         stream.pointee.originalAddress = connection.pointee.originalAddress
         stream.pointee.originalPort = connection.pointee.originalPort
+        stream.pointee.unresolved = connection.pointee.unresolved
         stream.pointee.isMutual = connection.pointee.isMutual
         stream.pointee.isSecured = connection.pointee.isSecured
         stream.pointee.secure = connection.pointee.secure

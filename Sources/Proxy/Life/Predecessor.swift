@@ -49,8 +49,9 @@ extension Program {
         return state.isReady && plane.counts().allSatisfy { $0.generation >= generation }
     }
 
-    /// All listening sockets, named for the next process.
+    /// All listening sockets, named for the next process, which starts with the configuration it finds on the disk.
     func sockets() -> [(name: String, descriptor: CInt)] {
+        state.save()
         var found = plane.sockets()
         let known = Set(found.map(\.name))
         found += doors.filter { !known.contains($0.name) }

@@ -64,6 +64,7 @@ extension Engine {
         var counts = counts
         counts.series = series.count
         counts.guards = guardCounts()
+        counts.asking = asking.count
         counts.bufferBytes = buffers.bytesInUse
         return SeriesSlice(series: found, next: next, counts: counts)
     }

@@ -7,6 +7,8 @@ enum ResponseFlag: UInt8, CaseIterable {
     /// Made on purpose; and the copies of requests for a mirror.
     case faultDelay, faultAbort, mirrored
     case rateLimited, retriesExhausted
+    /// The control plane has not said what the destination is.
+    case unresolved
 
     var short: String {
         switch self {
@@ -33,6 +35,7 @@ enum ResponseFlag: UInt8, CaseIterable {
         case .mirrored: "MIR"
         case .rateLimited: "RL"
         case .retriesExhausted: "URX"
+        case .unresolved: "UD"
         }
     }
 
@@ -63,6 +66,7 @@ enum ResponseFlag: UInt8, CaseIterable {
         case .mirrored: "mirrored"
         case .rateLimited: "rate_limited"
         case .retriesExhausted: "retries_exhausted"
+        case .unresolved: "destination_timeout"
         }
     }
 }

@@ -25,6 +25,17 @@ struct Reason: Sendable {
             "no_route", "NR", "404, 503", "no rule takes the request",
             "its host, path, method or headers fit no rule; `meshctl explain --from … --to …` says which and why"),
         Reason(
+            "control_plane_lost", "UD", "503", "the destination is not loaded, and there is no control plane to ask",
+            "meshd does not run; what was used before goes on"),
+        Reason(
+            "destination_timeout", "UD", "503",
+            "the destination is not loaded, and the control plane has not said what it is",
+            "meshd is overloaded, or refused configuration holds the answer up; see `meshctl proxy-status`"),
+        Reason(
+            "too_many_destinations", "UD", "503",
+            "no room for another destination, or for another connection that waits for one",
+            "an app that calls thousands of addresses; `weft.dev/configuration: all` on its pod"),
+        Reason(
             "no_backend", "NC", "500, 503", "the rule has no backend that can be used",
             "the weights are all 0, or the backend of the route does not exist"),
         Reason("no_healthy_endpoint", "UH", "503", "the service has no endpoint to send to", "no pod of it is ready"),

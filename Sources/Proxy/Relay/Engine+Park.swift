@@ -25,6 +25,8 @@ enum Parking: UInt8 {
     case authorization
     /// As much of its body as such a service is shown.
     case body
+    /// What the control plane knows of its destination.
+    case destination
 }
 
 extension Engine {
@@ -63,6 +65,7 @@ extension Engine {
             if client.pointee.role == .client && client.pointee.fd < 0 { queue(client) }
         case .authorization: authorizationFailed(client, .timedOut)
         case .body: bodyWaitEnded(client)
+        case .destination: destinationTimedOut(client)
         }
     }
 }

@@ -115,6 +115,7 @@ extension Engine {
 
     private mutating func chooseRoute(_ client: Conn, _ bytes: UnsafePointer<UInt8>) -> Step {
         let choice = route(client, bytes)
+        if choice.flag == .unresolved { return askDestination(client) }
         client.pointee.choice = choice
         client.pointee.service = choice.service
         client.pointee.backend = choice.backend

@@ -44,6 +44,9 @@ extension Engine {
                 } else {
                     client.pointee.flag = .noHealthyEndpoint
                 }
+            } else if client.pointee.unresolved != .none {
+                client.pointee.flag = .unresolved
+                draft(client).pointee.reason = client.pointee.unresolved.reason
             } else {
                 client.pointee.service = table?.pointee.arrays.passthroughLabel ?? 0
                 if let upstream = dial(address: client.pointee.originalAddress, port: client.pointee.originalPort) {

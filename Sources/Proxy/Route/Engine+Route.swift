@@ -29,7 +29,8 @@ extension Engine {
             choice.endpoint = localEndpoint(client.pointee.originalAddress, client.pointee.originalPort)
             return choice
         }
-        guard let table else { return refused(choice, .noRoute, 503) }
+        // The one the request began with, which may have waited since.
+        guard let table = client.pointee.table ?? table else { return refused(choice, .noRoute, 503) }
         let arrays = table.pointee.arrays
         var rules = RuleRun()
         var fallback: Int32 = -1
@@ -37,7 +38,7 @@ extension Engine {
             let service = arrays.byAddress.find(client.pointee.originalAddress, client.pointee.originalPort)
             if service < 0 {
                 let pod = arrays.byPod.find(client.pointee.originalAddress, client.pointee.originalPort)
-                if pod < 0 { return refused(choice, .noRoute, 503) }
+                if pod < 0 { return refused(choice, arrays.demand.isOn ? .unresolved : .noRoute, 503) }
                 choice.endpoint = table.pointee.slots[Int(pod)]
                 choice.service = arrays.endpoints[Int(pod)].label
                 return choice

@@ -192,6 +192,7 @@ struct TableArrays {
     var defaultMode: MutualTLS
     var byAddress: AddressIndex
     var byPod: AddressIndex
+    var demand: DemandTable
     /// `x-weft-peer: …\r\n`
     var peerLine: TextRange
     var principal: TextRange
@@ -271,5 +272,6 @@ final class RoutingTable: @unchecked Sendable {
         arrays.tls.deallocate()
         arrays.byAddress.deallocate()
         arrays.byPod.deallocate()
+        arrays.demand.deallocate()
     }
 }

@@ -42,11 +42,17 @@ package struct ProxyConfiguration: Sendable, Equatable {
     package var workload: Workload
     package var servicePorts: [String: ServicePort]
     package var backends: [String: Backend]
+    /// What was asked for, by address or host.
+    package var destinations: [String: Destination]
 
-    package init(workload: Workload, servicePorts: [String: ServicePort] = [:], backends: [String: Backend] = [:]) {
+    package init(
+        workload: Workload, servicePorts: [String: ServicePort] = [:], backends: [String: Backend] = [:],
+        destinations: [String: Destination] = [:]
+    ) {
         self.workload = workload
         self.servicePorts = servicePorts
         self.backends = backends
+        self.destinations = destinations
     }
 }
 
@@ -79,10 +85,12 @@ struct TableBuilder {
     static func table(
         of configuration: ProxyConfiguration, credentials: Credentials?, generation: UInt64, labels: LabelBook,
         telemetry: TelemetryPlan = TelemetryPlan(), limits: LimitBook = LimitBook(loops: 1),
-        board: HealthBoard = HealthBoard(), numbers: inout EndpointNumbers, contexts: inout TLSContexts
+        board: HealthBoard = HealthBoard(), places: [String: Int16] = [:], numbers: inout EndpointNumbers,
+        contexts: inout TLSContexts
     ) -> RoutingTable {
         var builder = TableBuilder(labels: labels, resilience: ResilienceBuilder(limits, configuration))
-        return builder.build(configuration, credentials, generation, telemetry, board, &numbers, &contexts)
+        let demand = DemandTable(configuration, places: places)
+        return builder.build(configuration, credentials, generation, telemetry, board, demand, &numbers, &contexts)
     }
 
     /// With TLS made afresh.
@@ -98,7 +106,7 @@ struct TableBuilder {
 
     private mutating func build(
         _ configuration: ProxyConfiguration, _ credentials: Credentials?, _ generation: UInt64,
-        _ telemetry: TelemetryPlan, _ board: HealthBoard, _ numbers: inout EndpointNumbers,
+        _ telemetry: TelemetryPlan, _ board: HealthBoard, _ demand: DemandTable, _ numbers: inout EndpointNumbers,
         _ contexts: inout TLSContexts
     ) -> RoutingTable {
         contexts.begin()
@@ -160,7 +168,7 @@ struct TableBuilder {
             inboundCount: inbound.count,
             modes: plain(modes), modeCount: modes.count, defaultMode: workload.mutualTLS,
             byAddress: AddressIndex(byAddress),
-            byPod: AddressIndex(byPod), peerLine: peerLine, principal: principal,
+            byPod: AddressIndex(byPod), demand: demand, peerLine: peerLine, principal: principal,
             passthroughLabel: labels.number(ofService: "PassthroughCluster"),
             sharing: MeshSharing(workload.multiplexing),
             telemetry: plain([settings]), resilience: kept.arrays,

@@ -83,13 +83,18 @@ struct ProxyStatus: AsyncParsableCommand {
             SYNCED: the proxy has acknowledged all it was sent. STALE: an answer is outstanding. REJECTED: it refused a resource and
             keeps the last good one; the reason follows. NOT CONNECTED: it runs with what it has.
 
+            HOLDS says how much of the mesh a proxy has: all of it, or the destinations its pod uses.
+
             EXAMPLES
               meshctl proxy-status
+              meshctl proxy-status --destinations
               meshctl proxy-status -o json
             """)
 
     @OptionGroup var target: TargetOptions
     @OptionGroup var format: OutputOptions
+    @Flag(help: "What each proxy holds on demand, and what it was told is not there.")
+    var destinations = false
 
     func run() async throws {
         let answer = try await target.connect().proxies()
@@ -97,8 +102,13 @@ struct ProxyStatus: AsyncParsableCommand {
             try printStructured(answer, format.output)
             return
         }
+        if destinations {
+            print(Self.destinations(answer).text)
+            return
+        }
         var table = TextTable(
-            ["PROXY", "NODE", "STATE", "GENERATION", "RESOURCES", "CONNECTED SINCE", "REFUSED"], numeric: [3, 4])
+            ["PROXY", "NODE", "STATE", "GENERATION", "HOLDS", "RESOURCES", "CONNECTED SINCE", "REFUSED"],
+            numeric: [3, 5])
         for proxy in answer["items"]?.array ?? [] {
             let types = proxy["types"]?.array ?? []
             let refusals = types.compactMap { $0["lastRejection"]?["message"]?.string }
@@ -106,11 +116,25 @@ struct ProxyStatus: AsyncParsableCommand {
             table.rows.append([
                 "\(text("namespace"))/\(text("pod"))", text("node"), text("status"),
                 "\(proxy["acknowledgedGeneration"]?.int ?? 0)/\(proxy["generation"]?.int ?? 0)",
+                proxy["configuration"]?.string == "on-demand"
+                    ? "\(proxy["destinations"]?.array?.count ?? 0) on demand" : "all",
                 "\(types.reduce(0) { $0 + ($1["resources"]?.int ?? 0) })", text("connectedSince"),
                 refusals.joined(separator: "; "),
             ])
         }
         print(table.rows.isEmpty ? "no proxies are connected" : table.text)
+    }
+
+    private static func destinations(_ answer: JSON) -> TextTable {
+        var table = TextTable(["PROXY", "DESTINATION", "STATE"])
+        for proxy in answer["items"]?.array ?? [] {
+            let name = "\(proxy["namespace"]?.string ?? "")/\(proxy["pod"]?.string ?? "")"
+            if proxy["configuration"]?.string != "on-demand" { table.rows.append([name, "*", "held"]) }
+            for (field, state) in [("destinations", "held"), ("absentDestinations", "not there")] {
+                for key in proxy[field]?.array ?? [] { table.rows.append([name, key.string ?? "", state]) }
+            }
+        }
+        return table
     }
 }
 

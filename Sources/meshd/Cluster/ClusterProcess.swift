@@ -8,6 +8,7 @@ import KubeClient
 import KubeTypes
 import Logging
 import MeshControl
+import MeshModel
 import NIOCore
 import NIOPosix
 import NodeAgent
@@ -44,7 +45,8 @@ struct ClusterProcess {
             let mesh = try MeshControl.start(
                 api: api,
                 configuration: MeshControlConfiguration(
-                    authorityDirectory: "\(layout.stateDirectory)/pki/mesh-ca", proxyImage: SystemImages.proxy),
+                    settings: Self.meshSettings, authorityDirectory: "\(layout.stateDirectory)/pki/mesh-ca",
+                    proxyImage: SystemImages.proxy),
                 group: group, logger: Logger(label: "mesh"))
             admission.attach(mesh, api: api)
             await mesh.waitUntilReady()
@@ -96,6 +98,12 @@ struct ClusterProcess {
             throw StartFailed(
                 "\(address):\(port) is taken by another program: end it, or choose another port with --api-port")
         }
+    }
+
+    private static var meshSettings: MeshSettings {
+        var settings = MeshSettings()
+        settings.ranges = [ClusterLayout.serviceRange, ClusterLayout.podRange]
+        return settings
     }
 
     private func startControl(_ server: APIServer, _ tasks: inout ThrowingDiscardingTaskGroup<any Error>) {
