@@ -20,7 +20,7 @@ package final class Discovery: Sendable {
 
     private struct Session {
         var podUID: String
-        var handler: NIOLoopBound<ADSHandler>
+        var call: NIOLoopBound<ADSCall>
         var loop: any EventLoop
         var since: Timestamp
         var node = ""
@@ -73,7 +73,9 @@ package final class Discovery: Sendable {
                 channel.configureHTTP2Pipeline(mode: .server) { stream in
                     stream.eventLoop.makeCompletedFuture {
                         try stream.pipeline.syncOperations.addHandler(
-                            MeshStreamDoor(self, podUID: uid, pod: key))
+                            ProxyCallStream { path throws(GRPCFrames.Fault) in
+                                try self.call(path, podUID: uid, pod: key)
+                            })
                     }
                 }.map { _ in }
             }
@@ -102,7 +104,7 @@ package final class Discovery: Sendable {
         try? await socket.channel.close()
         unlink(socket.path)
         let sessions = state.withLock { state in state.sessions.values.filter { $0.podUID == podUID } }
-        for session in sessions { session.loop.execute { session.handler.value.disconnect() } }
+        for session in sessions { session.loop.execute { session.call.value.disconnect() } }
         quota.close(podUID: podUID)
     }
 
@@ -140,7 +142,7 @@ package final class Discovery: Sendable {
 
     /// The snapshot is made on the proxy's loop, so a later one never comes before an earlier one.
     private func push(to session: Session) {
-        session.loop.execute { session.handler.value.refresh() }
+        session.loop.execute { session.call.value.refresh() }
     }
 
     /// `nil` while there is no model, or it does not know the pod yet: an empty answer would take away what the proxy holds.
@@ -179,13 +181,24 @@ package final class Discovery: Sendable {
 
     // MARK: Streams, called on their event loops
 
+    private func call(_ path: String, podUID: String, pod: ObjectKey) throws(GRPCFrames.Fault) -> any ProxyCall {
+        switch path {
+        case ADSCall.path: return ADSCall(self, podUID: podUID)
+        case QuotaReport.path.description: return QuotaCall(quota, podUID: podUID, pod: pod)
+        default:
+            throw GRPCFrames.Fault(
+                status: .unimplemented,
+                message: "\(path) is not served here: only \(ADSCall.path) and \(QuotaReport.path)")
+        }
+    }
+
     /// A proxy has one stream, and for a moment two; one that opens more and more is turned away.
     private static let mostStreams = 8
 
     /// The session's number, or `nil` when the pod has too many streams or is gone.
-    func join(podUID: String, _ handler: ADSHandler, _ loop: any EventLoop) -> Int? {
-        let bound = NIOLoopBound(handler, eventLoop: loop)
-        let session = Session(podUID: podUID, handler: bound, loop: loop, since: .now())
+    func join(podUID: String, _ call: ADSCall, _ loop: any EventLoop) -> Int? {
+        let bound = NIOLoopBound(call, eventLoop: loop)
+        let session = Session(podUID: podUID, call: bound, loop: loop, since: .now())
         let number: Int? = state.withLock { state in
             let open = state.sessions.values.count { $0.podUID == podUID }
             guard state.sockets[podUID] != nil, open < Self.mostStreams else { return nil }

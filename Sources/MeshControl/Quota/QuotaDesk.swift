@@ -10,7 +10,7 @@ final class QuotaDesk: Sendable {
         var podUID: String
         var pod: ObjectKey
         var budgets: Set<String>
-        var handler: NIOLoopBound<QuotaHandler>
+        var call: NIOLoopBound<QuotaCall>
         var loop: any EventLoop
     }
     private struct State {
@@ -48,14 +48,14 @@ final class QuotaDesk: Sendable {
     // MARK: streams, called on their event loops
 
     /// The session's number; `nil` when the pod has too many, or the mesh does not know it yet.
-    func join(podUID: String, pod: ObjectKey, _ handler: QuotaHandler, _ loop: any EventLoop) -> Int? {
-        let bound = NIOLoopBound(handler, eventLoop: loop)
+    func join(podUID: String, pod: ObjectKey, _ call: QuotaCall, _ loop: any EventLoop) -> Int? {
+        let bound = NIOLoopBound(call, eventLoop: loop)
         return state.withLock { state in
             guard let model = state.model, model.workloads[pod] != nil else { return nil }
             if state.sessions.values.count(where: { $0.podUID == podUID }) >= Self.mostStreams { return nil }
             state.lastSession += 1
             state.sessions[state.lastSession] = Session(
-                podUID: podUID, pod: pod, budgets: model.budgets(of: pod), handler: bound, loop: loop)
+                podUID: podUID, pod: pod, budgets: model.budgets(of: pod), call: bound, loop: loop)
             state.allocator.join(state.lastSession, now: Self.now)
             if !state.isSweeping {
                 state.isSweeping = true
@@ -96,7 +96,7 @@ final class QuotaDesk: Sendable {
             if state.allocator.isWanted { arrange(&state, in: Self.pause) }
             return grants.compactMap { number, grants in state.sessions[number].map { ($0, grants) } }
         }
-        for (session, grants) in grants { session.loop.execute { session.handler.value.send(grants) } }
+        for (session, grants) in grants { session.loop.execute { session.call.value.send(grants) } }
     }
 
     private func scheduleSweep() {
@@ -109,13 +109,13 @@ final class QuotaDesk: Sendable {
             if state.sessions.isEmpty { state.isSweeping = false } else { scheduleSweep() }
             return silent.compactMap { state.sessions[$0] }
         }
-        for session in silent { session.loop.execute { session.handler.value.disconnect() } }
+        for session in silent { session.loop.execute { session.call.value.disconnect() } }
     }
 
     /// The pod is gone.
     func close(podUID: String) {
         let sessions = state.withLock { state in state.sessions.values.filter { $0.podUID == podUID } }
-        for session in sessions { session.loop.execute { session.handler.value.disconnect() } }
+        for session in sessions { session.loop.execute { session.call.value.disconnect() } }
     }
 
     // MARK: seeing
