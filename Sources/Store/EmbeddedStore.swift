@@ -15,7 +15,7 @@ package final class EmbeddedStore: Sendable {
     ///
     /// `historyEvents`: how many events watches may go back.
     package convenience init(
-        directory: String, historyEvents: Int = 16384, logger: Logger = Logger(label: "store")
+        directory: String, historyEvents: Int = 8192, logger: Logger = Logger(label: "store")
     ) throws(StoreFailure) {
         if mkdir(directory, 0o700) != 0, errno != EEXIST {
             throw .unusable("store directory \(directory) cannot be made: \(String(cString: strerror(errno)))")

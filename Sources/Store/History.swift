@@ -2,8 +2,8 @@
 struct History {
     /// How much is kept at least; up to a quarter more before it is trimmed.
     struct Limit: Sendable {
-        var events = 16384
-        var bytes = 64 << 20
+        var events = 8192
+        var bytes = 16 << 20
         /// How many keep what readers made of them: several times their bytes, and seldom asked for again.
         var decoded = 512
     }

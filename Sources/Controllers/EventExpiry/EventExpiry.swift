@@ -5,7 +5,7 @@ import KubeTypes
 struct EventExpiryController: Controller {
     static let name = "event-expiry"
     private static let everything = ObjectKey(name: "all")
-    private static let interval = Duration.seconds(300)
+    private static let interval = Duration.seconds(60)
 
     private let plane: ControlPlane
 

@@ -1,7 +1,7 @@
 import KubeTypes
 
 /// Which events are told long enough: those older than an hour, and the oldest when there are too many.
-func expiredEvents(_ events: [KubeObject], now: Timestamp, lifetime: Duration = .seconds(3600), most: Int = 10_000)
+func expiredEvents(_ events: [KubeObject], now: Timestamp, lifetime: Duration = .seconds(3600), most: Int = 2000)
     -> [KubeObject]
 {
     let dated = events.map { (event: $0, last: lastTold($0) ?? now) }.sorted { $0.last < $1.last }
