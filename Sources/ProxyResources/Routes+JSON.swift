@@ -33,6 +33,7 @@ extension RouteRule {
             removeRequestHeaders: try fields.strings("removeRequestHeaders"),
             directStatus: try fields.integer("directStatus", in: 200...599),
             actions: try RouteActions(rule: fields))
+        isNoRoute = try fields.flag("noRoute", or: false)
         if let found = try fields.object("session") { session = try SessionPolicy(found) }
         resilience = try RouteResilience(try fields.object("resilience"))
         if backends.isEmpty, directStatus == nil, actions.redirect == nil {
@@ -50,6 +51,7 @@ extension RouteRule {
         out.write("addRequestHeaders", addRequestHeaders.map(\.json))
         out.write("removeRequestHeaders", removeRequestHeaders)
         out.write("directStatus", directStatus)
+        if isNoRoute { out.write("noRoute", true) }
         if let session { out.write("session", session.json) }
         actions.write(to: &out)
         if resilience != .none { out.write("resilience", resilience.json) }

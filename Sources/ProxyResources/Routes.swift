@@ -19,6 +19,8 @@ package struct RouteRule: Sendable, Hashable {
     package var removeRequestHeaders: [String]
     /// Answers without a backend: an invalid reference gives 500, as Gateway API asks.
     package var directStatus: Int?
+    /// `directStatus` is answered since no rule before this one takes the request: the end of a list that has no default.
+    package var isNoRoute = false
     /// Instead of the session policies of its backends.
     @Boxed package var session: SessionPolicy?
     @Boxed package var actions: RouteActions

@@ -55,7 +55,11 @@ func ordered(_ routes: [RankedRoute]) -> [RouteRule] {
 
 extension RouteRule {
     /// The end of a list of routes no one of which may be missed.
-    static let notFound = RouteRule(name: "no route matches", directStatus: 404)
+    static let notFound: RouteRule = {
+        var rule = RouteRule(name: "no route matches", directStatus: 404)
+        rule.isNoRoute = true
+        return rule
+    }()
 }
 
 /// The rules of a route, one for each match, and what is wrong with its references.

@@ -117,7 +117,8 @@ struct ExplainPage: Sendable {
         }
         let rule = rules[chosen]
         out["rule"] = .string(rule.name)
-        out["outcome"] = rule.directStatus == nil ? "routed" : "direct_response"
+        let direct: JSON = rule.isNoRoute ? "no_route" : "direct_response"
+        out["outcome"] = rule.directStatus == nil ? "routed" : direct
         if let status = rule.directStatus { out["status"] = .int(Int64(status)) }
         if let timeout = rule.timeoutMilliseconds { out["timeoutMilliseconds"] = .int(Int64(timeout)) }
         out["backends"] = .array(rule.backends.map { backend($0.backend, weight: $0.weight) })

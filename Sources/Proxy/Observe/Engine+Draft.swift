@@ -154,9 +154,19 @@ extension Engine {
             draft.pointee.grpcStatus = Self.grpcStatus(bytes + Int(line.valueOffset), Int(line.valueLength))
         }
         noteOutcome(client, .none, status: parser.head.status)
+        if parser.head.reasonLine >= 0 && parser.head.status >= 400 { noteRefusal(client, bytes) }
         if let settings = client.pointee.table?.pointee.arrays.telemetry, settings.pointee.responseCaptures > 0 {
             capture(
                 client, bytes, draft, from: settings.pointee.requestCaptures, settings.pointee.responseCaptures)
+        }
+    }
+
+    /// The next hop's proxy made the answer and says why: sidecars take the header from their apps' own responses.
+    private func noteRefusal(_ client: Conn, _ bytes: UnsafePointer<UInt8>) {
+        guard client.pointee.peer?.pointee.isMutual == true else { return }
+        let line = parser.lines[parser.head.reasonLine]
+        if let word = Reason.text(bytes + Int(line.valueOffset), Int(line.valueLength)) {
+            draft(client).pointee.reason = word
         }
     }
 
@@ -224,9 +234,12 @@ extension Engine {
 }
 
 extension UnsafeMutablePointer where Pointee == RequestRecord {
-    /// An answer of the server's fault, or cut short here.
+    /// An answer of the server's fault, one cut short here, or one by which a proxy refuses the request.
     var hasFailed: Bool {
-        if pointee.flag != .none || pointee.status >= 500 { return true }
+        if pointee.status >= 500 { return true }
+        // Delayed on purpose is no failure.
+        if pointee.flag != .none && pointee.flag != .faultDelay { return true }
+        if pointee.status >= 400 && pointee.reason.utf8CodeUnitCount > 0 { return true }
         // Unknown, deadline exceeded, unimplemented, internal, unavailable, data loss.
         switch pointee.grpcStatus {
         case 2, 4, 12, 13, 14, 15: return true

@@ -1,18 +1,30 @@
+import Glibc
+
 /// Why an answer was made here, in the words of `x-weft-reason`: the flag it comes with, the status, and what it likely means.
 /// `docs/reasons.md` shows this table.
 struct Reason: Sendable {
     let word: String
+    /// The word as text that lives as long as the program.
+    let text: StaticString
     let flags: String
     let status: String
     let meaning: String
     let cause: String
 
-    private init(_ word: String, _ flags: String, _ status: String, _ meaning: String, _ cause: String) {
-        (self.word, self.flags, self.status, self.meaning, self.cause) = (word, flags, status, meaning, cause)
+    private init(_ word: StaticString, _ flags: String, _ status: String, _ meaning: String, _ cause: String) {
+        (self.word, self.flags, self.status, self.meaning, self.cause) = ("\(word)", flags, status, meaning, cause)
+        text = word
     }
 
     /// `nil` when the word is of another proxy, or of an app.
     static func named(_ word: String) -> Reason? { all.first { $0.word == word } }
+
+    private static let texts = all.map(\.text)
+
+    /// The word that these bytes are.
+    static func text(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> StaticString? {
+        texts.first { $0.utf8CodeUnitCount == count && memcmp($0.utf8Start, bytes, count) == 0 }
+    }
 
     private static let likelyAttack = "the sender's HTTP library, or somebody who tries where two hops disagree"
     private static let likelyHTTP2 = "the sender's HTTP/2 library, or an attack"
@@ -76,6 +88,9 @@ struct Reason: Sendable {
         Reason(
             "too_many_connections", "UO", "503", "more connections than one endpoint may have",
             "the app is slower than its callers; raise the limit or add pods"),
+        Reason(
+            "no_descriptor", "UO", "503", "the proxy has no descriptor left for a connection to an endpoint",
+            "more connections than its limit of open files allows (`ulimit -n`)"),
         Reason(
             "backend_connections_limit", "UO", "503", "the backend's limit on connections is reached",
             "circuit breaking by its DestinationRule or default"),

@@ -66,6 +66,7 @@ extension Engine {
         choice.match = taken.match
         let entry = arrays.rules[Int(taken.rule)]
         if entry.directStatus > 0 {
+            if entry.isNoRoute { return refused(choice, .noRoute, Int(entry.directStatus)) }
             // With actions or limits there may be more to it: `admit` answers.
             if entry.actions < 0 && entry.effort < 0 { choice.status = Int(entry.directStatus) }
             return choice

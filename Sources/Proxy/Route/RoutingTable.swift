@@ -33,6 +33,7 @@ struct RuleEntry {
     var timeoutMilliseconds: Int32
     /// 0 when the rule has backends.
     var directStatus: Int32
+    var isNoRoute = false
     var setHeaders: Run
     var removeHeaders: Run
     var addHeaders: Run

@@ -19,8 +19,8 @@ extension TableBuilder {
                 name: labels.number(ofName: rule.name), matches: matchRun,
                 backends: Run(start: weightStart, count: Int32(weights.count) - weightStart), totalWeight: total,
                 timeoutMilliseconds: Int32(clamping: rule.timeoutMilliseconds ?? 0),
-                directStatus: Int32(rule.directStatus ?? 0), setHeaders: request.set, removeHeaders: request.remove,
-                addHeaders: request.add, editBytes: request.bytes,
+                directStatus: Int32(rule.directStatus ?? 0), isNoRoute: rule.isNoRoute, setHeaders: request.set,
+                removeHeaders: request.remove, addHeaders: request.add, editBytes: request.bytes,
                 session: rule.session.map { carrier(for: $0) } ?? -1, actions: add(rule.actions),
                 effort: addEffort(rule, in: scope)))
     }

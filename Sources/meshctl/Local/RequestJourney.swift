@@ -56,6 +56,27 @@ struct RequestJourney {
         "upstreamConnected": "connected", "requestSent": "sent", "responseHead": "answered", "end": "end",
     ]
 
+    /// Where the record itself names who or what it was.
+    private func exactCause(_ failed: RequestRecord) -> String? {
+        switch failed.reason {
+        case "rbac_denied":
+            guard let policy = failed.json["policy"]?.string else {
+                return "no ALLOW policy of \(failed.destination) matches the request"
+            }
+            return "AuthorizationPolicy \(policy) denies it"
+        case "connect_failure" where failed.side == "inbound":
+            guard let endpoint = failed.attempts.last?.endpoint else { return nil }
+            return "the app of \(failed.pod) does not listen on \(endpoint)"
+        case "no_endpoints":
+            guard let service = failed.json["service"]?.string else { return nil }
+            return "no pod of \(service) is ready, or its selector fits none"
+        case "fault_abort":
+            guard let rule = failed.json["rule"]?.string else { return nil }
+            return "\(rule) fails requests on purpose"
+        default: return nil
+        }
+    }
+
     /// The failure deepest in the journey is the first to have happened.
     private var cause: String? {
         guard let failed = hops.last(where: \.hasFailed) else { return nil }
@@ -66,6 +87,7 @@ struct RequestJourney {
             return "\(failed.destination) answered \(failed.status); no proxy made that answer"
         }
         let place = "at \(failed.pod), \(failed.side)"
+        if let exact = exactCause(failed) { return "\(exact) (\(failed.outcome) \(place))" }
         return failed.cause.isEmpty ? "\(failed.outcome) \(place)" : "\(failed.cause) (\(failed.outcome) \(place))"
     }
 }
