@@ -38,16 +38,22 @@ class Cluster:
     def down(self):
         return self.meshctl("down", check=False)
 
-    def kubectl(self, *words, check=True, timeout=90, input=None):
+    def run_kubectl(self, words, timeout, **more):
         program = os.path.join(ROOT, ".build/tools/bin/kubectl")
         if not os.path.exists(program):
             program = shutil.which("kubectl") or program
         environment = dict(os.environ, KUBECONFIG=self.kubeconfig, HOME=self.state_directory)
-        result = subprocess.run([program, *words], capture_output=True, text=True, timeout=timeout, env=environment, cwd=ROOT,
-                                input=input)
+        return subprocess.run([program, *words], capture_output=True, timeout=timeout, env=environment, cwd=ROOT, **more)
+
+    def kubectl(self, *words, check=True, timeout=90, input=None):
+        result = self.run_kubectl(words, timeout, text=True, input=input)
         if check and result.returncode != 0:
             raise AssertionError(f"kubectl {' '.join(words)} exited {result.returncode}\n{result.stdout}\n{result.stderr}")
         return result
+
+    def kubectl_from(self, file, *words):
+        """What kubectl prints when it reads a file."""
+        return self.run_kubectl(words, 90, stdin=file).stdout.decode()
 
     def objects(self, *words):
         return json.loads(self.kubectl("get", *words, "-o", "json").stdout)

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -253,6 +254,141 @@ class J3_Crashes(Journey):
         # Three requests at most were with a process when it was killed, each thread's one.
         self.assertLessEqual(len(traffic.failures), 12, traffic.failures[:3])
         self.assertIn("SandboxChanged", self.cluster.kubectl("describe", "pod", name, "-n", "demo").stdout)
+
+
+class J3_Upgrade(Journey):
+    """Another proxy program in running pods, in place."""
+
+    def pods(self, *words):
+        """Of each pod: its containers' numbers and restarts, which an upgrade leaves as they are."""
+        return {pod["metadata"]["name"]: [(s["name"], s["containerID"], s["restartCount"])
+                                          for s in pod["status"]["initContainerStatuses"] + pod["status"]["containerStatuses"]]
+                for pod in self.cluster.objects("pods", "-n", "demo", *words)["items"]}
+
+    def proxies(self, word="sidecar"):
+        """Numbers of the processes that serve as sidecars."""
+        found = set()
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cgroup") as groups, open(f"/proc/{pid}/cmdline") as command:
+                    words = command.read().split("\0")
+                    if f"weft/{self.cluster.name}/" in groups.read() and words[0].endswith("/meshproxy") and words[1] == word:
+                        found.add(pid)
+            except (OSError, IndexError):
+                continue
+        return found
+
+    def test_1_every_proxy_of_the_namespace_under_load(self):
+        before, old = self.pods(), self.proxies()
+        with Traffic(self.cluster, threads=6, pause=0.002) as traffic:
+            self.cluster.wait("traffic", lambda: traffic.sent > 100)
+            told = self.cluster.meshctl("upgrade-proxy", "-n", "demo").stdout
+            for name in before:
+                self.assertIn(f"demo/{name}", told)
+            gateway = json.loads(self.cluster.meshctl("upgrade-proxy", "deploy/weft-ingress", "-n", "weft-system", "-o", "json").stdout)
+            self.assertEqual([item["upgraded"] for item in gateway["items"]], [True])
+            sent = traffic.sent
+            self.cluster.wait("traffic through the new proxies", lambda: traffic.sent > sent + 300)
+        self.assertEqual(traffic.failures, [], f"{len(traffic.failures)} of {traffic.sent} requests failed")
+        self.assertEqual(self.pods(), before)
+        # The old ones may still have connections on which nothing is asked.
+        self.assertEqual(len(self.proxies() - old), len(before))
+        self.cluster.wait("the proxies to be told again", lambda: "STALE" not in self.cluster.meshctl("proxy-status").stdout)
+
+    def test_2_a_program_that_does_not_start_changes_nothing(self):
+        before, old = self.pods(), self.proxies()
+        bad = f"{self.cluster.state_directory}/bad-program"
+        shutil.copy("/bin/false", bad)
+        with Traffic(self.cluster) as traffic:
+            result = self.cluster.meshctl("upgrade-proxy", "deploy/frontend", "-n", "demo", "--program", bad, check=False)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn("the proxy before goes on", result.stderr)
+        self.assertEqual(traffic.failures, [])
+        self.assertEqual((self.pods(), self.proxies()), (before, old))
+        result = self.cluster.meshctl("upgrade-proxy", "deploy/nobody", "-n", "demo", check=False)
+        self.assertIn("deploy/nobody", result.stderr)
+
+    def test_3_by_kubectl(self):
+        name = next(iter(self.pods("-l", "app=frontend")))
+        before = self.pods()
+        program = os.path.join(self.cluster.programs, "meshproxy")
+        with Traffic(self.cluster) as traffic, open(program, "rb") as file:
+            told = self.cluster.kubectl_from(file, "exec", "-i", "-n", "demo", name, "-c", "weft-proxy", "--",
+                                             "meshproxy", "upgrade", "--program", "-")
+        self.assertIn("ready ", told)
+        self.assertEqual(traffic.failures, [])
+        self.assertEqual(self.pods(), before)
+
+
+class J3_Explain(Journey):
+    """Requests that fail for known reasons: what `explain` and `tap` say of each."""
+
+    LAB = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: lab, namespace: demo}
+spec:
+  hosts: [lab]
+  http:
+  - match: [{uri: {prefix: /broken}}]
+    fault: {abort: {httpStatus: 418, percentage: {value: 100}}}
+    route: [{destination: {host: lab}}]
+  - match: [{uri: {prefix: /items}}]
+    route: [{destination: {host: lab}}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: lab, namespace: demo}
+spec: {selector: {app: catalog}, ports: [{port: 8080, name: http}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: refused, namespace: demo}
+spec: {selector: {app: catalog}, ports: [{port: 80, targetPort: 9999, name: http}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: no-admin, namespace: demo}
+spec:
+  selector: {matchLabels: {app: catalog}}
+  action: DENY
+  rules: [{to: [{operation: {paths: ["/admin*"]}}]}]
+"""
+
+    def ask(self, url):
+        return self.cluster.kubectl("exec", "-n", "demo", "deploy/frontend", "-c", "frontend", "--", "demo-service", "get", url,
+                                    check=False)
+
+    def explained(self, url, reason, *words):
+        """The newest failure is this one, and it is told with its cause."""
+        self.cluster.wait(reason, lambda: reason in self.ask(url).stderr + self.ask(url).stdout, 20)
+        told = self.cluster.meshctl("explain", "--failed", "-n", "demo").stdout
+        for word in (reason, "likely cause:", *words):
+            self.assertIn(word, told)
+        return told
+
+    def test_each_cause_is_named(self):
+        path = f"{self.cluster.state_directory}/lab.yaml"
+        with open(path, "w") as file:
+            file.write(self.LAB)
+        self.cluster.meshctl("apply", "-f", path)
+        self.explained("http://lab:8080/broken", "fault_abort", "418 FI", "VirtualService demo/lab", "on purpose", "frontend-")
+        self.explained("http://lab:8080/elsewhere", "no_route", "404 NR", "its host, path, method or headers fit no rule")
+        told = self.explained("http://refused/x", "connect_failure", "503 UF", "attempt 3:", ":9999", "does not listen on", "inbound")
+        self.assertGreaterEqual(told.count("attempt "), 4)
+        told = self.explained("http://catalog:8080/admin/x", "rbac_denied", "403 RBAC", "policy demo/no-admin",
+                              "AuthorizationPolicy demo/no-admin denies it", "inbound", "outbound", "HTTPRoute demo/catalog")
+        self.assertIn("attempt 1:", told)
+        tap = subprocess.Popen([os.path.join(self.cluster.programs, "meshctl"), "tap", "--cluster", self.cluster.name, "-n", "demo",
+                                "--failed", "--path", "/admin", "--limit", "2", "--seconds", "20"],
+                               stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        while tap.poll() is None:
+            self.ask("http://catalog:8080/admin/tapped")
+        seen = tap.stdout.read()
+        self.assertIn("outbound frontend -> catalog", seen)
+        self.assertIn("inbound frontend -> catalog", seen)
+        self.assertEqual(seen.count("rbac_denied"), 2, seen)
+        self.cluster.kubectl("delete", "-f", path)
 
 
 class J4_Wire(Journey):

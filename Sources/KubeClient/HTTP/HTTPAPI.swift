@@ -66,6 +66,16 @@ package final class HTTPAPI: KubeAPI {
         HTTPExchange(try ClientStream(context, host: host, port: port, timeout: patience))
     }
 
+    /// A connection of its own for a request whose answer begins something longer.
+    func open(_ path: String, _ headers: [(String, String)], patience: Int) throws(TLSFailure) -> (
+        HTTPExchange, ResponseHead
+    ) {
+        let connection = try connect()
+        connection.stream.setReceiveTimeout(patience)
+        try connection.send("GET", path, host: "\(host):\(port)", headers: full(headers), body: [])
+        return (connection, try connection.readHead())
+    }
+
     private func full(_ headers: [(String, String)]) -> [(String, String)] {
         headers + [("user-agent", "weft")] + (token.map { [("authorization", "Bearer \($0)")] } ?? [])
     }

@@ -109,6 +109,17 @@ final class HTTPExchange: @unchecked Sendable {  // One thread at a time uses it
         }
     }
 
+    /// So many bytes, whatever they are.
+    func take(_ count: Int) throws(TLSFailure) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count < count {
+            let piece = try readSome(upTo: count - bytes.count)
+            guard !piece.isEmpty else { throw TLSFailure("the server closed the connection") }
+            bytes += piece
+        }
+        return bytes
+    }
+
     private func readSome(upTo limit: Int) throws(TLSFailure) -> [UInt8] {
         if place == received.count {
             received = try stream.read()

@@ -81,6 +81,13 @@ struct APIConnection: Sendable {
         return KubeObject(try await json("PATCH", path, body: object.json, contentType: PatchKind.apply.rawValue))
     }
 
+    /// Runs a command in a container of a pod.
+    func exec(
+        _ pod: ObjectKey, container: String, _ command: [String], input: [UInt8]?, patience: Int
+    ) async throws(APIFailure) -> ExecResult {
+        try await api.exec(pod, container: container, command, input: input, patience: patience)
+    }
+
     /// A list as the server's Table, or the one-row Table of a name.
     func table(_ type: ResourceType, namespace: String, name: String?, selector: String) async throws(APIFailure)
         -> JSON
