@@ -87,10 +87,14 @@ package enum SmallFile {
     /// Writes a new file beside the old one, syncs it and renames it, so that a crash leaves one of the two whole.
     package static func replace(_ path: String, with bytes: [UInt8], mode: mode_t = 0o644) throws(SystemCallFailed) {
         let fresh = path + ".new"
-        do {
+        do throws(SystemCallFailed) {
             let file = try OwnedDescriptor.open(fresh, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: mode)
             try write(bytes, to: file, fresh)
             if fsync(file.number) != 0 { throw SystemCallFailed("fsync", code: errno, on: fresh) }
+        } catch {
+            // On a full disk the part that was written would keep it full.
+            unlink(fresh)
+            throw error
         }
         if rename(fresh, path) != 0 { throw SystemCallFailed("rename", code: errno, on: path) }
     }

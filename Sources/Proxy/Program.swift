@@ -98,9 +98,17 @@ package final class Program: Sendable {
             let now = Clock.monotonic
             if now >= most { break }
             if now < least { continue }
-            if state.plane.counts().allSatisfy({ $0.exchanges == 0 }) { break }
+            if isFinished { break }
         }
+        // Connections that came until now are still served.
+        state.plane.stopAccepting()
+        let last = min(most, Clock.monotonic + 1_000_000_000)
+        repeat { usleep(50_000) } while !isFinished && Clock.monotonic < last
         state.plane.stop()
+    }
+
+    private var isFinished: Bool {
+        state.plane.isQuiet { $0.exchanges == 0 && $0.unfinished == 0 }
     }
 }
 

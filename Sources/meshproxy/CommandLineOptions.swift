@@ -19,8 +19,9 @@ enum CommandLineOptions {
           meshproxy sidecar [options]     takes a pod's traffic, configured over the mesh socket
           meshproxy gateway [options]     lets calls from outside into the mesh
           meshproxy run --config FILE     stands alone, configured by one file (YAML or JSON) that it follows
-          meshproxy upgrade [--program -] puts the program at --state DIRECTORY/meshproxy, or standard input, in the place of the
-                                          proxy that runs with this state directory; connections go on
+          meshproxy upgrade [--program -] puts another program in the place of the running proxy: the one that comes on standard input,
+                                          else that in its state directory, else its own file; connections go on. --state
+                                          DIRECTORY says which proxy, where it is not that of the pod
           meshproxy check --config FILE   says whether run would take the file, and where it would not
 
         OPTIONS
@@ -102,6 +103,7 @@ enum CommandLineOptions {
 
     private static func upgrade(_ words: [String]) -> CommandLineOptions {
         var options = ProgramOptions(role: .sidecar)
+        options.stateDirectory = ""
         var takesProgram = false
         var rest = words[...]
         while let name = rest.popFirst() {

@@ -81,7 +81,7 @@ private final class KeyServer: Sendable {
         startThread { [self] in
             while true {
                 let client = accept(door, nil, nil)
-                if client < 0 { return }
+                if client < 0 { break }
                 var space = [UInt8](repeating: 0, count: 4096)
                 let count = max(0, read(client, &space, space.count))
                 state.withLock { $0.append(String(decoding: space.prefix(count), as: UTF8.self)) }
@@ -89,11 +89,10 @@ private final class KeyServer: Sendable {
                 _ = write(client, answer, answer.count)
                 close(client)
             }
+            // Here, and not in `stop`: the number could be another socket's by the next `accept`.
+            close(door)
         }
     }
 
-    func stop() {
-        shutdown(door, CInt(SHUT_RDWR))
-        close(door)
-    }
+    func stop() { shutdown(door, CInt(SHUT_RDWR)) }
 }

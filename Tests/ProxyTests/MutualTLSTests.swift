@@ -1,5 +1,4 @@
 import ProxyResources
-import Synchronization
 import TLS
 import Testing
 
@@ -16,8 +15,8 @@ import Testing
                 == "By=\(TestAuthority.principal("catalog"));URI=\(TestAuthority.principal("frontend"))")
         #expect(header("x-weft-peer", pair.origin.lastHead) == nil)
         let body = (0..<1_048_576).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 9) }
-        #expect(visitor.post("/echo", body)?.body == body)
-        #expect(visitor.post("/chunked", body)?.body == body)
+        expectBody(visitor.post("/echo", body)?.body, body)
+        expectBody(visitor.post("/chunked", body)?.body, body)
         visitor.end()
         let text = String(
             decoding: MetricsText.render(
@@ -126,57 +125,5 @@ import Testing
         #expect(result.failed == 0)
         #expect(result.served > 100)
         pair.end()
-    }
-}
-
-/// Clients that send requests until told to stop.
-final class Load: Sendable {
-    private struct State {
-        var served = 0
-        var failed = 0
-        var running: Int
-        var isStopped = false
-        var reasons: Set<String> = []
-    }
-    private let state: Mutex<State>
-
-    init(port: Int, connections: Int) {
-        state = Mutex(State(running: connections))
-        for number in 0..<connections {
-            spawn { [self] in
-                var visitor = Visitor(port: port)
-                var count = 0
-                while !state.withLock({ $0.isStopped }) {
-                    count += 1
-                    // Some clients keep their connection, some bring new ones.
-                    if number % 4 == 3 && count % 10 == 0 {
-                        visitor.end()
-                        visitor = Visitor(port: port)
-                    }
-                    let response = visitor.get("/name")
-                    let isGood = response?.status == 200
-                    state.withLock {
-                        if isGood {
-                            $0.served += 1
-                        } else {
-                            $0.failed += 1
-                            $0.reasons.insert(response?.reason ?? "no answer")
-                        }
-                    }
-                    if !isGood || response.flatMap({ header("connection", $0.head) }) == "close" {
-                        visitor.end()
-                        visitor = Visitor(port: port)
-                    }
-                }
-                visitor.end()
-                state.withLock { $0.running -= 1 }
-            }
-        }
-    }
-
-    func finish() -> (served: Int, failed: Int, reasons: Set<String>) {
-        state.withLock { $0.isStopped = true }
-        _ = eventually { state.withLock { $0.running } == 0 }
-        return state.withLock { ($0.served, $0.failed, $0.reasons) }
     }
 }

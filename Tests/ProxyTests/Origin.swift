@@ -1,6 +1,7 @@
 import CKernel
 import Glibc
 import Synchronization
+import Testing
 
 /// A small HTTP/1.1 server on loopback with a thread a connection: `/echo` gives the body back, `/chunked` answers in chunks, `/close`
 /// ends by closing, `/drop-second` closes without an answer when a connection brings a second request, `/name` says who it is.
@@ -298,4 +299,11 @@ func eventually(_ condition: () -> Bool) -> Bool {
         usleep(10_000)
     }
     return condition()
+}
+
+/// Compares without the list of differences `#expect` makes, which takes minutes for long arrays.
+func expectBody(_ found: [UInt8]?, _ wanted: [UInt8], sourceLocation: SourceLocation = #_sourceLocation) {
+    let isSame = found == wanted
+    let seen = found.map { "\($0.count) bytes" } ?? "no answer"
+    #expect(isSame, "\(seen) instead of \(wanted.count) bytes", sourceLocation: sourceLocation)
 }

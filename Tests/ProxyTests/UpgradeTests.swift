@@ -5,60 +5,6 @@ import Wire
 
 @testable import Proxy
 
-/// A `meshproxy run` of its own, with its configuration in a directory of its own.
-private final class RunningProxy {
-    let directory: String
-    let port = freePort()
-    let adminPort = freePort()
-    private(set) var pid: pid_t = 0
-
-    init(before origin: Origin) throws {
-        directory = "/tmp/weft-upgrade-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
-        try SmallFile.makeDirectories(directory)
-        let text = """
-            listeners: [{address: 127.0.0.1, port: \(port), routes: [{to: origin}]}]
-            clusters: [{name: origin, endpoints: ["127.0.0.1:\(origin.port)"]}]
-            admin: {port: \(adminPort)}
-            """
-        try SmallFile.replace(directory + "/proxy.yaml", with: Array(text.utf8))
-        let program = StandaloneTests.root + "/.build/debug/meshproxy"
-        let words = [
-            program, "run", "--config", directory + "/proxy.yaml", "--concurrency", "2", "--drain-seconds", "0",
-        ]
-        let arguments = words.map { strdup($0) } + [nil]
-        defer { for argument in arguments { free(argument) } }
-        let code = posix_spawn(&pid, program, nil, nil, arguments, nil)
-        try #require(code == 0, "\(program): \(String(cString: strerror(code)))")
-    }
-
-    /// The number of the process that answers on the admin port.
-    var answering: Int? {
-        let visitor = Visitor(port: adminPort)
-        defer { visitor.end() }
-        guard let page = visitor.get("/config_dump"), let json = try? JSON(parsing: page.body) else { return nil }
-        return json["pid"]?.int
-    }
-
-    func words(of pid: Int) -> [String] {
-        let bytes = (try? SmallFile.read("/proc/\(pid)/cmdline")) ?? []
-        return bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-    }
-
-    /// The status of the process, once it has ended.
-    func status() -> CInt? {
-        var status: CInt = 0
-        return waitpid(pid, &status, WNOHANG) == pid ? status : nil
-    }
-
-    func remove() {
-        if kill(pid, SIGKILL) == 0 {
-            var status: CInt = 0
-            waitpid(pid, &status, 0)
-        }
-        try? FileTree.remove(directory)
-    }
-}
-
 @Suite struct UpgradeTests {
     @Test(
         "a proxy is put in the place of another three times under load, and no request fails; the process stays the same"
@@ -68,7 +14,9 @@ private final class RunningProxy {
         let proxy = try RunningProxy(before: origin)
         defer { proxy.remove() }
         #expect(eventually { proxy.answering == Int(proxy.pid) })
-        let load = Load(port: proxy.port, connections: 8)
+        let load = Load(port: proxy.port, connections: 5)
+        let posts = Load(port: proxy.port, connections: 2, body: noise(100_000))
+        let wrk = LoadProgram.wrk(proxy.port)
         var before = Int(proxy.pid)
         for round in 1...3 {
             kill(proxy.pid, SIGUSR2)
@@ -77,8 +25,8 @@ private final class RunningProxy {
             // The first process is a small one once its connections have ended; only then it takes the next order.
             #expect(eventually { proxy.words(of: Int(proxy.pid)).dropFirst().first == "hold" }, "round \(round)")
         }
-        let result = load.finish()
-        #expect(result.failed == 0, "\(result.reasons)")
+        let result = [load.finish(), posts.finish(), wrk.finish()].reduce(LoadResult(), +)
+        #expect(result.failed == 0, "\(result)")
         #expect(result.served > 100)
         kill(proxy.pid, SIGTERM)
         var status: CInt? = nil
@@ -126,6 +74,53 @@ private final class RunningProxy {
         origin.stop()
     }
 
+    @Test("a proxy is replaced again before the connections of the first have ended, and nobody is cut off")
+    func chain() throws {
+        let origin = Origin()
+        let proxy = try RunningProxy(before: origin)
+        defer { proxy.remove() }
+        #expect(eventually { proxy.answering == Int(proxy.pid) })
+        var visitors: [Visitor] = []
+        var seen = [Int(proxy.pid)]
+        for _ in 0..<3 {
+            visitors.append(Visitor(port: proxy.port))
+            #expect(visitors.last?.get("/name")?.status == 200)
+            kill(proxy.pid, SIGUSR2)
+            // One that leaves may answer still.
+            let isNew = eventually {
+                guard let pid = proxy.answering, !seen.contains(pid) else { return false }
+                seen.append(pid)
+                return true
+            }
+            #expect(isNew)
+        }
+        // Each is still served where it was accepted, until it is told to leave.
+        for visitor in visitors {
+            let isTold = eventually {
+                guard let answer = visitor.get("/name"), answer.status == 200 else {
+                    Issue.record("a connection was cut off")
+                    return true
+                }
+                return header("connection", answer.head) == "close"
+            }
+            #expect(isTold)
+            visitor.end()
+        }
+        #expect(eventually { proxy.words(of: Int(proxy.pid)).dropFirst().first == "hold" })
+        let visitor = Visitor(port: proxy.port)
+        #expect(visitor.get("/name")?.status == 200)
+        visitor.end()
+        kill(proxy.pid, SIGTERM)
+        var status: CInt? = nil
+        #expect(
+            eventually {
+                status = status ?? proxy.status()
+                return status != nil
+            })
+        #expect(status == 0)
+        origin.stop()
+    }
+
     @Test("a connection in use goes on in the old process until its answer, which says that it ends")
     func oldConnection() throws {
         let origin = Origin()
@@ -156,7 +151,7 @@ private final class RunningProxy {
         let program = directory + "/meshproxy"
         try SmallFile.replace(program, with: Array("#!/bin/sh\nexit 3\n".utf8), mode: 0o755)
         let next = try Successor.start(program, ["sidecar"], sockets: [])
-        #expect(!next.isReady(within: 10))
+        #expect(next.fault(within: 10)?.contains("ended before it was ready") == true)
         next.end()
         #expect(kill(next.pid, 0) != 0)
         #expect(throws: SystemCallFailed.self) { try Successor.start(directory + "/none", [], sockets: []) }

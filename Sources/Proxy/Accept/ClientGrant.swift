@@ -73,10 +73,11 @@ extension Engine {
     /// Whether a connection has come, been answered or begun a request within the last second: it keeps its place.
     private func isFresh(_ client: Conn) -> Bool {
         if client.pointee.inputCount > 0 { return client.pointee.startedAt &+ Limits.second > now }
-        // Its deadline was set then.
-        let latest = now &+ idlePatience
+        // Its deadline was set then, while room was scarce: it may be so no more while several are looked at.
+        let patience = min(clientGrant.idle, Limits.idleWhenCrowded)
+        let latest = now &+ patience
         return client.pointee.deadline <= latest
-            && client.pointee.deadline &+ min(Limits.second, idlePatience / 2) > latest
+            && client.pointee.deadline &+ min(Limits.second, patience / 2) > latest
     }
 
     // MARK: progress

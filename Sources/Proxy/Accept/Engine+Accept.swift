@@ -12,12 +12,16 @@ extension Engine {
         var taken = 0
         while taken < Limits.acceptsAWake {
             taken += 1
+            // The listener stays readable: rather than spin, look again a little later.
+            if isOutOfRoom, !shedIdle() {
+                pauseAccepting(door)
+                return
+            }
             var address: UInt32 = 0
             var port: UInt16 = 0
             let fd = weft_tcp_accept(door.pointee.fd, &address, &port)
             if fd < 0 {
-                // Out of descriptors: the listener stays readable, so wait a little rather than spin.
-                if fd == -EMFILE || fd == -ENFILE, !shedIdle() { usleep(1000) }
+                if fd == -EMFILE || fd == -ENFILE, !shedIdle() { pauseAccepting(door) }
                 return
             }
             let place = Int(door.pointee.listener)

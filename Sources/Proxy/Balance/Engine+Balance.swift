@@ -230,11 +230,15 @@ extension Engine {
         freeEndpoint = slot
     }
 
-    /// New credentials: connections made with the old ones may go on, but sessions are not resumed across.
-    private func forgetSessions() {
+    /// New credentials: requests on connections made with the old ones go on, but nothing new does: idle connections end, those that
+    /// carry streams take no more, and TLS sessions are not resumed.
+    private mutating func forgetSessions() {
         for slot in 0..<Int(topEndpoint) {
             if let session = endpoints[slot].session { SSL_SESSION_free(session) }
             endpoints[slot].session = nil
+            if endpoints[slot].principal == nil { continue }
+            retireSessions(endpoints + slot)
+            for place in closeIdle(endpoints + slot) { close(slab + Int(place)) }
         }
     }
 }

@@ -49,7 +49,7 @@ final class HealthBoard: @unchecked Sendable {
     private static func zeroed<Entry: ~Copyable>() -> UnsafeMutablePointer<Entry> {
         let size = capacity * MemoryLayout<Entry>.stride
         let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        guard let memory, memory != MAP_FAILED else { fatalError("no memory for the health of endpoints") }
+        guard let memory, memory != MAP_FAILED else { StartFault.end(reserving: size, for: "the health of endpoints") }
         return memory.bindMemory(to: Entry.self, capacity: capacity)
     }
 

@@ -255,6 +255,15 @@ extension DataPlane {
         mailboxes.compactMap { mailbox in ask(mailbox) { .collect(from: .max, most: 0, $0) }?.counts }
     }
 
+    /// Whether every loop says so. Each is asked twice: a connection one loop hands to another is nobody's in between.
+    func isQuiet(_ isQuiet: (LoopCounts) -> Bool) -> Bool {
+        for _ in 0..<2 {
+            let all = counts()
+            if all.count < mailboxes.count || !all.allSatisfy(isQuiet) { return false }
+        }
+        return true
+    }
+
     /// The newest records a reader wants, of all loops, the newest first.
     func records(most: Int, where isWanted: (RequestRecord) -> Bool) -> [RequestRecord] {
         var found: [RequestRecord] = []

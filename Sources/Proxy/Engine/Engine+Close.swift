@@ -17,6 +17,7 @@ extension Engine {
         if let ssl = connection.pointee.ssl {
             // A quiet end without close_notify would make the session unusable for resumption.
             if connection.pointee.tls == .established {
+                if isBetweenRequests(connection) { SSL_shutdown(ssl) }
                 SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
             }
             SSL_free(ssl)
@@ -123,6 +124,10 @@ extension Engine {
         }
         if connection.pointee.role == .clock {
             tick()
+            return
+        }
+        if connection.pointee.role == .listener {
+            resumeAccepting(connection)
             return
         }
         if connection.pointee.role == .upstream {

@@ -323,6 +323,14 @@ extension Engine {
             queue(connection)
             return
         }
+        if connection.pointee.role == .upstream && connection.pointee.session != nil && !connection.pointee.endOfInput {
+            // A GOAWAY tells which streams may go elsewhere.
+            dropOutput(connection)
+            connection.pointee.hangup = true
+            connection.pointee.isDrained = false
+            queue(connection)
+            return
+        }
         closePair(connection, connection.pointee.role == .client ? .clientGone : .upstreamEnded)
     }
 }

@@ -69,6 +69,10 @@ struct LoopCounts: Sendable {
     /// Connections a listener had no room for, and idle ones that made room.
     var refusedFull: UInt64 = 0
     var shed: UInt64 = 0
+    /// Connections to endpoints for which the process had no descriptor.
+    var withoutDescriptor: UInt64 = 0
+    /// While draining: see `unfinishedClients`.
+    var unfinished = 0
     /// Sessions we ended, by `SessionFault`.
     var sessionFaults = InlineArray<32, UInt64>(repeating: 0)
     /// Messages on streams that broke the rules of HTTP/2.
@@ -135,6 +139,9 @@ enum Limits {
     static let shedAtOnce = 64
     static let readsAWake = 16
     static let acceptsAWake = 64
+    static let otherDescriptors = 32
+    /// Of a listener, while the process is out of descriptors.
+    static let acceptPause = second / 100
 }
 
 /// One loop's whole data plane. Everything it owns is reached from its thread only.
@@ -235,7 +242,9 @@ struct Engine: ~Copyable {
         self.mailbox = mailbox
         var files = rlimit()
         let known = getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &files) == 0
-        let share = known ? Int(clamping: files.rlim_cur) / max(1, loops.count) : Limits.connections
+        // What is not a connection has its share too: listeners, pages, pollers, files.
+        let usable = max(16, Int(clamping: files.rlim_cur) - Limits.otherDescriptors)
+        let share = known ? usable / max(1, loops.count) : Limits.connections
         roomForConnections = min(Limits.connections, share)
         self.loops = loops
         self.commons = commons
@@ -269,7 +278,7 @@ struct Engine: ~Copyable {
     private static func zeroed<Entry>(_ count: Int) -> UnsafeMutablePointer<Entry> {
         let size = count * MemoryLayout<Entry>.stride
         let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        guard let memory, memory != MAP_FAILED else { fatalError("no memory for a loop") }
+        guard let memory, memory != MAP_FAILED else { StartFault.end(reserving: size, for: "a loop") }
         return memory.bindMemory(to: Entry.self, capacity: count)
     }
 

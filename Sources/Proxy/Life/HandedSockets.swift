@@ -43,6 +43,7 @@ extension Engine {
         isLeaving = true
         for place in listeners.indices where listeners[place].descriptor >= 0 {
             let gatewayPlace = listeners[place].gatewayPlace
+            takeWaiting(at: place)
             stopListening(place)
             listeners[place].gatewayPlace = gatewayPlace
         }

@@ -3,7 +3,7 @@ import Glibc
 /// What remains of a process that was taken over: it keeps its number, hands signals on, starts the next upgrade, and ends as its
 /// successor does.
 package struct Holder {
-    private var current: Successor
+    private(set) var current: Successor
     private let options: ProgramOptions
     private let arguments: [String]
 
@@ -35,25 +35,28 @@ package struct Holder {
         }
     }
 
-    private mutating func handOver() {
+    /// Puts the next program in the place of the present one, which goes on when that is not ready.
+    mutating func handOver() {
         let files = UpgradeFiles(options)
         let sockets = current.sockets()
         defer { for socket in sockets { close(socket.descriptor) } }
         do {
             if sockets.isEmpty { throw ConfigurationFault("process \(current.pid) does not give its sockets") }
             let next = try Successor.start(files.nextProgram, arguments, sockets: sockets)
-            guard next.isReady(within: ProgramLife.patience) else {
+            if let fault = next.fault(within: ProgramLife.patience) {
                 next.end()
-                throw ConfigurationFault("\(files.nextProgram) was not ready within \(ProgramLife.patience) seconds")
+                throw ConfigurationFault("process \(next.pid), \(files.nextProgram), \(fault)")
             }
             log("process \(next.pid) has taken over \(sockets.count) sockets from process \(current.pid)")
             current.leave()
             close(current.channel)
             current = next
+            files.settle(isReady: true)
             files.note("ready \(next.pid)")
         } catch {
             log("upgrade: \(error); process \(current.pid) goes on", level: "error")
-            files.note("failed: \(error)")
+            files.settle(isReady: false)
+            files.note("failed: \(error); process \(current.pid) goes on")
         }
     }
 

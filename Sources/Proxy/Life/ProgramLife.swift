@@ -54,26 +54,31 @@ package struct ProgramLife {
             kill(getppid(), SIGUSR2)
             return
         }
-        if successor != nil {
-            log("an upgrade is under way", level: "warning")
+        if let successor {
+            // Connections here still end, while the one that took over is to be replaced already.
+            var holder = Holder(successor, program.options, arguments)
+            holder.handOver()
+            self.successor = holder.current
             return
         }
         let files = UpgradeFiles(program.options)
         do {
             let sockets = program.sockets()
             let next = try Successor.start(files.nextProgram, arguments, sockets: sockets)
-            guard next.isReady(within: Self.patience) else {
+            if let fault = next.fault(within: Self.patience) {
                 next.end()
-                throw ConfigurationFault("\(files.nextProgram) was not ready within \(Self.patience) seconds")
+                throw ConfigurationFault("process \(next.pid), \(files.nextProgram), \(fault)")
             }
             log("process \(next.pid) has taken over \(sockets.count) sockets; connections here may end")
+            files.settle(isReady: true)
             files.note("ready \(next.pid)")
             successor = next
             limit = Clock.monotonic + UInt64(program.options.handoverSeconds) * 1_000_000_000
             program.leave()
         } catch {
             log("upgrade: \(error); this process goes on", level: "error")
-            files.note("failed: \(error)")
+            files.settle(isReady: false)
+            files.note("failed: \(error); process \(getpid()) goes on")
         }
     }
 
@@ -91,6 +96,13 @@ package struct ProgramLife {
 
 /// Taking signals that are blocked.
 enum Signals {
+    /// Whether a signal to end waits to be taken.
+    static var isAskedToEnd: Bool {
+        var pending = sigset_t()
+        sigpending(&pending)
+        return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1
+    }
+
     /// - Parameter milliseconds: how long to wait; nil for ever.
     /// - Returns: 0 when none came.
     static func next(within milliseconds: Int?) -> CInt {
@@ -111,12 +123,20 @@ enum Signals {
 struct UpgradeFiles {
     private let directory: String
 
+    /// Where sidecars and gateways keep their state in a pod, and where others do.
+    static let usualDirectories = ["/var/run/weft/state", "/tmp/weft-proxy"]
+
     init(_ options: ProgramOptions) { directory = options.role == .run ? "" : options.stateDirectory }
+
+    /// Put here to be tried; and one that was tried well.
+    static func next(in directory: String) -> String { directory + "/meshproxy.next" }
+    private var placed: String { directory + "/meshproxy" }
 
     /// A program put into the state directory, else this one, as its file is now.
     var nextProgram: String {
-        let placed = directory + "/meshproxy"
-        if !directory.isEmpty && access(placed, X_OK) == 0 { return placed }
+        if !directory.isEmpty {
+            for path in [Self.next(in: directory), placed] where access(path, X_OK) == 0 { return path }
+        }
         var bytes = [CChar](repeating: 0, count: 4096)
         let count = readlink("/proc/self/exe", &bytes, bytes.count - 1)
         if count <= 0 { return "/proc/self/exe" }
@@ -130,6 +150,13 @@ struct UpgradeFiles {
         if directory.isEmpty || Predecessor.holds { return }
         _ = try? SmallFile.makeDirectories(directory, mode: 0o700)
         _ = try? SmallFile.replace(directory + "/pid", with: Array("\(getpid())\n".utf8), mode: 0o600)
+    }
+
+    /// The program that was tried is kept for later when it became ready, and gone when it did not.
+    func settle(isReady: Bool) {
+        if directory.isEmpty { return }
+        let next = Self.next(in: directory)
+        if isReady { rename(next, placed) } else { unlink(next) }
     }
 
     func note(_ outcome: String) {

@@ -1,6 +1,7 @@
 import CKernel
 import Glibc
 import Kernel
+import Loop
 
 /// The process that takes a proxy's sockets over, as seen by the one that started it.
 ///
@@ -53,7 +54,9 @@ struct Successor {
             "\(variable)=\(3 + sockets.count)",
         ]
         var pid: pid_t = 0
-        let code = ExecTexts.with([program] + arguments, Environment.own + added) { words, environment in
+        // What is tried as `meshproxy.next` is `meshproxy` once it is ready.
+        let name = program.hasSuffix(".next") ? String(program.dropLast(5)) : program
+        let code = ExecTexts.with([name] + arguments, Environment.own + added) { words, environment in
             posix_spawn(&pid, program, &actions, &attributes, words, environment)
         }
         if code != 0 {
@@ -63,8 +66,21 @@ struct Successor {
         return Successor(pid: pid, channel: ends[0])
     }
 
-    /// False when it is gone or has not said so within the time.
-    func isReady(within seconds: Int) -> Bool { Channel.receive(channel, within: seconds * 1000)?.text == "ready" }
+    /// Waits until it says that it is ready.
+    ///
+    /// - Returns: why it will not be; nil when it is.
+    func fault(within seconds: Int) -> String? {
+        let limit = Clock.monotonic + UInt64(seconds) * 1_000_000_000
+        while Clock.monotonic < limit {
+            var waiting = pollfd(fd: channel, events: Int16(POLLIN), revents: 0)
+            if poll(&waiting, 1, 100) > 0 {
+                if Channel.receive(channel, within: 0)?.text == "ready" { return nil }
+                return "ended before it was ready; its log says why"
+            }
+            if Signals.isAskedToEnd { return "was not waited for: this proxy is asked to end" }
+        }
+        return "was not ready within \(seconds) seconds"
+    }
 
     /// Its listening sockets; none when it does not answer.
     func sockets() -> [(name: String, descriptor: CInt)] {

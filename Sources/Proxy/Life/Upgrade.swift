@@ -11,15 +11,19 @@ package enum Upgrade {
     /// - Returns: the status to exit with.
     package static func run(_ options: ProgramOptions, takesProgram: Bool) -> CInt {
         do {
-            let directory = options.stateDirectory
+            let directory = try directory(options)
             let text = String(decoding: try SmallFile.read(directory + "/pid"), as: UTF8.self)
             guard let pid = pid_t(text.prefix { $0 != "\n" }), pid > 0 else {
                 throw ConfigurationFault("\(directory)/pid: does not hold a number")
             }
-            if takesProgram { try place(directory + "/meshproxy") }
+            if takesProgram { try place(UpgradeFiles.next(in: directory)) }
             let outcome = directory + "/upgrade"
             unlink(outcome)
-            if kill(pid, SIGUSR2) != 0 { throw SystemCallFailed("kill", code: errno, on: "process \(pid)") }
+            if kill(pid, SIGUSR2) != 0 {
+                let code = errno
+                unlink(UpgradeFiles.next(in: directory))
+                throw SystemCallFailed("kill", code: code, on: "process \(pid)")
+            }
             let limit = Clock.monotonic + patience
             while Clock.monotonic < limit {
                 if let said = try? SmallFile.read(outcome) {
@@ -35,9 +39,30 @@ package enum Upgrade {
         }
     }
 
+    /// The state directory of the proxy that runs here, unless it was said.
+    private static func directory(_ options: ProgramOptions) throws -> String {
+        if !options.stateDirectory.isEmpty { return options.stateDirectory }
+        let usual = UpgradeFiles.usualDirectories
+        if let found = usual.first(where: { access($0 + "/pid", R_OK) == 0 }) { return found }
+        throw ConfigurationFault(
+            "no proxy that keeps its state runs here (there is no \(usual.map { $0 + "/pid" }.joined(separator: " and no "))); "
+                + "say --state, as the proxy was started with")
+    }
+
     /// A whole program or none: a proxy that starts meanwhile finds the old one.
     private static func place(_ path: String) throws {
-        let fresh = path + ".new"
+        let fresh = "\(path).\(getpid())"
+        do {
+            try take(to: fresh)
+            if access(fresh, X_OK) != 0 { throw SystemCallFailed("access", code: errno, on: "\(fresh), as a program") }
+            if rename(fresh, path) != 0 { throw SystemCallFailed("rename", code: errno, on: path) }
+        } catch {
+            unlink(fresh)
+            throw error
+        }
+    }
+
+    private static func take(to fresh: String) throws {
         let file = try OwnedDescriptor.open(fresh, flags: O_WRONLY | O_CREAT | O_TRUNC, mode: 0o700)
         var chunk = [UInt8](repeating: 0, count: 262_144)
         var total = 0
@@ -62,6 +87,5 @@ package enum Upgrade {
             }
         }
         if total == 0 { throw ConfigurationFault("standard input is empty") }
-        if rename(fresh, path) != 0 { throw SystemCallFailed("rename", code: errno, on: path) }
     }
 }

@@ -66,6 +66,7 @@ extension Engine {
         counts.guards = guardCounts()
         counts.asking = asking.count
         counts.bufferBytes = buffers.bytesInUse
+        if isDraining { counts.unfinished = unfinishedClients() }
         return SeriesSlice(series: found, next: next, counts: counts)
     }
 

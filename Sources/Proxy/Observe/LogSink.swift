@@ -14,6 +14,8 @@ struct LogSink {
     private var looked: UInt64 = 0
     private var waiting: [UInt8] = []
     private var said = false
+    /// The last write was refused, as on a full disk: it has been said.
+    private var fails = false
 
     init(path: String) { self.path = path }
 
@@ -37,9 +39,13 @@ struct LogSink {
             let count = waiting.withUnsafeBytes { write(descriptor, $0.baseAddress?.advanced(by: start), size) }
             if count < 0 && (errno == EAGAIN || errno == EINTR) { break }
             if count <= 0 {
+                let code = errno
+                if !fails { log("the access log \(path) cannot be written, errno \(code); lines wait", level: "error") }
+                fails = true
                 close()
                 break
             }
+            fails = false
             done += count
         }
         waiting.removeFirst(done)

@@ -290,6 +290,9 @@ struct MetricsText {
         total("weft_proxy_plain_refused_total", "Plain connections a strict port turned away.", \.refusedPlain)
         total("weft_proxy_connections_refused_total", "Connections there was no room for.", \.refusedFull)
         total("weft_proxy_connections_shed_total", "Idle connections that made room for new ones.", \.shed)
+        total(
+            "weft_proxy_connections_without_descriptor_total",
+            "Connections to endpoints for which the process had no descriptor.", \.withoutDescriptor)
         total("weft_proxy_revoked_connections_total", "Connections ended as their peer was revoked.", \.revoked)
         total("weft_proxy_bad_proxy_headers_total", "PROXY protocol headers missing or broken.", \.badIntroductions)
         sessions()

@@ -16,21 +16,32 @@ struct RecordHistory: ~Copyable {
     deinit { munmap(records, capacity * Self.stride) }
 
     static func memory(_ capacity: Int) -> RecordPointer {
-        let size = capacity * stride
-        let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-        guard let memory, memory != MAP_FAILED else { fatalError("no memory for request records") }
+        guard let memory = tryMemory(capacity) else {
+            StartFault.end(reserving: capacity * stride, for: "request records")
+        }
+        return memory
+    }
+
+    private static func tryMemory(_ capacity: Int) -> RecordPointer? {
+        let memory = mmap(
+            nil, capacity * stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        guard let memory, memory != MAP_FAILED else { return nil }
         return memory.bindMemory(to: RequestRecord.self, capacity: capacity)
     }
 
     static func release(_ records: RecordPointer, _ capacity: Int) { munmap(records, capacity * stride) }
 
-    /// Another size forgets what was kept.
+    /// Another size forgets what was kept. Where there is no memory for it, all stays as it is.
     mutating func resize(bytes: Int) {
         let wanted = max(1, bytes / Self.stride)
         if wanted == capacity { return }
+        guard let memory = Self.tryMemory(wanted) else {
+            log("no memory for \(wanted) request records; \(capacity) are kept as before", level: "warning")
+            return
+        }
         munmap(records, capacity * Self.stride)
         capacity = wanted
-        records = Self.memory(wanted)
+        records = memory
         kept = 0
     }
 

@@ -112,7 +112,7 @@ struct SeriesTable: ~Copyable {
     private static func zeroed<Entry>(_ count: Int) -> UnsafeMutablePointer<Entry> {
         let size = count * MemoryLayout<Entry>.stride
         let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-        guard let memory, memory != MAP_FAILED else { fatalError("no memory for a loop's metrics") }
+        guard let memory, memory != MAP_FAILED else { StartFault.end(reserving: size, for: "a loop's metrics") }
         return memory.bindMemory(to: Entry.self, capacity: count)
     }
 

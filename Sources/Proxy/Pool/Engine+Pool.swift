@@ -50,7 +50,8 @@ extension Engine {
     {
         let endpoint = endpoints + Int(slot)
         if endpoint.pointee.connections >= Limits.connectionsPerEndpoint { return .full }
-        let fd = weft_connect_ipv4(endpoint.pointee.address, endpoint.pointee.port)
+        let fd = connect(endpoint.pointee.address, endpoint.pointee.port)
+        if fd == -EMFILE || fd == -ENFILE { return .overflow("no_descriptor") }
         if fd < 0 { return .failed }
         guard let upstream = open(fd, .upstream) else {
             _ = Glibc.close(fd)
@@ -90,7 +91,7 @@ extension Engine {
 
     /// A new plain connection to an address no configuration speaks of.
     mutating func dial(address: UInt32, port: UInt16) -> Conn? {
-        let fd = weft_connect_ipv4(address, port)
+        let fd = connect(address, port)
         if fd < 0 { return nil }
         guard let upstream = open(fd, .upstream) else {
             _ = Glibc.close(fd)

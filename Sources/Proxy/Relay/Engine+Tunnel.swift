@@ -188,7 +188,9 @@ extension Engine {
         case .head where client.pointee.status == 0:
             if upstream.pointee.sawResponse {
                 failExchange(upstream, client, .upstreamProtocol, status: 502)
-            } else if upstream.pointee.isReused && (client.pointee.isIdempotent || isUnsent(upstream)) {
+            } else if wasNotRead(upstream)
+                || (upstream.pointee.isReused && (client.pointee.isIdempotent || isUnsent(upstream)))
+            {
                 retry(upstream, client, .upstreamEnded, status: 502)
             } else {
                 failExchange(upstream, client, .upstreamEnded, status: 502)

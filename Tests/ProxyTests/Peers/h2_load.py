@@ -2,7 +2,7 @@
 serves is waited for, what it does not goes over a new connection.
 
 `h2_load.py PORT CONNECTIONS STREAMS` says "going" after the first answers. At each line on its input it says how many requests were
-served, moved to another connection, and how many connections there were; at "stop" it opens no more, and when all have been answered
+served, moved to another connection, and how many connections there were; after "move PORT" new connections go there; at "stop" it opens no more, and when all have been answered
 says so for the last time, failures first, a line each.
 """
 import socket
@@ -126,7 +126,9 @@ for thread in threads:
     thread.start()
 going.acquire()
 print("going", flush=True)
-while sys.stdin.readline().strip() != "stop":
+while (said := sys.stdin.readline().split()) != ["stop"]:
+    if said[:1] == ["move"]:
+        port = int(said[1])
     print(f"{counts['served']} {counts['moved']} {counts['connections']}", flush=True)
 stopping.set()
 for thread in threads:
