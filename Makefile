@@ -91,6 +91,7 @@ corpora: deps
 	@[ -d $(CORPORA) ] || { echo "$(CORPORA) is not there: say where the cases are with CORPORA=FOLDER"; exit 1; }
 	$(SWIFT) build --product meshproxy
 	$(SWIFT) build --product hpack-stories
+	$(SWIFT) build --product mesh-compiler
 	$(TOOLS)/bin/python Tests/Corpora/run.py --corpora $(CORPORA) --programs .build/debug
 
 check: lint test

@@ -135,6 +135,10 @@ let package = Package(
             ]),
         program("demo-service", ["Kernel", "CKernel", "Wire"]),
         .executableTarget(
+            name: "mesh-compiler",
+            dependencies: ["MeshControl", "MeshModel", "ProxyResources", "KubeClient", "KubeTypes", "Wire"],
+            path: "Tests/Corpora/MeshCompiler", swiftSettings: house),
+        .executableTarget(
             name: "hpack-stories", dependencies: ["Wire"], path: "Tests/Corpora/HPACKStories", swiftSettings: house),
 
         // Tests.

@@ -15,6 +15,7 @@ extension ServicePort {
             hosts: try fields.strings("hosts"), appProtocol: try fields.word("protocol", or: .unknown), routes: routes,
             defaultBackend: try fields.string("defaultBackend"))
         for route in try fields.objects("tlsRoutes") { tlsRoutes.append(try TLSRoute(route)) }
+        for route in try fields.objects("tcpRoutes") { tcpRoutes.append(try TCPRoute(route)) }
     }
 
     package var json: JSON {
@@ -28,6 +29,7 @@ extension ServicePort {
         out.write("routes", routes.map(\.json))
         out.write("defaultBackend", defaultBackend)
         out.write("tlsRoutes", tlsRoutes.map(\.json))
+        out.write("tcpRoutes", tcpRoutes.map(\.json))
         return out.json
     }
 }

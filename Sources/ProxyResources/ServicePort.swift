@@ -10,6 +10,8 @@ package struct ServicePort: Sendable, Hashable {
     package var defaultBackend: String
     /// For connections that start with TLS: the narrowest host of the name the client asks for.
     package var tlsRoutes: [TLSRoute] = []
+    /// For connections whose requests are not seen: the first that may take them. Without any, the first of `routes` that takes all.
+    package var tcpRoutes: [TCPRoute] = []
 
     package var resourceName: String { "\(namespace)/\(service):\(port)" }
 

@@ -127,7 +127,23 @@ extension StandaloneFile {
         for (index, route) in listener.tlsRoutes.enumerated() {
             try checkKnown(route.backends.map(\.backend), fields, "tlsRoutes[\(index)].to")
         }
-        if routes.isEmpty, listener.tlsRoutes.isEmpty { throw fields.fault("routes", "must have at least one route") }
+        for (index, server) in listener.tls.enumerated() {
+            try checkKnown(server.backends.map(\.backend), fields, "tls[\(index)].to")
+        }
+        try checkKnown(listener.backends.map(\.backend), fields, "to")
+        let forwards = !listener.tlsRoutes.isEmpty || !listener.backends.isEmpty
+        let opens = !listener.tls.isEmpty && listener.tls.allSatisfy { !$0.backends.isEmpty }
+        if !routes.isEmpty, !listener.backends.isEmpty {
+            throw fields.fault("routes", "cannot stand beside to: a port carries requests, or bytes nobody looks at")
+        }
+        if routes.isEmpty, !forwards, !opens { throw fields.fault("routes", "must have at least one route") }
+        // What `to` says of a port with TLS is about what is inside.
+        if !listener.tls.isEmpty, !listener.backends.isEmpty {
+            for index in listener.tls.indices where listener.tls[index].backends.isEmpty {
+                listener.tls[index].backends = listener.backends
+            }
+            listener.backends = []
+        }
         listener.routes = StandaloneRoute.virtualHosts(routes)
         return listener
     }

@@ -97,6 +97,7 @@ extension GatewayListener {
             inherited: try fields.string("inherited"), routes: routes)
         for server in try fields.objects("tls") { tls.append(try TLSServer(server)) }
         for route in try fields.objects("tlsRoutes") { tlsRoutes.append(try TLSRoute(route)) }
+        backends = try WeightedBackend.list(fields, "backends")
         if let peers = try fields.object("proxyProtocol") { proxyProtocol = try ProxyProtocolPeers(peers) }
     }
 
@@ -109,6 +110,7 @@ extension GatewayListener {
         out.write("routes", routes.map(\.json))
         out.write("tls", tls.map(\.json))
         out.write("tlsRoutes", tlsRoutes.map(\.json))
+        out.write("backends", backends.map(\.json))
         if let proxyProtocol { out.write("proxyProtocol", proxyProtocol.json) }
         return out.json
     }

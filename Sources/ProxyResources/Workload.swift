@@ -84,6 +84,8 @@ package struct GatewayListener: Sendable, Hashable {
     package var tls: [TLSServer] = []
     /// TLS that does not end here. A server name goes to the narrowest host of either list.
     package var tlsRoutes: [TLSRoute] = []
+    /// Where plain connections go on as they are; with any, requests are not looked for.
+    package var backends: [WeightedBackend] = []
     package var proxyProtocol: ProxyProtocolPeers? = nil
 
     package init(

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 
+import gateway_api
 import hpack_stories
 import http2_abuse
 import http1_probe
@@ -121,6 +122,11 @@ def main():
         cases = [case for case in hpack_stories.load(options.corpora) if not options.case or options.case in case["id"]]
         found = hpack_stories.check_all(cases, options.programs, outside_decoder())
         settle("hpack", cases, {p: found[c["id"]] for p, c in enumerate(cases) if c["id"] in found}, time.time() - began)
+    if options.only in (None, "gateway-api"):
+        began = time.time()
+        cases = [case for case in gateway_api.load(options.corpora) if not options.case or options.case in case["id"]]
+        found = gateway_api.check_all(cases, options.corpora, options.programs)
+        settle("gateway-api", cases, {p: found[c["id"]] for p, c in enumerate(cases) if c["id"] in found}, time.time() - began)
     for suite, (load, run) in SUITES.items():
         if options.only not in (None, suite):
             continue

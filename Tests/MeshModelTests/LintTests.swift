@@ -25,7 +25,7 @@ import Testing
         }
         #expect(severity("networking.istio.io", "EnvoyFilter") == .error)
         #expect(severity("networking.istio.io", "ServiceEntry") == .warning)
-        #expect(severity("gateway.networking.k8s.io", "TCPRoute") == .warning)
+        #expect(severity("gateway.networking.k8s.io", "ListenerSet") == .warning)
         #expect(severity("gateway.networking.k8s.io", "HTTPRoute") == nil)
         #expect(severity("apps", "Deployment") == nil)
     }

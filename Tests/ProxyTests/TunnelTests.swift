@@ -7,7 +7,7 @@ import Testing
 @testable import Proxy
 
 /// Opaque bytes on loopback: says a greeting first, if it has one, and gives back what it is sent.
-private final class Echo: Sendable {
+final class Echo: Sendable {
     var port: UInt16 { door.port }
     private let door = Door()
 

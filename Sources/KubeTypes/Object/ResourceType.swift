@@ -56,6 +56,12 @@ extension ResourceType {
         group: "gateway.networking.k8s.io", version: "v1", resource: "httproutes", kind: "HTTPRoute")
     package static let grpcRoutes = ResourceType(
         group: "gateway.networking.k8s.io", version: "v1", resource: "grpcroutes", kind: "GRPCRoute")
+    package static let tlsRoutes = ResourceType(
+        group: "gateway.networking.k8s.io", version: "v1", resource: "tlsroutes", kind: "TLSRoute")
+    package static let tcpRoutes = ResourceType(
+        group: "gateway.networking.k8s.io", version: "v1", resource: "tcproutes", kind: "TCPRoute")
+    package static let udpRoutes = ResourceType(
+        group: "gateway.networking.k8s.io", version: "v1", resource: "udproutes", kind: "UDPRoute")
     package static let gateways = ResourceType(
         group: "gateway.networking.k8s.io", version: "v1", resource: "gateways", kind: "Gateway")
     package static let gatewayClasses = ResourceType(

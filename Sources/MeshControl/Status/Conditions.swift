@@ -1,6 +1,6 @@
-import KubeTypes
-import MeshModel
-import Wire
+package import KubeTypes
+package import MeshModel
+package import Wire
 
 /// Writes a condition into a list, keeping the time of the last change of its word.
 func set(_ type: String, _ state: ConditionState, generation: Int, in conditions: inout [JSON], now: Timestamp) {
@@ -74,6 +74,27 @@ extension GatewayClassStatus {
         made["conditions"] = .array(conditions)
         return made
     }
+}
+
+/// What is written into the statuses of Gateway API objects.
+///
+/// - Parameter status: an object's present one.
+package func statusesWritten(
+    for model: MeshModel, over status: (PolicyReference) -> JSON, now: Timestamp = .now()
+) -> [(PolicyReference, JSON)] {
+    let classes = model.gatewayClasses.map { found in
+        let reference = PolicyReference(.gatewayClasses, ObjectKey(name: found.name))
+        return (reference, found.applied(to: status(reference), now: now))
+    }
+    let gateways = model.gateways.map { found in
+        let reference = PolicyReference(.gateways, found.key)
+        return (reference, found.applied(to: status(reference), now: now))
+    }
+    let routes = model.httpRoutes.map { found in
+        let reference = PolicyReference(found.type, found.key)
+        return (reference, found.applied(to: status(reference), now: now))
+    }
+    return classes + gateways + routes
 }
 
 /// The status of an Istio policy: whether it holds as written, and what was found about it.

@@ -112,6 +112,7 @@ extension MeshState {
     /// What the objects say about themselves, whatever else there is.
     var ownFindings: [PolicyFinding] {
         var all = routes.flatMap(\.findings)
+        all += connectionRoutes.values.flatMap(\.findings)
         all += gateways.values.flatMap(\.findings)
         all += virtualServices.values.flatMap(\.findings)
         all += destinationRules.values.flatMap(\.findings)
@@ -137,7 +138,8 @@ private func routeStatuses(
     _ state: MeshState, mesh: [PolicyReference: [HTTPRouteStatus.Parent]],
     gateways: [PolicyReference: [HTTPRouteStatus.Parent]]
 ) -> [HTTPRouteStatus] {
-    state.routes.sorted { $0.reference < $1.reference }.compactMap { route in
+    let all: [any AttachedRoute] = state.routes + Array(state.connectionRoutes.values)
+    return all.sorted { $0.reference < $1.reference }.compactMap { route in
         let parents = (mesh[route.reference] ?? []) + (gateways[route.reference] ?? [])
         if parents.isEmpty { return nil }
         return HTTPRouteStatus(

@@ -3,12 +3,12 @@ import ProxyResources
 
 /// The routes gateways take: HTTPRoutes with a Gateway as parent, and VirtualServices that name an Istio Gateway.
 struct GatewayRoutes {
-    private let state: MeshState
-    private let references: References
-    private(set) var findings: [PolicyFinding] = []
-    private(set) var parents: [PolicyReference: [HTTPRouteStatus.Parent]] = [:]
+    let state: MeshState
+    let references: References
+    var findings: [PolicyFinding] = []
+    var parents: [PolicyReference: [HTTPRouteStatus.Parent]] = [:]
     private(set) var statuses: [GatewayStatus] = []
-    private var gateways: [(gateway: Gateway, listeners: [OpenListener])] = []
+    var gateways: [(gateway: Gateway, listeners: [OpenListener])] = []
     private var istio: [(gateway: IstioGateway, listeners: [OpenListener])] = []
 
     /// A listener with the routes attached to it, by host.
@@ -18,6 +18,11 @@ struct GatewayRoutes {
         var routes: [String: [RankedRoute]] = [:]
         var rules: [String: [RouteRule]] = [:]  // VirtualServices', in their own order
         var attached: Set<PolicyReference> = []
+        var use = ListenerUse.requests
+        /// TLS that goes on unopened.
+        var passed: [TLSRoute] = []
+        /// What goes on as it is, or as it is inside TLS; the first of a name counts.
+        var forwarded: [ForwardedNames] = []
         var isTLS = false
         /// What its references came to; `refusal` when they came to nothing.
         var tls: MeshState.ResolvedTLS?
@@ -39,6 +44,10 @@ struct GatewayRoutes {
             attach(route)
             reportForeignParents(of: route)
         }
+        for route in state.connectionRoutes.values.oldestFirst() {
+            attach(route)
+            reportForeignParents(of: route)
+        }
         for gateway in state.istioGateways.values.oldestFirst() { open(gateway) }
         for policy in state.virtualServices.values { reportMissingGateways(of: policy) }
         findings = Array(Set(findings))
@@ -47,8 +56,10 @@ struct GatewayRoutes {
 
     private mutating func open(_ listener: Gateway.Listener, of gateway: Gateway) -> OpenListener {
         var open = OpenListener(name: listener.name, port: listener.port)
+        open.use = listener.use ?? .requests
         guard let tls = listener.tls else { return open }
         open.isTLS = true
+        if open.use == .passesTLS { return open }
         open.tls = state.resolve(tls, of: gateway, hosts: [listener.hostname ?? "*"])
         if let refusal = open.tls?.refusal {
             findings.append(
@@ -62,60 +73,67 @@ struct GatewayRoutes {
 
     private mutating func attach(_ route: HTTPRoute) {
         var compiled: RankedRoutes?
-        for parent in route.parents where parent.kind == "Gateway" && parent.group == "gateway.networking.k8s.io" {
+        for parent in route.parents where parent.isGateway {
             let field = "spec.parentRefs[\(parent.index)]"
-            guard let place = gateways.firstIndex(where: { $0.gateway.key == parent.key }) else {
-                if state.gateways[parent.key] == nil {
-                    findings.append(
-                        PolicyFinding(route.reference, field, .notFound, "Gateway \(parent.key) does not exist"))
-                }
-                continue  // not ours to answer for
-            }
+            guard let place = place(of: parent, route) else { continue }
             let made = compiled ?? references.ranked(route)
             compiled = made
-            findings += made.failures.compactMap { route.finding($0, $1) }
-            let accepted = attach(route, made, parent, place)
+            findings += made.failures.compactMap { route.reference.finding($0, $1) }
+            let (accepted, places) = attachment(of: route, to: parent, place)
+            for (listener, open, hosts) in places {
+                gateways[place].listeners[open].attached.insert(route.reference)
+                let routes = made.routes(at: listener.port)
+                for host in hosts { gateways[place].listeners[open].routes[host, default: []] += routes }
+            }
             if !accepted.isTrue { findings.append(PolicyFinding(route.reference, field, .noEffect, accepted.message)) }
             parents[route.reference, default: []].append(
                 .init(parent: parent, accepted: accepted, resolvedReferences: ConditionState(resolving: made.failures)))
         }
     }
 
-    private mutating func attach(
-        _ route: HTTPRoute, _ made: RankedRoutes, _ parent: HTTPRoute.Parent, _ place: Int
-    ) -> ConditionState {
+    /// The parent's place among our Gateways; `nil` when it is not ours to answer for.
+    mutating func place(of parent: HTTPRoute.Parent, _ route: some AttachedRoute) -> Int? {
+        let place = gateways.firstIndex { $0.gateway.key == parent.key }
+        if place == nil, state.gateways[parent.key] == nil {
+            findings.append(
+                PolicyFinding(
+                    route.reference, "spec.parentRefs[\(parent.index)]", .notFound,
+                    "Gateway \(parent.key) does not exist"))
+        }
+        return place
+    }
+
+    /// Where on a Gateway a route takes effect, and for which hosts.
+    func attachment(
+        of route: some AttachedRoute, to parent: HTTPRoute.Parent, _ place: Int
+    ) -> (accepted: ConditionState, places: [(listener: Gateway.Listener, open: Int, hosts: [String])]) {
         let gateway = gateways[place].gateway
         let named = gateway.listeners.filter {
             $0.canOpen && parent.sectionName ?? $0.name == $0.name && parent.port ?? $0.port == $0.port
         }
         if named.isEmpty {
-            return ConditionState(
-                false, "NoMatchingParent", "Gateway \(gateway.key) has no HTTP listener that parentRefs names")
+            let refusal = ConditionState(
+                false, "NoMatchingParent", "Gateway \(gateway.key) has no open listener that parentRefs names")
+            return (refusal, [])
         }
         let permitted = named.filter {
             $0.kinds.contains(route.type.kind) && admits($0.admission, route.key.namespace, gateway.key.namespace)
         }
         if permitted.isEmpty {
-            return ConditionState(
-                false, "NotAllowedByListeners",
+            let message =
                 "the listeners of Gateway \(gateway.key) do not allow \(route.type.kind)s of namespace \(route.key.namespace)"
-            )
+            return (ConditionState(false, "NotAllowedByListeners", message), [])
         }
-        var isAttached = false
+        var places: [(listener: Gateway.Listener, open: Int, hosts: [String])] = []
         for listener in permitted {
             let hosts = sharedHosts(route.hostnames, listener.hostname)
             guard !hosts.isEmpty, let open = gateways[place].listeners.firstIndex(where: { $0.name == listener.name })
             else { continue }
-            isAttached = true
-            gateways[place].listeners[open].attached.insert(route.reference)
-            let routes = made.routes(at: listener.port)
-            for host in hosts { gateways[place].listeners[open].routes[host, default: []] += routes }
+            places.append((listener, open, hosts))
         }
-        return isAttached
-            ? ConditionState(true, "Accepted")
-            : ConditionState(
-                false, "NoMatchingListenerHostname",
-                "no hostname of the route is one of the listeners' of Gateway \(gateway.key)")
+        if !places.isEmpty { return (ConditionState(true, "Accepted"), places) }
+        let message = "no hostname of the route is one of the listeners' of Gateway \(gateway.key)"
+        return (ConditionState(false, "NoMatchingListenerHostname", message), [])
     }
 
     private func admits(_ admission: Gateway.Admission, _ namespace: String, _ own: String) -> Bool {
@@ -128,9 +146,8 @@ struct GatewayRoutes {
         }
     }
 
-    private mutating func reportForeignParents(of route: HTTPRoute) {
-        let ours: Set = ["Gateway.gateway.networking.k8s.io", "Service."]
-        for parent in route.parents where !ours.contains("\(parent.kind).\(parent.group)") {
+    private mutating func reportForeignParents(of route: some AttachedRoute) {
+        for parent in route.parents where !parent.isGateway && !parent.isService {
             let kind = parent.group.isEmpty ? parent.kind : "\(parent.kind).\(parent.group)"
             findings.append(
                 PolicyFinding(
@@ -144,21 +161,21 @@ struct GatewayRoutes {
     private mutating func open(_ gateway: IstioGateway) {
         let policies = state.virtualServices.values.oldestFirst().filter { $0.gatewayKeys.contains(gateway.key) }
         var listeners: [OpenListener] = []
-        for server in gateway.servers where server.isHTTP {
+        for server in gateway.servers {
+            guard let use = server.use else { continue }
             var listener = OpenListener(name: server.name, port: server.port)
-            listener.isTLS = server.tls != nil
+            listener.use = use
+            listener.isTLS = server.tls != nil || use == .passesTLS
             listener.istioTLS = server.tls
             listener.hosts = server.hosts.isEmpty ? ["*"] : server.hosts
+            if server.redirectsToHTTPS {
+                for host in listener.hosts { listener.rules[host] = [.toHTTPS(gateway.reference)] }
+            }
             for policy in policies {
-                for host in policy.hosts {
-                    let full = references.hosts.full(host, from: policy.key.namespace)
-                    for allowed in server.hosts {
-                        for shared in sharedHosts([full], allowed) {
-                            let rules = references.rules(policy, gateway: gateway.key, port: server.port, &findings)
-                            listener.rules[shared, default: []] += rules
-                            listener.attached.insert(policy.reference)
-                        }
-                    }
+                if use != .requests {
+                    attach(policy, to: &listener, of: gateway.key, hosts: listener.hosts)
+                } else {
+                    attachRequests(of: policy, to: &listener, of: gateway.key, server)
                 }
             }
             listeners.append(listener)
@@ -173,6 +190,20 @@ struct GatewayRoutes {
         if !state.pods.values.contains(where: { $0.isGateway && $0.isSelected(by: gateway.selector) }) {
             findings.append(
                 PolicyFinding(gateway.reference, "spec.selector", .notFound, "no gateway pod has these labels"))
+        }
+    }
+
+    private mutating func attachRequests(
+        of policy: VirtualService, to listener: inout OpenListener, of gateway: ObjectKey, _ server: IstioGateway.Server
+    ) {
+        for host in policy.hosts {
+            let full = references.hosts.full(host, from: policy.key.namespace)
+            for shared in server.hosts.flatMap({ sharedHosts([full], $0) }) {
+                listener.attached.insert(policy.reference)
+                if server.redirectsToHTTPS { continue }
+                listener.rules[shared, default: []] += references.rules(
+                    policy, gateway: gateway, port: server.port, &findings)
+            }
         }
     }
 
@@ -198,13 +229,17 @@ struct GatewayRoutes {
             let members = secured.isEmpty ? all : secured
             let names = members.map(\.name)
             let inherited = pod.machineListeners.first { names.contains($0) }
+            let requests = members.filter { $0.use == .requests }
             var made = GatewayListener(
-                name: names.first ?? "", port: port, inherited: inherited ?? "", routes: virtualHosts(members))
-            made.tls = secured.compactMap { open in
-                open.istioTLS.map { state.resolve($0, hosts: open.hosts, beside: pod) } ?? open.tls?.server
+                name: names.first ?? "", port: port, inherited: inherited ?? "", routes: virtualHosts(requests))
+            made.tls = secured.flatMap { servers($0, beside: pod) }
+            made.tlsRoutes = secured.flatMap(\.passed)
+            if secured.isEmpty, requests.isEmpty {
+                made.backends = members.flatMap(\.forwarded).first?.route.backends ?? []
+                if made.backends.isEmpty { return nil }
             }
             // Without any certificate the port stays shut: opened, it would be plain.
-            return secured.isEmpty || !made.tls.isEmpty ? made : nil
+            return secured.isEmpty || !made.tls.isEmpty || !made.tlsRoutes.isEmpty ? made : nil
         }
     }
 
@@ -267,20 +302,16 @@ struct GatewayRoutes {
         let listeners = gateway.listeners.map { listener in
             let isOpen = listener.canOpen
             let unresolved = open.first { $0.name == listener.name }?.tls?.refusal
-            let refusal =
-                listener.protocolName == "HTTP" || listener.tls?.isPassthrough == false
-                ? ConditionState(false, "PortUnavailable", "port \(listener.port) cannot be listened on")
-                : ConditionState(false, "UnsupportedProtocol", "\(listener.protocolName) is not supported")
+            let refusal = refusal(of: listener)
             return GatewayStatus.Listener(
                 name: listener.name, attachedRoutes: open.first { $0.name == listener.name }?.attached.count ?? 0,
                 kinds: listener.kinds,
                 accepted: isOpen ? ConditionState(true, "Accepted") : refusal,
                 programmed: isOpen && unresolved == nil
                     ? programmed : ConditionState(false, "Invalid", unresolved?.message ?? refusal.message),
-                resolvedReferences: listener.admitsRoutes
-                    ? unresolved ?? ConditionState(true, "ResolvedRefs")
-                    : ConditionState(
-                        false, "InvalidRouteKinds", "allowedRoutes.kinds: only HTTPRoute and GRPCRoute are supported"))
+                resolvedReferences: listener.namesUnknownKinds
+                    ? ConditionState(false, "InvalidRouteKinds", unknownKinds(listener))
+                    : unresolved ?? ConditionState(true, "ResolvedRefs"))
         }
         return GatewayStatus(
             key: gateway.key, generation: gateway.generation,
@@ -288,6 +319,36 @@ struct GatewayRoutes {
                 ? ConditionState(true, "Accepted")
                 : ConditionState(false, "ListenersNotValid", "no listener can be opened"),
             programmed: programmed, addresses: addresses.sorted(), listeners: listeners)
+    }
+
+    private func unknownKinds(_ listener: Gateway.Listener) -> String {
+        let known = Gateway.Listener.knownKinds(
+            listener.protocolName, passesTLS: listener.tls?.isPassthrough ?? false)
+        let names = known.joined(separator: " and ")
+        return "allowedRoutes.kinds: to a listener of \(listener.protocolName) only \(names) can be attached"
+    }
+
+    /// Why a listener is not opened.
+    private func refusal(of listener: Gateway.Listener) -> ConditionState {
+        if listener.use != nil {
+            return ConditionState(false, "PortUnavailable", "port \(listener.port) cannot be listened on")
+        }
+        let message =
+            switch listener.protocolName {
+            case "UDP": ConnectionRoute.noUDP
+            case "HTTPS", "TLS": "\(listener.protocolName) with these tls settings is not supported"
+            default: "\(listener.protocolName) is not supported"
+            }
+        return ConditionState(false, "UnsupportedProtocol", message)
+    }
+}
+
+extension RouteRule {
+    /// What a plain port that is there for TLS answers.
+    static func toHTTPS(_ policy: PolicyReference) -> RouteRule {
+        var actions = RouteActions()
+        actions.redirect = Redirect(scheme: "https", status: 301)
+        return RouteRule(name: "\(policy) httpsRedirect", actions: actions)
     }
 }
 

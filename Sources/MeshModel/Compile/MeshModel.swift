@@ -6,7 +6,7 @@ package struct MeshModel: Sendable, Hashable {
     /// By resource name (`demo/catalog:8080`).
     package internal(set) var servicePorts: [String: ServicePort] = [:]
     /// Where clients of a namespace are routed otherwise: namespace, then resource name.
-    package internal(set) var routesOfClients: [String: [String: [RouteRule]]] = [:]
+    package internal(set) var routesOfClients: [String: [String: PortRoutes]] = [:]
     package internal(set) var backends: [String: Backend] = [:]
     /// Every pod with a proxy: sidecars and gateways.
     package internal(set) var workloads: [ObjectKey: Workload] = [:]
@@ -35,6 +35,17 @@ package struct MeshModel: Sendable, Hashable {
     package func resources(for pod: ObjectKey) -> [ProxyResource] {
         guard let workload = workloads[pod] else { return [] }
         return [.workload(workload)] + sharedResources(from: pod.namespace)
+    }
+}
+
+/// The routes of a service's port.
+package struct PortRoutes: Sendable, Hashable {
+    package var requests: [RouteRule]
+    package var tls: [TLSRoute] = []
+    package var tcp: [TCPRoute] = []
+
+    func apply(to port: inout ServicePort) {
+        (port.routes, port.tlsRoutes, port.tcpRoutes) = (requests, tls, tcp)
     }
 }
 

@@ -31,7 +31,9 @@ struct MeshRoutes {
                 model.servicePorts[made.resourceName] = made
                 for namespace in special {
                     let routes = self.routes(service, port, client: namespace)
-                    if routes != made.routes {
+                    var seen = made
+                    routes.apply(to: &seen)
+                    if seen != made {
                         model.routesOfClients[namespace, default: [:]][made.resourceName] = routes
                     }
                 }
@@ -53,7 +55,7 @@ struct MeshRoutes {
 
     private mutating func attach(_ route: HTTPRoute) {
         var failures: ConditionState?
-        for parent in route.parents where parent.kind == "Service" && parent.group.isEmpty {
+        for parent in route.parents where parent.isService {
             let field = "spec.parentRefs[\(parent.index)]"
             let resolved = failures ?? resolvedReferences(route)
             failures = resolved
@@ -81,7 +83,7 @@ struct MeshRoutes {
 
     private mutating func resolvedReferences(_ route: HTTPRoute) -> ConditionState {
         let failures = references.ranked(route).failures
-        findings += failures.compactMap { reference, resolved in route.finding(reference, resolved) }
+        findings += failures.compactMap { reference, resolved in route.reference.finding(reference, resolved) }
         return ConditionState(resolving: failures)
     }
 
@@ -130,25 +132,52 @@ struct MeshRoutes {
 
     private mutating func servicePort(_ service: MeshService, _ port: MeshService.Port) -> ServicePort {
         let (name, namespace) = (service.key.name, service.key.namespace)
-        return ServicePort(
+        var made = ServicePort(
             namespace: namespace, service: name, port: port.port, addresses: service.addresses,
             hosts: [state.settings.host(name, namespace), "\(name).\(namespace).svc", "\(name).\(namespace)"],
-            appProtocol: port.appProtocol, routes: routes(service, port, client: nil),
-            defaultBackend: backendName(service.key, port.port))
+            appProtocol: port.appProtocol, defaultBackend: backendName(service.key, port.port))
+        routes(service, port, client: nil).apply(to: &made)
+        return made
     }
 
     /// `client`: the namespace the request comes from; `nil` for any without a say of its own.
-    private mutating func routes(_ service: MeshService, _ port: MeshService.Port, client: String?) -> [RouteRule] {
-        let rules = httpRoutes(service.key, port.port, client: client)
+    private mutating func routes(_ service: MeshService, _ port: MeshService.Port, client: String?) -> PortRoutes {
         let policies = (virtual[service.key] ?? []).filter { $0.isExported(to: client) }
         let chosen =
             policies.first { $0.key.namespace == client } ?? policies.first {
                 $0.key.namespace == service.key.namespace
             }
             ?? policies.first
+        var made = PortRoutes(requests: requests(service, port, client: client, chosen, of: policies))
+        if let chosen { addConnections(of: chosen, service, port, to: &made) }
+        return made
+    }
+
+    private mutating func addConnections(
+        of policy: VirtualService, _ service: MeshService, _ port: MeshService.Port, to made: inout PortRoutes
+    ) {
+        if policy.connections.isEmpty { return }
+        let scope = ConnectionScope(port: port.port, addresses: service.addresses)
+        let (tls, tcp) = (
+            references.tlsRoutes(policy, scope, &findings), references.tcpRoutes(policy, scope, &findings)
+        )
+        if !port.appProtocol.isHTTP {
+            (made.tls, made.tcp) = (tls, tcp)
+        } else if !tls.isEmpty || !tcp.isEmpty {
+            report(
+                policy, tls.isEmpty ? "spec.tcp" : "spec.tls", .noEffect,
+                "port \(port.port) of Service \(service.key) is declared as HTTP, so requests in it are looked at")
+        }
+    }
+
+    private mutating func requests(
+        _ service: MeshService, _ port: MeshService.Port, client: String?, _ chosen: VirtualService?,
+        of policies: [VirtualService]
+    ) -> [RouteRule] {
+        let rules = httpRoutes(service.key, port.port, client: client)
         if let rules {
             if port.appProtocol == .tcp { reportTCP(service, port.port) }
-            for policy in policies {
+            for policy in policies where !policy.rules.isEmpty {
                 report(policy, "spec.hosts", .conflict, "an HTTPRoute for Service \(service.key) is in force instead")
             }
             return rules + [.notFound]
@@ -196,7 +225,7 @@ struct MeshRoutes {
 
 extension ConditionState {
     /// `ResolvedRefs` for a route's references.
-    init(resolving failures: [(HTTPRoute.BackendReference, References.Resolved)]) {
+    init(resolving failures: [References.Failure]) {
         self.init(true, "ResolvedRefs")
         for (reference, resolved) in failures {
             guard case .failed(let reason, _, let message) = resolved else { continue }
@@ -206,9 +235,9 @@ extension ConditionState {
     }
 }
 
-extension HTTPRoute {
-    func finding(_ reference: BackendReference, _ resolved: References.Resolved) -> PolicyFinding? {
+extension PolicyReference {
+    func finding(_ reference: HTTPRoute.BackendReference, _ resolved: References.Resolved) -> PolicyFinding? {
         guard case .failed(_, let code, let message) = resolved else { return nil }
-        return PolicyFinding(self.reference, reference.field, code, message, severity: .warning)
+        return PolicyFinding(self, reference.field, code, message, severity: .warning)
     }
 }

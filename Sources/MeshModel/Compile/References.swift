@@ -98,7 +98,9 @@ struct References {
         hosts = HostNames(state.settings)
     }
 
-    func resolve(_ reference: HTTPRoute.BackendReference, from route: HTTPRoute) -> Resolved {
+    typealias Failure = (HTTPRoute.BackendReference, Resolved)
+
+    func resolve(_ reference: HTTPRoute.BackendReference, from route: PolicyReference) -> Resolved {
         let namespace = route.key.namespace
         guard reference.group.isEmpty, reference.kind == "Service" else {
             let kind = reference.group.isEmpty ? reference.kind : "\(reference.kind).\(reference.group)"

@@ -65,7 +65,7 @@ extension RouteRule {
 /// The rules of a route, one for each match, and what is wrong with its references.
 struct RankedRoutes {
     fileprivate var routes: [RankedRoute] = []
-    var failures: [(HTTPRoute.BackendReference, References.Resolved)] = []
+    var failures: [References.Failure] = []
 
     /// As they hold at a port: a redirect that says neither scheme nor port keeps it.
     func routes(at port: Int) -> [RankedRoute] {
@@ -84,7 +84,7 @@ extension References {
         var made = RankedRoutes()
         for rule in route.rules {
             func resolved(_ reference: HTTPRoute.BackendReference) -> String? {
-                let resolved = resolve(reference, from: route)
+                let resolved = resolve(reference, from: route.reference)
                 if resolved.backend == nil { made.failures.append((reference, resolved)) }
                 return resolved.backend
             }

@@ -59,9 +59,7 @@ extension References {
         let found = rule.matches.filter { match in
             let isPort = match.port ?? scope.port == scope.port
             let isGateway = match.gateways.map { names in
-                names.contains { name in
-                    name == VirtualService.mesh ? scope.gateway == nil : policy.gatewayKey(name) == scope.gateway
-                }
+                names.contains { policy.isGateway($0, scope.gateway) }
             }
             return isPort && isGateway ?? true
         }

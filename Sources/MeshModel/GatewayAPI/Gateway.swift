@@ -30,21 +30,32 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
         package var hostname: String?
         package var admission: Admission
         package var kinds: [String]  // of the routes it admits
-        package var admitsRoutes: Bool { !kinds.isEmpty }
-
-        /// What can be attached to a listener of HTTP.
-        package static let knownKinds = ["HTTPRoute", "GRPCRoute"]
-
+        /// It names kinds of routes that cannot be attached to it.
+        package var namesUnknownKinds: Bool
         /// `nil` for a plain listener.
         package var tls: ListenerSecurity?
 
         /// Whether a gateway can listen for it.
-        package var canOpen: Bool {
-            guard (1...65535).contains(port) else { return false }
+        package var canOpen: Bool { (1...65535).contains(port) && use != nil }
+
+        /// `nil` for what cannot be listened for.
+        package var use: ListenerUse? {
             switch protocolName {
-            case "HTTP": return true
-            case "HTTPS": return tls.map { !$0.isPassthrough } ?? false
-            default: return false
+            case "HTTP": .requests
+            case "HTTPS": tls.flatMap { $0.isPassthrough ? nil : .requests }
+            case "TLS": tls.map { $0.isPassthrough ? .passesTLS : .opensTLS }
+            case "TCP": .forwards
+            default: nil
+            }
+        }
+
+        /// What can be attached to a listener of a protocol.
+        static func knownKinds(_ protocolName: String, passesTLS: Bool) -> [String] {
+            switch protocolName {
+            case "TLS": passesTLS ? ["TLSRoute"] : ["TLSRoute", "TCPRoute"]
+            case "TCP": ["TCPRoute"]
+            case "UDP": []
+            default: ["HTTPRoute", "GRPCRoute"]
             }
         }
     }
@@ -87,13 +98,8 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
         let name = fields.string("protocol") ?? ""
         let number = fields.int("port") ?? 0
         let tls = ListenerSecurity(fields, port: number, gateway: gateway, namespace: namespace, &findings)
-        if name != "HTTP", name != "HTTPS" || tls?.isPassthrough ?? true {
-            findings.append(
-                fields.finding("protocol", .unsupported, "\(name) is not supported: the listener is not opened"))
-        }
-        let port = fields.int("port") ?? 0
-        if !(1...65535).contains(port) {
-            findings.append(fields.finding("port", .invalid, "is \(port), must be from 1 to 65535"))
+        if !(1...65535).contains(number) {
+            findings.append(fields.finding("port", .invalid, "is \(number), must be from 1 to 65535"))
         }
         let allowed = fields.json["allowedRoutes"]
         let kinds = allowed?["kinds"]?.array ?? []
@@ -110,12 +116,22 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
             }
         default: admission = .same
         }
-        return Listener(
-            index: index, name: fields.string("name") ?? "", port: port, protocolName: name,
+        let known = Listener.knownKinds(name, passesTLS: tls?.isPassthrough ?? false)
+        let named = kinds.map { kind in
+            let isOfGroup = kind["group"]?.string ?? "gateway.networking.k8s.io" == "gateway.networking.k8s.io"
+            return isOfGroup ? kind["kind"]?.string ?? "" : ""
+        }
+        let listener = Listener(
+            index: index, name: fields.string("name") ?? "", port: number, protocolName: name,
             hostname: fields.string("hostname")?.lowercased(), admission: admission,
-            kinds: Listener.knownKinds.filter { known in
-                kinds.isEmpty || kinds.contains { $0["kind"]?.string == known }
-            }, tls: name == "HTTPS" ? tls : nil)
+            kinds: named.isEmpty ? known : known.filter { named.contains($0) },
+            namesUnknownKinds: named.contains { !known.contains($0) },
+            tls: name == "HTTPS" || name == "TLS" ? tls : nil)
+        if listener.use == nil {
+            let message = name == "UDP" ? ConnectionRoute.noUDP : "\(name) is not supported"
+            findings.append(fields.finding("protocol", .unsupported, "\(message): the listener is not opened"))
+        }
+        return listener
     }
 }
 

@@ -12,6 +12,9 @@ package struct HTTPRoute: Sendable, Hashable, AgedPolicy {
         package var sectionName: String?
         package var port: Int?
         package var json: JSON  // as written, for the status
+
+        var isGateway: Bool { kind == "Gateway" && group == "gateway.networking.k8s.io" }
+        var isService: Bool { kind == "Service" && group.isEmpty }
     }
 
     package struct BackendReference: Sendable, Hashable {
@@ -53,8 +56,6 @@ package struct HTTPRoute: Sendable, Hashable, AgedPolicy {
     package var rules: [Rule]
     package var resilience: Annotated<RouteResilience>
     package var findings: [PolicyFinding]
-
-    package var reference: PolicyReference { PolicyReference(type, key) }
 
     package init(_ object: KubeObject) { self.init(object, of: .httpRoutes) }
 

@@ -49,6 +49,8 @@ package struct VirtualService: Sendable, Hashable, AgedPolicy {
     package var gateways: [String]  // `mesh`, `name` or `namespace/name`
     package var exportTo: [String]
     package var rules: [Rule]
+    /// `tls` and `tcp` routes, in their order.
+    package var connections: [ConnectionRule]
     package var resilience: Annotated<RouteResilience>
     package var findings: [PolicyFinding]
 
@@ -65,7 +67,8 @@ package struct VirtualService: Sendable, Hashable, AgedPolicy {
         var findings: [PolicyFinding] = []
         resilience = Annotated(object, MeshWords.resilience, RouteResilience.init(json:of:))
         resilience.value?.rateLimits.nameBudgets(in: object.namespace)
-        spec.reportOthers(than: ["hosts", "gateways", "http", "exportTo"], as: "it has no effect", to: &findings)
+        spec.reportOthers(
+            than: ["hosts", "gateways", "http", "tls", "tcp", "exportTo"], as: "it has no effect", to: &findings)
         hosts = spec.strings("hosts").map { $0.lowercased() }
         let named = spec.strings("gateways")
         gateways = named.isEmpty ? [Self.mesh] : named
@@ -75,6 +78,7 @@ package struct VirtualService: Sendable, Hashable, AgedPolicy {
             rules.append(VirtualServiceReader.rule(fields, index: index, of: object.namespace, &findings))
         }
         self.rules = rules
+        connections = ConnectionRuleReader.rules(spec, &findings)
         let own = PolicyReference(.virtualServices, object.key)
         self.findings = findings + [resilience.finding(own, MeshWords.resilience)].compactMap { $0 }
     }

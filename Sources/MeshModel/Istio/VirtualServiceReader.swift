@@ -110,6 +110,16 @@ enum VirtualServiceReader {
             port: fields?.inside("port")?.int("number"), weight: 0)
     }
 
+    /// A destination of a `tls` or `tcp` route.
+    static func share(_ fields: PolicyFields, _ findings: inout [PolicyFinding]) -> VirtualService.Destination {
+        fields.reportOthers(than: ["destination", "weight"], as: "it has no effect", to: &findings)
+        var made = target(fields.inside("destination"), at: fields.place("destination"))
+        if made.host.isEmpty { findings.append(fields.finding("destination.host", .invalid, "is required")) }
+        made.weight = fields.int("weight") ?? 0
+        if made.weight < 0 { findings.append(fields.finding("weight", .invalid, "is negative")) }
+        return made
+    }
+
     private static func destination(_ fields: PolicyFields, _ findings: inout [PolicyFinding])
         -> VirtualService.Destination
     {

@@ -13,6 +13,8 @@ package struct MeshState: Sendable, Hashable {
     package internal(set) var pods: [ObjectKey: MeshPod] = [:]
     package internal(set) var httpRoutes: [ObjectKey: HTTPRoute] = [:]
     package internal(set) var grpcRoutes: [ObjectKey: HTTPRoute] = [:]
+    /// TLSRoutes, TCPRoutes and UDPRoutes.
+    package internal(set) var connectionRoutes: [PolicyReference: ConnectionRoute] = [:]
     package internal(set) var gateways: [ObjectKey: Gateway] = [:]
     package internal(set) var gatewayClasses: [ObjectKey: GatewayClass] = [:]
     package internal(set) var referenceGrants: [ObjectKey: ReferenceGrant] = [:]
@@ -37,9 +39,10 @@ package struct MeshState: Sendable, Hashable {
     /// The kinds the state is made from, in an order in which references mostly come after what they name.
     package static let watched: [ResourceType] = [
         .namespaces, .nodes, .services, .endpointSlices, .pods, .gatewayClasses, .gateways, .istioGateways,
-        .referenceGrants, .destinationRules, .virtualServices, .httpRoutes, .grpcRoutes, .peerAuthentications,
-        .authorizationPolicies, .requestAuthentications, .telemetries, .configMaps, .secrets, .backendTLSPolicies,
-        .backendTrafficPolicies,
+        .referenceGrants, .destinationRules, .virtualServices, .httpRoutes, .grpcRoutes, .tlsRoutes, .tcpRoutes,
+        .udpRoutes,
+        .peerAuthentications, .authorizationPolicies, .requestAuthentications, .telemetries, .configMaps, .secrets,
+        .backendTLSPolicies, .backendTrafficPolicies,
     ]
 
     /// The Gateway API's routes of requests.
@@ -64,6 +67,9 @@ package struct MeshState: Sendable, Hashable {
         case ResourceType.httpRoutes.qualifiedName: replace(&httpRoutes[key], object.map(HTTPRoute.init))
         case ResourceType.grpcRoutes.qualifiedName:
             replace(&grpcRoutes[key], object.map { HTTPRoute($0, of: .grpcRoutes) })
+        case ResourceType.tlsRoutes.qualifiedName: setConnectionRoute(.tlsRoutes, key, to: object)
+        case ResourceType.tcpRoutes.qualifiedName: setConnectionRoute(.tcpRoutes, key, to: object)
+        case ResourceType.udpRoutes.qualifiedName: setConnectionRoute(.udpRoutes, key, to: object)
         case ResourceType.gateways.qualifiedName: replace(&gateways[key], object.map(Gateway.init))
         case ResourceType.gatewayClasses.qualifiedName: replace(&gatewayClasses[key], object.map(GatewayClass.init))
         case ResourceType.referenceGrants.qualifiedName: replace(&referenceGrants[key], object.map(ReferenceGrant.init))
@@ -91,6 +97,12 @@ package struct MeshState: Sendable, Hashable {
         case ResourceType.telemetries.qualifiedName: replace(&telemetries[key], object.map(TelemetryPolicy.init))
         default: false
         }
+    }
+
+    private mutating func setConnectionRoute(
+        _ type: ResourceType, _ key: ObjectKey, to object: KubeObject?
+    ) -> Bool {
+        replace(&connectionRoutes[PolicyReference(type, key)], object.map { ConnectionRoute($0, of: type) })
     }
 
     /// Where a node is, as far as its labels say: `region/zone/subzone`.

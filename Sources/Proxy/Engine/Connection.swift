@@ -180,8 +180,8 @@ struct Connection {
     /// What authorization changes in the request's head; see `Grants`.
     var grants: Bytes? = nil
     var grantsLength: Int32 = 0
-    /// The rule a server name led to, of `table`; -1 for none.
-    var serverNameRule: Int32 = -1
+    /// The rule a server name or a listener that forwards led to, of `table`; -1 for none.
+    var connectionRule: Int32 = -1
     /// Inbound: hash of the last `x-weft-peer`, whose labels `peerLabels` are.
     var peerHash: UInt64 = 0
     /// Inbound: labels by certificate alone.

@@ -75,13 +75,10 @@ extension Engine {
     }
 
     private mutating func tunnelTarget(_ client: Conn, not excluded: Int32) -> (isKnown: Bool, slot: Int32) {
-        if client.pointee.serverNameRule >= 0, let table = client.pointee.table {
+        if client.pointee.connectionRule >= 0, let table = client.pointee.table {
             let arrays = table.pointee.arrays
-            let backend = pickBackend(arrays, arrays.rules[Int(client.pointee.serverNameRule)]).backend
-            if backend < 0 { return (true, -1) }
-            client.pointee.backend = backend
-            client.pointee.service = arrays.backends[Int(backend)].label
-            return (true, pickEndpoint(table, backend, not: excluded))
+            let backend = pickBackend(arrays, arrays.rules[Int(client.pointee.connectionRule)]).backend
+            return (true, endpoint(of: backend, client, table, not: excluded))
         }
         guard let table else { return (false, -1) }
         let arrays = table.pointee.arrays
@@ -98,6 +95,10 @@ extension Engine {
         }
         let entry = arrays.services[Int(service)]
         client.pointee.service = entry.label
+        if entry.tunnelRule >= 0 {
+            let backend = pickBackend(arrays, arrays.rules[Int(entry.tunnelRule)]).backend
+            return (true, endpoint(of: backend, client, table, not: excluded))
+        }
         var backend = entry.defaultBackend
         for place in Int(entry.rules.start)..<Int(entry.rules.start &+ entry.rules.count)
         where arrays.rules[place].matches.count == 0 {
@@ -105,11 +106,18 @@ extension Engine {
             if picked.backend >= 0 { backend = picked.backend }
             break
         }
-        if backend < 0 { return (true, -1) }
+        return (true, endpoint(of: backend, client, table, not: excluded))
+    }
+
+    /// -1 when there is no backend, or it has no endpoint to try.
+    private mutating func endpoint(
+        of backend: Int32, _ client: Conn, _ table: UnsafeMutablePointer<LiveTable>, not excluded: Int32
+    ) -> Int32 {
+        if backend < 0 { return -1 }
         client.pointee.backend = backend
-        client.pointee.service = arrays.backends[Int(backend)].label
+        client.pointee.service = table.pointee.arrays.backends[Int(backend)].label
         if excluded < 0 { client.pointee.affinity = tunnelAffinity(client, backend) }
-        return (true, pickEndpoint(table, backend, for: client, not: excluded))
+        return pickEndpoint(table, backend, for: client, not: excluded)
     }
 
     /// A tunnel's far end could not be reached: another endpoint, or the end.

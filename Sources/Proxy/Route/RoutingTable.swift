@@ -21,6 +21,8 @@ struct ServiceEntry {
     var label: UInt32
     var rules: RuleRun
     var defaultBackend: Int32
+    /// Place among the rules of where tunnels go; -1 when nothing is said of them.
+    var tunnelRule: Int32 = -1
 }
 
 struct RuleEntry {

@@ -126,9 +126,8 @@ struct TableBuilder {
             services.append(
                 ServiceEntry(
                     appProtocol: port.appProtocol, label: labels.number(ofService: host), rules: run,
-                    defaultBackend: backendPlaces[port.defaultBackend] ?? -1))
-            let named = add(rules: port.tlsRoutes.map(\.rule), in: "TLS \(port.resourceName)", port: port.port)
-            serverNames.add(port, firstRule: named.start)
+                    defaultBackend: backendPlaces[port.defaultBackend] ?? -1, tunnelRule: addTunnelRule(of: port)))
+            addServerNames(of: port, to: &serverNames)
             for address in port.addresses {
                 guard let address = IPv4(address), let number = UInt16(exactly: port.port) else { continue }
                 byAddress.append((address.value, number, place))
@@ -136,9 +135,7 @@ struct TableBuilder {
         }
         for listener in configuration.workload.gatewayListeners {
             add(listener)
-            let scope = "TLS \(listener.name):\(listener.port)"
-            let named = add(rules: listener.tlsRoutes.map(\.rule), in: scope, port: listener.port)
-            serverNames.add(listener, firstRule: named.start, &contexts)
+            serverNames.add(listener, addConnectionRules(of: listener), &contexts)
         }
         var byPod: [(address: UInt32, port: UInt16, value: Int32)] = []
         for (place, endpoint) in endpoints.enumerated() {

@@ -173,10 +173,7 @@ extension Engine {
             view.destinationAddress = client.pointee.originalAddress
             view.destinationPort = client.pointee.originalPort
         }
-        if let ssl = client.pointee.ssl, let name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) {
-            let start = UnsafeRawPointer(name).assumingMemoryBound(to: UInt8.self)
-            view.serverName = ByteView(start: start, count: strlen(name))
-        }
+        if let ssl = client.pointee.ssl { view.serverName = serverName(askedIn: ssl) }
     }
 
     /// The address `hops` places from the end of all `x-forwarded-for` lines; `nil` when there are fewer, or it is none.

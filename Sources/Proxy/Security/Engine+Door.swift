@@ -25,6 +25,10 @@ extension Engine {
     /// Who the client is has been settled; what it speaks is next.
     mutating func enter(_ client: Conn, _ door: DoorEntry) {
         if door.names.count == 0 {
+            if door.rule >= 0 {
+                forward(client, door.rule)
+                return
+            }
             client.pointee.mode = .http
             setDeadline(client, after: idlePatience)
         } else {
@@ -66,11 +70,8 @@ extension Engine {
                 }
                 return
             }
-            if entry.rule >= 0 {
-                client.pointee.serverNameRule = entry.rule
-                client.pointee.table = table
-                table.pointee.users += 1
-                startTunnel(client, serverName: name)
+            if entry.context == ServerNameEntry.unopened {
+                forward(client, entry.rule, serverName: name)
             } else if entry.context >= 0, let context = table.pointee.arrays.tls.contexts[Int(entry.context)] {
                 client.pointee.mode = .http
                 beginTLS(client, context)
@@ -79,6 +80,33 @@ extension Engine {
             }
         default: sniffedPlain(client, isHTTP: first == .http1)
         }
+    }
+
+    /// Sends a connection on as it is, where a rule of the present table says.
+    private mutating func forward(_ client: Conn, _ rule: Int32, serverName: ByteView = .none) {
+        guard let table else {
+            close(client)
+            return
+        }
+        client.pointee.connectionRule = rule
+        client.pointee.table = table
+        table.pointee.users += 1
+        startTunnel(client, serverName: serverName)
+    }
+
+    /// Where what is inside a client's TLS goes on; -1 when it is requests. Asked again after the handshake, since the table may be
+    /// another by then.
+    private func ruleInside(_ client: Conn, _ ssl: OpaquePointer) -> Int32 {
+        guard let door = door(client), door.forwardsOpened, let table else { return -1 }
+        let entry = table.pointee.arrays.tls.find(door.names, serverName(askedIn: ssl))
+        guard let entry, entry.context >= 0 else { return -1 }
+        return entry.rule
+    }
+
+    /// Empty when the client named none.
+    func serverName(askedIn ssl: OpaquePointer) -> ByteView {
+        guard let asked = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) else { return .none }
+        return ByteView(start: UnsafeRawPointer(asked).assumingMemoryBound(to: UInt8.self), count: strlen(asked))
     }
 
     /// No hello in time. A server of an outbound connection may be the one to speak first.
@@ -130,6 +158,11 @@ extension Engine {
             counts.handshakeFailures += 1
             close(client)
             return false
+        }
+        let rule = ruleInside(client, ssl)
+        if rule >= 0 {
+            forward(client, rule)
+            return client.pointee.role == .client
         }
         client.pointee.mode = .http
         setDeadline(client, after: idlePatience)

@@ -23,7 +23,7 @@ extension Engine {
                 client.pointee.remotePort = header.sourcePort
             }
             enter(client, door)
-            queue(client)
+            if client.pointee.role == .client { queue(client) }
         default:
             counts.badIntroductions += 1
             close(client)

@@ -6,10 +6,15 @@ import TLS
 struct ServerNameEntry {
     var kind: HostKind
     var name: TextRange
-    /// Place in `contexts`; -1 when TLS does not end here, or its certificate cannot be used.
+    /// Place in `contexts`; or one of the two below.
     var context: Int32
-    /// Place among the table's rules; -1 when TLS ends here.
+    /// Place among the table's rules of where bytes go on; -1 when requests are served here.
     var rule: Int32
+
+    /// TLS goes on unopened.
+    static let unopened: Int32 = -1
+    /// It would end here, but its certificate cannot be used.
+    static let unusable: Int32 = -2
 }
 
 /// What a listener of a gateway asks of a new connection before anything else.
@@ -18,6 +23,10 @@ struct DoorEntry {
     var names = Run()
     /// Of `blocks`: who must bring a PROXY protocol header; none when nobody may.
     var trusted = Run()
+    /// Of a plain port whose connections go on as they are; -1 for requests.
+    var rule: Int32 = -1
+    /// Some names' TLS ends here and what is inside goes on.
+    var forwardsOpened = false
 }
 
 struct BlockEntry {
@@ -125,32 +134,37 @@ struct TLSTableBuilder {
     private var blocks: [BlockEntry] = []
     private(set) var contexts: [ServerContext] = []
 
-    /// - Parameter firstRule: of the listener's `tlsRoutes`; the others follow it in their order.
-    mutating func add(_ listener: GatewayListener, firstRule: Int32, _ made: inout TLSContexts) {
+    mutating func add(_ listener: GatewayListener, _ rules: ConnectionRules, _ made: inout TLSContexts) {
         var entries: [ServerNameEntry] = []
-        for server in listener.tls {
-            var place: Int32 = -1
+        for (server, rule) in zip(listener.tls, rules.servers) {
+            var place = ServerNameEntry.unusable
             if let context = made.context(server, of: listener.name) {
                 place = Int32(contexts.count)
                 contexts.append(context)
             }
-            for host in server.hosts { entries.append(entry(host, context: place, rule: -1)) }
+            for host in server.hosts { entries.append(entry(host, context: place, rule: rule)) }
         }
-        entries += routed(listener.tlsRoutes, firstRule)
+        entries += routed(listener.tlsRoutes, rules.firstPassed)
         let peers = (listener.proxyProtocol?.trusted ?? []).compactMap(AddressBlock.init).filter { !$0.isForeign }
         let trusted = Run(start: Int32(blocks.count), count: Int32(peers.count))
         blocks += peers.map { BlockEntry(address: $0.address, mask: $0.mask) }
-        doors.append(DoorEntry(names: keep(entries), trusted: trusted))
+        doors.append(
+            DoorEntry(
+                names: keep(entries), trusted: trusted, rule: rules.plain,
+                forwardsOpened: rules.servers.contains { $0 >= 0 }))
     }
 
-    mutating func add(_ port: ServicePort, firstRule: Int32) {
-        services.append(keep(routed(port.tlsRoutes, firstRule)))
-    }
+    /// The names of the next service port.
+    ///
+    /// - Parameter firstRule: of the routes; the others follow it in their order.
+    mutating func add(_ routes: [TLSRoute], firstRule: Int32) { services.append(keep(routed(routes, firstRule))) }
 
     private mutating func routed(_ routes: [TLSRoute], _ firstRule: Int32) -> [ServerNameEntry] {
         var entries: [ServerNameEntry] = []
         for (index, route) in routes.enumerated() {
-            for host in route.hosts { entries.append(entry(host, context: -1, rule: firstRule + Int32(index))) }
+            for host in route.hosts {
+                entries.append(entry(host, context: ServerNameEntry.unopened, rule: firstRule + Int32(index)))
+            }
         }
         return entries
     }
@@ -197,7 +211,7 @@ extension ServerContext {
             pairs: server.certificates.map { ($0.certificateChain, $0.privateKey) }, verification: verification,
             clientRoots: server.clientRoots, clientNames: server.clientNames,
             needsTLS13: server.minimumVersion == .v13, forbidsTLS13: server.maximumVersion == .v12,
-            protocols: server.protocols)
+            protocols: server.backends.isEmpty ? server.protocols : [])
     }
 }
 

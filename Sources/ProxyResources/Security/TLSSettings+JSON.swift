@@ -28,6 +28,7 @@ extension TLSServer {
             minimumVersion: try fields.word("minimumVersion", or: .v12),
             maximumVersion: try fields.word("maximumVersion", or: .v13),
             protocols: protocols.isEmpty ? Self.usualProtocols : protocols)
+        backends = try WeightedBackend.list(fields, "backends")
         if minimumVersion > maximumVersion {
             throw fields.fault("minimumVersion", "is above maximumVersion")
         }
@@ -49,16 +50,16 @@ extension TLSServer {
         out.write("minimumVersion", minimumVersion == .v12 ? "" : minimumVersion.rawValue)
         out.write("maximumVersion", maximumVersion == .v13 ? "" : maximumVersion.rawValue)
         out.write("protocols", protocols == Self.usualProtocols ? [] : protocols)
+        out.write("backends", backends.map(\.json))
         return out.json
     }
 }
 
 extension TLSRoute {
     init(_ fields: ResourceFields) throws(ResourceFault) {
-        var backends: [WeightedBackend] = []
-        for backend in try fields.objects("backends") { backends.append(try WeightedBackend(backend)) }
         self.init(
-            name: try fields.string("name"), hosts: try fields.serverNames("hosts"), backends: backends)
+            name: try fields.string("name"), hosts: try fields.serverNames("hosts"),
+            backends: try WeightedBackend.list(fields, "backends"), source: try SourceMatch(of: fields))
     }
 
     var json: JSON {
@@ -66,6 +67,7 @@ extension TLSRoute {
         out.write("name", name)
         out.write("hosts", hosts)
         out.write("backends", backends.map(\.json))
+        if !source.isAnyone { out.write("source", source.json) }
         return out.json
     }
 }

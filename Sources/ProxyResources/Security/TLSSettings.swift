@@ -36,6 +36,8 @@ package struct TLSServer: Sendable, Hashable {
     package var maximumVersion: TLSVersion
     /// Offered to clients in this order (ALPN).
     package var protocols: [String]
+    /// Where what is inside goes on as it is. With any, requests are not looked for, and no protocol is offered.
+    package var backends: [WeightedBackend] = []
 
     package init(
         hosts: [String] = ["*"], certificates: [KeyPair], clientCertificates: ClientCertificates = .none,
@@ -53,6 +55,11 @@ package struct TLSServer: Sendable, Hashable {
     }
 
     package static let usualProtocols = ["h2", "http/1.1"]
+
+    /// The same as a rule that takes all there is.
+    package var rule: RouteRule {
+        RouteRule(name: "TLS \(hosts.joined(separator: ", "))", backends: backends)
+    }
 }
 
 /// TLS passed through as it is, to a backend chosen by the server name the client asks for.
@@ -60,11 +67,16 @@ package struct TLSRoute: Sendable, Hashable {
     package var name: String  // `TLSRoute demo/shop rule 0`
     package var hosts: [String]  // exact, `*.example.com`, or `*`
     package var backends: [WeightedBackend]
+    /// Whose connections it takes: of all proxies that are told of it. Addresses are not looked at.
+    package var source = SourceMatch()
 
-    package init(name: String = "", hosts: [String], backends: [WeightedBackend]) {
+    package init(
+        name: String = "", hosts: [String], backends: [WeightedBackend], source: SourceMatch = SourceMatch()
+    ) {
         self.name = name
         self.hosts = hosts
         self.backends = backends
+        self.source = source
     }
 
     /// The same as a rule that takes all there is.

@@ -14,7 +14,7 @@ package final class ServerContext: @unchecked Sendable {
     /// - Parameters:
     ///   - pairs: PEM texts of certificate chains and their keys, at most one of each kind of key.
     ///   - clientNames: alternative names of which a client's certificate must carry one; empty for any.
-    ///   - protocols: `h2` and `http/1.1`, in order of preference.
+    ///   - protocols: `h2` and `http/1.1`, in order of preference; with none, what a client offers is not looked at.
     /// - Throws: `TLSFailure` naming the part that does not fit.
     package init(
         pairs: [(chain: String, key: String)], verification: ClientVerification, clientRoots: String,
@@ -44,7 +44,9 @@ package final class ServerContext: @unchecked Sendable {
         if protocols.contains("h2") { wanted.insert(.http2) }
         if protocols.contains("http/1.1") { wanted.insert(.http1) }
         if protocols.first == "http/1.1" { wanted.insert(.http1First) }
-        SSL_CTX_set_alpn_select_cb(context, chooseHTTP, UnsafeMutableRawPointer(bitPattern: UInt(wanted.rawValue)))
+        if wanted.rawValue != 0 {
+            SSL_CTX_set_alpn_select_cb(context, chooseHTTP, UnsafeMutableRawPointer(bitPattern: UInt(wanted.rawValue)))
+        }
         if !clientNames.isEmpty {
             SSL_CTX_set_ex_data(context, namesIndex, Unmanaged.passRetained(NameList(clientNames)).toOpaque())
         }
