@@ -203,6 +203,14 @@ long weft_splice(int from, int into, size_t count) {
 }
 void weft_shutdown_write(int fd) { shutdown(fd, SHUT_WR); }
 // Closing then sends a reset instead of waiting for what is unsent.
+// Asks a silent peer whether it is still there; 0 leaves the machine's own number.
+void weft_keep_alive(int fd, int seconds, int interval, int probes) {
+    int on = 1;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    if (seconds > 0) setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof seconds);
+    if (interval > 0) setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+    if (probes > 0) setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+}
 void weft_reset_on_close(int fd) {
     struct linger l = {.l_onoff = 1, .l_linger = 0};
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);

@@ -17,8 +17,10 @@ struct PolicyFields {
 
     func place(_ field: String) -> String { field.isEmpty ? path : "\(path).\(field)" }
 
-    func finding(_ field: String, _ code: PolicyFinding.Code, _ message: String) -> PolicyFinding {
-        PolicyFinding(object, place(field), code, message)
+    func finding(
+        _ field: String, _ code: PolicyFinding.Code, _ message: String, severity: PolicyFinding.Severity? = nil
+    ) -> PolicyFinding {
+        PolicyFinding(object, place(field), code, message, severity: severity)
     }
 
     func string(_ field: String) -> String? { json[field]?.string }

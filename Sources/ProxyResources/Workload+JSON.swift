@@ -36,6 +36,7 @@ extension Workload {
         rateLimits = try RateLimit.list(fields, "rateLimits")
         if let limits = try fields.object("limits") { self.limits = try ClientLimits(limits) }
         if let loading = try fields.object("loading") { self.loading = try Loading(loading) }
+        if let pair = try fields.object("clientCertificate") { clientCertificate = try KeyPair(pair) }
     }
 
     package var json: JSON {
@@ -67,6 +68,7 @@ extension Workload {
         out.write("rateLimits", rateLimits.map(\.json))
         if limits != ClientLimits() { out.write("limits", limits.json) }
         if loading != Loading() { out.write("loading", loading.json) }
+        if let clientCertificate { out.write("clientCertificate", clientCertificate.json) }
         return out.json
     }
 }

@@ -23,6 +23,8 @@ package struct Workload: Sendable, Hashable {
     package var rateLimits: [RateLimit] = []  // on requests to the pod, whatever the port
     package var limits = ClientLimits()
     package var loading = Loading()
+    /// Shown to servers outside the mesh that ask, where a backend's `tls` has none of its own.
+    package var clientCertificate: KeyPair?
 
     package init(
         namespace: String, pod: String, name: String = "", app: String = "", version: String = "", node: String = "",

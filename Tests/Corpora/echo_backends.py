@@ -67,6 +67,11 @@ class Backends:
             self.loop.call_soon_threadsafe(server.close)
 
     @staticmethod
+    def host(head):
+        lines = [line for line in head.split(b"\r\n") if line.lower().startswith(b"host:")]
+        return lines[0][5:].strip().decode() if lines else ""
+
+    @staticmethod
     def security(writer):
         made = writer.get_extra_info("ssl_object")
         if made is None:
@@ -74,8 +79,14 @@ class Backends:
         return {"sni": getattr(made, "weft_name", None), "version": made.version()}
 
     async def tcp(self, reader, writer, pod, namespace):
-        while await reader.read(65536):
+        while data := await reader.read(65536):
             tls = self.security(writer)
+            if data.startswith(b"GET "):
+                said = json.dumps({
+                    "path": data.split(b" ")[1].decode(), "host": self.host(data), "method": "GET", "proto": "HTTP/1.1",
+                    "headers": {}, "namespace": namespace, "pod": pod, "tls": tls}).encode()
+                writer.write(b"HTTP/1.1 200 Said\r\ncontent-length: %d\r\n\r\n" % len(said) + said)
+                return
             answer = {"pod": pod, "namespace": namespace, "tls": tls is not None, "sni": (tls or {}).get("sni")}
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
@@ -132,12 +143,17 @@ class Backends:
         self.paths.append((pod, parts.path))
         if "delay" in query:
             await asyncio.sleep(seconds(query["delay"]))
-        status = 200
-        if "responseCode" in query:
+        status, fails = 200, "responseCode" in query
+        if "succeedAfter" in query:
             key = (pod, query.get("uuid"))
             self.tries[key] = self.tries.get(key, 0) + 1
-            if "succeedAfter" not in query or self.tries[key] <= int(query["succeedAfter"]):
-                status = int(query["responseCode"])
+            fails = self.tries[key] <= int(query["succeedAfter"])
+            if fails and "delayRetry" in query:
+                await asyncio.sleep(seconds(query["delayRetry"]))
+            if fails and "responseCode" not in query:
+                raise OSError("no answer")
+        if fails:
+            status = int(query["responseCode"])
         seen = {}
         for name, value in headers:
             seen.setdefault(name.lower(), []).append(value)

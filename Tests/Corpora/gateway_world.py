@@ -281,6 +281,9 @@ class World:
                 found.append(self.slice(item, chosen))
             if kind == "Gateway":
                 found += self.deployment(item)
+            if kind == "EndpointSlice" and item.get("addressType") == "IPv4" and "manual" in name:
+                chosen = [pod for pod in pods if pod[0] == namespace and pod[2].get("app") == "infra-backend-v1"]
+                item["endpoints"] = [{"addresses": [pod[3]], "conditions": {"ready": True}} for pod in chosen]
         for namespace, labels in {(n, l) for n, l in self.clients()}:
             name = self.client_name(labels)
             found.append({

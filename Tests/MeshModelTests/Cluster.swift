@@ -21,6 +21,12 @@ struct Cluster {
     }
 
     static func objects(file: String) throws -> [KubeObject] {
+        try objects(String(decoding: try bytes(file: file), as: UTF8.self))
+    }
+
+    static func json(file: String) throws -> JSON { try JSON(parsing: try bytes(file: file)) }
+
+    private static func bytes(file: String) throws -> [UInt8] {
         var bytes: [UInt8] = []
         let opened = try #require(fopen("\(root)/\(file)", "r"), "\(file) can be read")
         defer { fclose(opened) }
@@ -30,7 +36,7 @@ struct Cluster {
             if count == 0 { break }
             bytes += space.prefix(count)
         }
-        return try objects(String(decoding: bytes, as: UTF8.self))
+        return bytes
     }
 
     private static func json(_ value: Any) -> JSON {

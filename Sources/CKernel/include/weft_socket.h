@@ -50,6 +50,7 @@ int weft_splice_pipe(int ends[2]);
 // Moves up to `count` bytes between a socket and a pipe without blocking: how many, 0 at the end, or -errno.
 long weft_splice(int from, int into, size_t count);
 // Closing then sends a reset instead of waiting for what is unsent.
+void weft_keep_alive(int fd, int seconds, int interval, int probes);
 void weft_reset_on_close(int fd);
 // Blocking connection to a Unix socket; -errno.
 int weft_connect_unix(const char *path);

@@ -44,6 +44,11 @@ extension GatewayStatus {
         var conditions = status["conditions"]?.array ?? []
         set("Accepted", accepted, generation: generation, in: &conditions, now: now)
         set("Programmed", programmed, generation: generation, in: &conditions, now: now)
+        if let resolvedReferences {
+            set("ResolvedRefs", resolvedReferences, generation: generation, in: &conditions, now: now)
+        } else {
+            conditions.removeAll { $0["type"]?.string == "ResolvedRefs" }
+        }
         var made = status
         made["conditions"] = .array(conditions)
         made["addresses"] = .array(addresses.map { ["type": "IPAddress", "value": .string($0)] })
@@ -76,6 +81,33 @@ extension GatewayClassStatus {
     }
 }
 
+extension BackendTLSPolicyStatus {
+    /// The status with our Gateways' entries as they should be; entries of other controllers stay.
+    func applied(to status: JSON, now: Timestamp) -> JSON {
+        let older = status["ancestors"]?.array ?? []
+        var entries = older.filter { $0["controllerName"]?.string != MeshWords.controller }
+        for gateway in gateways {
+            let reference: JSON = [
+                "group": "gateway.networking.k8s.io", "kind": "Gateway", "namespace": .string(gateway.namespace),
+                "name": .string(gateway.name),
+            ]
+            let known = older.first {
+                $0["controllerName"]?.string == MeshWords.controller && $0["ancestorRef"] == reference
+            }
+            var conditions = known?["conditions"]?.array ?? []
+            set("Accepted", accepted, generation: generation, in: &conditions, now: now)
+            set("ResolvedRefs", resolvedReferences, generation: generation, in: &conditions, now: now)
+            entries.append([
+                "ancestorRef": reference, "controllerName": .string(MeshWords.controller),
+                "conditions": .array(conditions),
+            ])
+        }
+        var made = status
+        made["ancestors"] = .array(entries)
+        return made
+    }
+}
+
 /// What is written into the statuses of Gateway API objects.
 ///
 /// - Parameter status: an object's present one.
@@ -94,7 +126,11 @@ package func statusesWritten(
         let reference = PolicyReference(found.type, found.key)
         return (reference, found.applied(to: status(reference), now: now))
     }
-    return classes + gateways + routes
+    let policies = model.backendTLSPolicies.map { found in
+        let reference = PolicyReference(.backendTLSPolicies, found.key)
+        return (reference, found.applied(to: status(reference), now: now))
+    }
+    return classes + gateways + routes + policies
 }
 
 /// The status of an Istio policy: whether it holds as written, and what was found about it.

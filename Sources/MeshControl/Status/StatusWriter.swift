@@ -59,6 +59,9 @@ actor StatusWriter {
         for status in wanted.model.httpRoutes {
             await write(status.type, status.key, status, &present) { status.applied(to: $0, now: $1) }
         }
+        for status in wanted.model.backendTLSPolicies where !status.gateways.isEmpty {
+            await write(.backendTLSPolicies, status.key, status, &present) { status.applied(to: $0, now: $1) }
+        }
         for (type, key, status) in wanted.istio {
             await write(type, key, status, &present) { status.applied(to: $0, now: $1) }
         }

@@ -5,18 +5,16 @@ import Wire
 /// How a backend's endpoints are chosen, from what its Service and the DestinationRule in force say. The rule goes first.
 struct BalanceRules {
     let service: MeshService
-    let rule: DestinationRule?
+    let policy: TrafficPolicy
 
-    func apply(to backend: inout Backend, port: Int, subset: DestinationRule.Subset? = nil) {
-        var policy = rule?.traffic.over(nil, port: port)
-        if let subset { policy = subset.traffic.over(policy, port: port) }
-        let loadBalancer = policy?.loadBalancer
+    func apply(to backend: inout Backend) {
+        let loadBalancer = policy.loadBalancer
         var balance = loadBalancer?.balance ?? service.balance
-        if let outlier = policy?.outlier {
+        if let outlier = policy.outlier {
             backend.outlier = outlier.policy
             balance.panicPercent = outlier.panicPercent
         }
-        balance.locality = locality(loadBalancer, hasOutlier: policy?.outlier != nil)
+        balance.locality = locality(loadBalancer, hasOutlier: policy.outlier != nil)
         backend.balance = balance
     }
 

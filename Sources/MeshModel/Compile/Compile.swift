@@ -15,30 +15,10 @@ package func compile(_ state: MeshState) -> MeshModel {
         let host = state.settings.host(service.key.name, service.key.namespace)
         let rule = subsets.rule(for: service.key)
         for port in service.ports {
-            let name = backendName(service.key, port.port)
-            let tls = secured.tls(of: service.key, port: port, rule: rule)
-            let found = endpoints.endpoints(
-                of: service.key, port: port, plain: tls != nil || rule?.disablesTLS ?? false)
-            let balance = BalanceRules(service: service, rule: rule)
-            var whole = Backend(
-                name: name, service: host, namespace: service.key.namespace, endpoints: found.map(\.endpoint),
-                appProtocol: port.appProtocol)
-            whole.resilience = (rule?.resilience ?? .none).over(service.resilience.value)
-            whole.tls = tls
-            balance.apply(to: &whole, port: port.port)
-            traffic.apply(to: &whole, of: service.key)
-            model.backends[name] = whole
-            for subset in rule?.subsets ?? [] {
-                let members = found.filter { found in found.labels.map { subset.admits($0) } ?? false }
-                let subsetName = backendName(service.key, port.port, subset: subset.name)
-                var part = Backend(
-                    name: subsetName, service: host, namespace: service.key.namespace,
-                    endpoints: members.map(\.endpoint), appProtocol: port.appProtocol)
-                part.resilience = (rule?.resilience ?? .none).over(service.resilience.value)
-                part.tls = tls
-                balance.apply(to: &part, port: port.port, subset: subset)
-                traffic.apply(to: &part, of: service.key)
-                model.backends[subsetName] = part
+            let destination = Destination(service: service, port: port, rule: rule, host: host)
+            for var backend in destination.backends(endpoints, secured) {
+                traffic.apply(to: &backend, of: service.key)
+                model.backends[backend.name] = backend
             }
         }
     }
@@ -51,6 +31,7 @@ package func compile(_ state: MeshState) -> MeshModel {
     model.gatewayClasses = state.gatewayClasses.values.filter(\.isOurs).sorted { $0.name < $1.name }.map {
         GatewayClassStatus(name: $0.name, generation: $0.generation)
     }
+    model.backendTLSPolicies = secured.statuses(gateways.gatewaysOfServices)
     model.httpRoutes = routeStatuses(state, mesh: routes.parents, gateways: gateways.parents)
 
     let inbound = InboundPorts(state)
@@ -65,6 +46,7 @@ package func compile(_ state: MeshState) -> MeshModel {
         made.security = policies.security(of: pod) { gateways.ports(of: pod, for: $0) }
         made.telemetry = telemetry.telemetry(for: pod)
         made.loading = loading.loading(of: pod)
+        made.clientCertificate = gateways.clientCertificate(of: pod)
         model.workloads[pod.key] = made
     }
     let budgets = Budgets(state)
@@ -102,10 +84,6 @@ private func workload(
     made.rateLimits = pod.rateLimits.value ?? []
     made.labels = pod.labels
     return made
-}
-
-extension DestinationRule.Subset {
-    func admits(_ podLabels: [String: String]) -> Bool { labels.allSatisfy { podLabels[$0.key] == $0.value } }
 }
 
 extension MeshState {

@@ -105,7 +105,37 @@ extension GatewayRoutes {
         }
     }
 
+    /// The Gateways with routes to each Service.
+    var gatewaysOfServices: [ObjectKey: Set<ObjectKey>] {
+        var found: [ObjectKey: Set<ObjectKey>] = [:]
+        for (gateway, listeners) in gateways {
+            for listener in listeners {
+                let requests = listener.routes.values.joined().flatMap(\.rule.backends)
+                let shares =
+                    requests + listener.passed.flatMap(\.backends) + listener.forwarded.flatMap(\.route.backends)
+                for share in shares {
+                    let parts = share.backend.split(separator: "/", maxSplits: 1)
+                    if parts.count < 2 { continue }
+                    let name = String(parts[1].prefix { $0 != ":" })
+                    found[ObjectKey(namespace: String(parts[0]), name: name), default: []].insert(gateway.key)
+                }
+            }
+        }
+        return found
+    }
+
     // MARK: What a pod serves
+
+    /// The oldest of its Gateways that has one gives it.
+    func clientCertificate(of pod: MeshPod) -> KeyPair? {
+        if !pod.isGateway { return nil }
+        for (gateway, _) in gateways where gateway.isServed(by: pod) {
+            if let reference = gateway.backendCertificate {
+                return state.pair(reference, of: gateway, "InvalidClientCertificateRef").pair
+            }
+        }
+        return nil
+    }
 
     /// How TLS of some listeners ends: for requests, and for what goes on as it is.
     func servers(_ open: OpenListener, beside pod: MeshPod) -> [TLSServer] {

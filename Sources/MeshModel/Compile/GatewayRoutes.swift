@@ -57,6 +57,7 @@ struct GatewayRoutes {
     private mutating func open(_ listener: Gateway.Listener, of gateway: Gateway) -> OpenListener {
         var open = OpenListener(name: listener.name, port: listener.port)
         open.use = listener.use ?? .requests
+        open.hosts = [listener.hostname.flatMap { $0.isEmpty ? nil : $0 } ?? "*"]
         guard let tls = listener.tls else { return open }
         open.isTLS = true
         if open.use == .passesTLS { return open }
@@ -267,19 +268,30 @@ struct GatewayRoutes {
     }
 
     /// Each host with its own rules first and then those of the wider hosts that cover it, since a request that no rule of
-    /// the narrow host takes may still match the wide one's.
+    /// the narrow host takes may still match the wide one's. Of listeners only the narrowest that covers a host takes its requests.
     private func virtualHosts(_ listeners: [OpenListener]) -> [VirtualHost] {
-        var routes: [String: [RankedRoute]] = [:]
-        var rules: [String: [RouteRule]] = [:]
+        if listeners.isEmpty { return [] }
+        var routes: [String: [String: [RankedRoute]]] = [:]  // by the listener's host
+        var rules: [String: [String: [RouteRule]]] = [:]
         for listener in listeners {
-            routes.merge(listener.routes, uniquingKeysWith: +)
-            rules.merge(listener.rules, uniquingKeysWith: +)
+            for limit in listener.hosts {
+                for (host, found) in listener.routes where covers(limit, host) {
+                    routes[limit, default: [:]][host, default: []] += found
+                }
+                for (host, found) in listener.rules where covers(limit, host) {
+                    rules[limit, default: [:]][host, default: []] += found
+                }
+            }
         }
-        let own = Set(routes.keys).union(rules.keys).sorted(by: isNarrower)
-        return own.map { host in
+        let limits = Set(listeners.flatMap(\.hosts)).sorted(by: isNarrower)
+        let named = listeners.flatMap { Array($0.routes.keys) + Array($0.rules.keys) }
+        // One that takes its requests away from a wider one stands there without routes too.
+        return Set(named + (limits.count > 1 ? limits : [])).sorted(by: isNarrower).compactMap { host in
+            guard let limit = limits.first(where: { covers($0, host) }) else { return nil }
+            let ours = Set((routes[limit] ?? [:]).keys).union((rules[limit] ?? [:]).keys).sorted(by: isNarrower)
             var all: [RouteRule] = []
-            for wider in own where covers(wider, host) {
-                all += ordered(routes[wider] ?? []) + (rules[wider] ?? [])
+            for wider in ours where covers(wider, host) {
+                all += ordered(routes[limit]?[wider] ?? []) + (rules[limit]?[wider] ?? [])
             }
             return VirtualHost(hosts: [host], rules: all + [.notFound])
         }
@@ -301,24 +313,36 @@ struct GatewayRoutes {
         }
         let listeners = gateway.listeners.map { listener in
             let isOpen = listener.canOpen
-            let unresolved = open.first { $0.name == listener.name }?.tls?.refusal
+            let resolved = open.first { $0.name == listener.name }?.tls
+            let unresolved = resolved?.refusal
             let refusal = refusal(of: listener)
+            var accepted = isOpen ? ConditionState(true, "Accepted") : refusal
+            if let unresolved, resolved?.lacksAuthority ?? false {
+                accepted = ConditionState(false, "NoValidCACertificate", unresolved.message)
+            }
             return GatewayStatus.Listener(
                 name: listener.name, attachedRoutes: open.first { $0.name == listener.name }?.attached.count ?? 0,
                 kinds: listener.kinds,
-                accepted: isOpen ? ConditionState(true, "Accepted") : refusal,
+                accepted: accepted,
                 programmed: isOpen && unresolved == nil
                     ? programmed : ConditionState(false, "Invalid", unresolved?.message ?? refusal.message),
                 resolvedReferences: listener.namesUnknownKinds
                     ? ConditionState(false, "InvalidRouteKinds", unknownKinds(listener))
                     : unresolved ?? ConditionState(true, "ResolvedRefs"))
         }
+        var accepted = ConditionState(true, "Accepted")
+        if gateway.hasParameters {
+            accepted = ConditionState(false, "InvalidParameters", "no kind of parameters is known here")
+        } else if !listeners.contains(where: { $0.accepted.isTrue }) {
+            accepted = ConditionState(false, "ListenersNotValid", "no listener can be opened")
+        } else if !listeners.allSatisfy({ $0.accepted.isTrue }) {
+            accepted = ConditionState(true, "ListenersNotValid", "some listeners cannot be opened")
+        }
         return GatewayStatus(
-            key: gateway.key, generation: gateway.generation,
-            accepted: listeners.contains { $0.accepted.isTrue }
-                ? ConditionState(true, "Accepted")
-                : ConditionState(false, "ListenersNotValid", "no listener can be opened"),
-            programmed: programmed, addresses: addresses.sorted(), listeners: listeners)
+            key: gateway.key, generation: gateway.generation, accepted: accepted, programmed: programmed,
+            resolvedReferences: gateway.backendCertificate.map {
+                state.pair($0, of: gateway, "InvalidClientCertificateRef").refusal
+            }, addresses: addresses.sorted(), listeners: listeners)
     }
 
     private func unknownKinds(_ listener: Gateway.Listener) -> String {

@@ -15,6 +15,7 @@ package struct MeshModel: Sendable, Hashable {
     package internal(set) var httpRoutes: [HTTPRouteStatus] = []
     package internal(set) var gateways: [GatewayStatus] = []
     package internal(set) var gatewayClasses: [GatewayClassStatus] = []
+    package internal(set) var backendTLSPolicies: [BackendTLSPolicyStatus] = []
     /// In the order of the objects they are about.
     package internal(set) var findings: [PolicyFinding] = []
 
@@ -87,8 +88,18 @@ package struct GatewayStatus: Sendable, Hashable {
     package var generation: Int
     package var accepted: ConditionState
     package var programmed: ConditionState
+    /// Of a client certificate for backends; `nil` without one.
+    package var resolvedReferences: ConditionState?
     package var addresses: [String]
     package var listeners: [Listener]
+}
+
+package struct BackendTLSPolicyStatus: Sendable, Hashable {
+    package var key: ObjectKey
+    package var generation: Int
+    package var gateways: [ObjectKey]  // with routes to a target
+    package var accepted: ConditionState
+    package var resolvedReferences: ConditionState
 }
 
 package struct GatewayClassStatus: Sendable, Hashable {

@@ -100,7 +100,10 @@ struct References {
 
     typealias Failure = (HTTPRoute.BackendReference, Resolved)
 
-    func resolve(_ reference: HTTPRoute.BackendReference, from route: PolicyReference) -> Resolved {
+    /// - Parameter parents: Services the route is about; it may name them, wherever they are.
+    func resolve(
+        _ reference: HTTPRoute.BackendReference, from route: PolicyReference, parents: Set<ObjectKey> = []
+    ) -> Resolved {
         let namespace = route.key.namespace
         guard reference.group.isEmpty, reference.kind == "Service" else {
             let kind = reference.group.isEmpty ? reference.kind : "\(reference.kind).\(reference.group)"
@@ -108,7 +111,7 @@ struct References {
                 reason: "InvalidKind", code: .unsupported, message: "kind \(kind) cannot be a backend, only Service")
         }
         let key = reference.key
-        if key.namespace != namespace {
+        if key.namespace != namespace, !parents.contains(key) {
             let isPermitted = state.referenceGrants.values.contains {
                 $0.key.namespace == key.namespace && $0.permits(route.type.kind, in: namespace, toService: key.name)
             }

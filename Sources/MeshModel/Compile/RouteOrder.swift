@@ -7,8 +7,11 @@ struct RankedRoute {
     var created: String
     var key: ObjectKey
     var place: (rule: Int, match: Int)
+    /// Of a GRPCRoute's match: see `HTTPRoute.Rule`.
+    var callWeight: [Int]?
 
-    /// Gateway API's order: exact path, longest prefix, method, most headers; then oldest route, name, order in the route.
+    /// Gateway API's order: exact path, longest prefix, method, most headers; of calls the longest service, longest method and most
+    /// headers; then oldest route, name, order in the route.
     static func precedes(_ one: RankedRoute, _ other: RankedRoute) -> Bool {
         let (a, b) = (one.weight, other.weight)
         if a != b { return a.lexicographicallyPrecedes(b) == false }
@@ -19,6 +22,7 @@ struct RankedRoute {
 
     private var weight: [Int] {
         guard let match = rule.matches.first else { return [0, 0, 0, 0, 0] }
+        if let callWeight { return [0, 0] + callWeight + [match.headers.count] }
         var path = [0, 1]
         switch match.path {
         case .any: break
@@ -82,9 +86,10 @@ struct RankedRoutes {
 extension References {
     func ranked(_ route: HTTPRoute) -> RankedRoutes {
         var made = RankedRoutes()
+        let parents = Set(route.parents.filter(\.isService).map(\.key))
         for rule in route.rules {
             func resolved(_ reference: HTTPRoute.BackendReference) -> String? {
-                let resolved = resolve(reference, from: route.reference)
+                let resolved = resolve(reference, from: route.reference, parents: parents)
                 if resolved.backend == nil { made.failures.append((reference, resolved)) }
                 return resolved.backend
             }
@@ -106,7 +111,9 @@ extension References {
             for (index, match) in rule.matches.enumerated() {
                 compiled.matches = [match]
                 made.routes.append(
-                    RankedRoute(rule: compiled, created: route.created, key: route.key, place: (rule.index, index)))
+                    RankedRoute(
+                        rule: compiled, created: route.created, key: route.key, place: (rule.index, index),
+                        callWeight: route.type == .grpcRoutes ? rule.callWeights[index] : nil))
             }
         }
         return made

@@ -54,8 +54,8 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
             switch protocolName {
             case "TLS": passesTLS ? ["TLSRoute"] : ["TLSRoute", "TCPRoute"]
             case "TCP": ["TCPRoute"]
-            case "UDP": []
-            default: ["HTTPRoute", "GRPCRoute"]
+            case "HTTP", "HTTPS": ["HTTPRoute", "GRPCRoute"]
+            default: []
             }
         }
     }
@@ -67,6 +67,10 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
     package var listeners: [Listener]
     /// The value of the label `weft.dev/gateway` on the pods that serve this Gateway.
     package var servedBy: String
+    /// It names an object with settings, of which no kind is known here.
+    package var hasParameters: Bool
+    /// What it shows to backends that speak TLS.
+    package var backendCertificate: CertificateReference?
     package var findings: [PolicyFinding]
 
     package static let defaultDeployment = "weft-ingress"
@@ -85,6 +89,18 @@ package struct Gateway: Sendable, Hashable, AgedPolicy {
         var findings: [PolicyFinding] = []
         spec.reportOthers(
             than: ["gatewayClassName", "listeners", "infrastructure", "tls"], as: "it has no effect", to: &findings)
+        let infrastructure = spec.inside("infrastructure")
+        infrastructure?.reportOthers(
+            than: ["labels", "annotations", "parametersRef"], as: "it has no effect", to: &findings)
+        hasParameters = infrastructure?.has("parametersRef") ?? false
+        if hasParameters, let infrastructure {
+            findings.append(
+                infrastructure.finding(
+                    "parametersRef", .unsupported, "no kind of parameters is known: the Gateway is not accepted"))
+        }
+        backendCertificate = spec.inside("tls")?.inside("backend")?.inside("clientCertificateRef").map {
+            CertificateReference($0, from: object.namespace)
+        }
         listeners = spec.each("listeners").enumerated().map {
             Self.listener($0.element, index: $0.offset, spec, object.namespace, &findings)
         }

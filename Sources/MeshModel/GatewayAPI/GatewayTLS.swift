@@ -55,6 +55,29 @@ extension MeshState {
     struct ResolvedTLS {
         var server: TLSServer?
         var refusal: ConditionState?
+        /// Clients' certificates could not be checked.
+        var lacksAuthority = false
+    }
+
+    /// A Secret's certificate and key, or why a Gateway cannot have them.
+    func pair(
+        _ reference: CertificateReference, of gateway: Gateway, _ reason: String
+    ) -> (pair: KeyPair?, refusal: ConditionState) {
+        var refusal = ConditionState(true, "ResolvedRefs")
+        if reference.kind != "Secret" || !reference.group.isEmpty {
+            refusal = ConditionState(false, reason, "\(reference.field): kind \(reference.kind) is no Secret")
+        } else if !permits(reference, from: gateway) {
+            refusal = ConditionState(
+                false, "RefNotPermitted",
+                "\(reference.field): no ReferenceGrant in namespace \(reference.key.namespace) permits it")
+        } else if let pair = secrets[reference.key]?.pair {
+            return (pair, refusal)
+        } else {
+            refusal = ConditionState(
+                false, reason,
+                "\(reference.field): Secret \(reference.key) does not exist, or holds no certificate and key")
+        }
+        return (nil, refusal)
     }
 
     /// - Parameter hosts: server names the listener answers for.
@@ -62,36 +85,32 @@ extension MeshState {
         func refused(_ reason: String, _ message: String) -> ResolvedTLS {
             ResolvedTLS(refusal: ConditionState(false, reason, message))
         }
+        func refusedClients(_ reason: String, _ message: String) -> ResolvedTLS {
+            ResolvedTLS(refusal: ConditionState(false, reason, message), lacksAuthority: true)
+        }
         if security.certificates.isEmpty {
             return refused("InvalidCertificateRef", "tls.certificateRefs: is required to end TLS")
         }
         var pairs: [KeyPair] = []
         for reference in security.certificates {
-            guard reference.kind == "Secret", reference.group.isEmpty else {
-                return refused("InvalidCertificateRef", "\(reference.field): kind \(reference.kind) is no Secret")
-            }
-            guard permits(reference, from: gateway) else {
-                return refused(
-                    "RefNotPermitted",
-                    "\(reference.field): no ReferenceGrant in namespace \(reference.key.namespace) permits it")
-            }
-            guard let pair = secrets[reference.key]?.pair else {
-                return refused(
-                    "InvalidCertificateRef",
-                    "\(reference.field): Secret \(reference.key) does not exist, or holds no certificate and key")
-            }
-            pairs.append(pair)
+            let (found, refusal) = pair(reference, of: gateway, "InvalidCertificateRef")
+            guard let found else { return ResolvedTLS(refusal: refusal) }
+            pairs.append(found)
         }
         var roots = ""
         for reference in security.authorities {
+            guard reference.group.isEmpty, ["ConfigMap", "Secret"].contains(reference.kind) else {
+                return refusedClients(
+                    "InvalidCACertificateKind", "\(reference.field): kind \(reference.kind) is no ConfigMap")
+            }
             guard permits(reference, from: gateway) else {
-                return refused(
+                return refusedClients(
                     "RefNotPermitted",
                     "\(reference.field): no ReferenceGrant in namespace \(reference.key.namespace) permits it")
             }
             let found = reference.kind == "ConfigMap" ? certificateMaps[reference.key] : secrets[reference.key]
             guard let text = found?.authority, !text.isEmpty else {
-                return refused(
+                return refusedClients(
                     "InvalidCACertificateRef",
                     "\(reference.field): \(reference.kind) \(reference.key) does not exist, or holds no ca.crt")
             }

@@ -36,6 +36,8 @@ package struct HTTPRoute: Sendable, Hashable, AgedPolicy {
     package struct Rule: Sendable, Hashable {
         package var index: Int
         package var matches: [RouteMatch]  // never empty, unless no match can be carried out
+        /// Of a GRPCRoute's matches: how many characters of the service and of the method each asks for.
+        package var callWeights: [[Int]] = []
         package var backends: [BackendReference]
         package var timeoutMilliseconds: Int?
         package var retry: RetryPolicy?
@@ -45,6 +47,7 @@ package struct HTTPRoute: Sendable, Hashable, AgedPolicy {
         package var mirrors: [MirrorReference]
         /// The rule asks for something that cannot be left out, so it answers with an error instead.
         package var isRefused: Bool
+        var backendCount = 0
     }
 
     package var type: ResourceType
@@ -106,11 +109,15 @@ struct HTTPRouteReader {
             index: index, matches: [], backends: [], timeoutMilliseconds: nil, request: HeaderEdits(),
             actions: RouteActions(), mirrors: [], isRefused: false)
         let matches = fields.each("matches")
-        if matches.isEmpty { rule.matches = [RouteMatch()] }
+        if matches.isEmpty { (rule.matches, rule.callWeights) = ([RouteMatch()], [[0, 0]]) }
         for match in matches {
             let read =
                 isGRPC ? RouteMatchReader.grpcMatch(match, &findings) : RouteMatchReader.match(match, &findings)
-            if let read { rule.matches.append(read) }
+            guard let read else { continue }
+            rule.matches.append(read)
+            let call = match.inside("method")
+            rule.callWeights.append(
+                isGRPC ? ["service", "method"].map { call?.string($0)?.utf8.count ?? 0 } : [])
         }
         if let session = fields.inside("sessionPersistence") {
             rule.session = SessionPolicy(persistence: session, &findings)
@@ -119,6 +126,7 @@ struct HTTPRouteReader {
         (rule.request, rule.actions, rule.mirrors) = (filters.request, filters.actions, filters.mirrors)
         rule.isRefused = filters.isRefused
         var total = 0
+        rule.backendCount = fields.each("backendRefs").count
         for backend in fields.each("backendRefs") {
             let reference = self.backend(backend, &rule, &findings)
             if !(0...1_000_000).contains(reference.weight) {
@@ -153,15 +161,34 @@ struct HTTPRouteReader {
         reference.response = filters.actions.response
         var others = filters.actions
         others.response = HeaderEdits()
-        if filters.isRefused || !others.isEmpty || !filters.mirrors.isEmpty {
+        if !filters.isRefused, others.isEmpty, filters.mirrors.isEmpty { return reference }
+        // What a rule does is done before a backend is chosen; with only one there is no difference.
+        let isOnly = !filters.isRefused && rule.backendCount == 1 && rule.actions.redirect == nil
+        guard isOnly, rule.actions.takesOver(others) else {
             if !filters.isRefused {
                 findings.append(
                     fields.finding(
                         "filters", .unsupported,
-                        "only changes of headers are supported for one backend: the rule answers 500"))
+                        "for one backend of several only changes of headers are supported: the rule answers 500"))
             }
             rule.isRefused = true
+            return reference
         }
+        rule.mirrors += filters.mirrors
         return reference
+    }
+}
+
+extension RouteActions {
+    /// Does what `other` does too. False when both say something of one thing.
+    fileprivate mutating func takesOver(_ other: RouteActions) -> Bool {
+        if other.redirect != nil && redirect != nil { return false }
+        if other.cors != nil && cors != nil { return false }
+        if other.path != nil && path != nil || other.host != nil && host != nil { return false }
+        redirect = redirect ?? other.redirect
+        cors = cors ?? other.cors
+        path = path ?? other.path
+        host = host ?? other.host
+        return true
     }
 }

@@ -1,4 +1,4 @@
-import ProxyResources
+package import ProxyResources
 import Wire
 
 /// The words of Istio for retries and limits.
@@ -59,36 +59,6 @@ enum IstioResilience {
         }
     }
 
-    /// `connectionPool` of a traffic policy.
-    static func limits(_ fields: PolicyFields, _ findings: inout [PolicyFinding]) -> CircuitLimits? {
-        fields.reportOthers(than: ["tcp", "http"], as: "it has no effect", to: &findings)
-        var limits = CircuitLimits()
-        func count(_ fields: PolicyFields, _ field: String) -> Int? {
-            guard let number = fields.int(field) else { return nil }
-            if number < 0 { findings.append(fields.finding(field, .invalid, "is negative")) }
-            return number > 0 ? number : nil
-        }
-        if let tcp = fields.inside("tcp") {
-            tcp.reportOthers(
-                than: ["maxConnections", "connectTimeout"], as: "it has no effect", to: &findings)
-            limits.maxConnections = count(tcp, "maxConnections")
-            limits.connectTimeoutMilliseconds = tcp.duration("connectTimeout", &findings).flatMap { $0 > 0 ? $0 : nil }
-        }
-        if let http = fields.inside("http") {
-            http.reportOthers(
-                than: [
-                    "http1MaxPendingRequests", "http2MaxRequests", "maxRequestsPerConnection", "maxRetries",
-                    "idleTimeout",
-                ], as: "it has no effect", to: &findings)
-            limits.maxPending = count(http, "http1MaxPendingRequests") ?? limits.maxPending
-            limits.maxRequests = count(http, "http2MaxRequests")
-            limits.maxRequestsPerConnection = count(http, "maxRequestsPerConnection")
-            limits.maxRetries = count(http, "maxRetries")
-            limits.idleTimeoutMilliseconds = http.duration("idleTimeout", &findings).flatMap { $0 > 0 ? $0 : nil }
-        }
-        return limits == CircuitLimits() ? nil : limits
-    }
-
     /// `retryBudget` of a traffic policy. Istio counts tries in flight; here so many a second are always admitted.
     static func budget(_ fields: PolicyFields, _ findings: inout [PolicyFinding]) -> RetryBudget {
         fields.reportOthers(than: ["percent", "minRetryConcurrency"], as: "it has no effect", to: &findings)
@@ -99,15 +69,70 @@ enum IstioResilience {
     }
 }
 
-extension BackendResilience {
-    /// What a traffic policy says of limits; `nil` when nothing.
-    init?(trafficPolicy fields: PolicyFields, _ findings: inout [PolicyFinding]) {
-        self.init()
-        if let pool = fields.inside("connectionPool") { limits = IstioResilience.limits(pool, &findings) }
-        if let budget = fields.inside("retryBudget") { retryBudget = IstioResilience.budget(budget, &findings) }
-        if self == .none { return nil }
+/// `connectionPool` of a traffic policy.
+package struct ConnectionPool: Sendable, Hashable {
+    /// `nil` when none is given.
+    package var limits: CircuitLimits?
+    /// What endpoints are spoken to in; `nil` leaves it to the port.
+    package var appProtocol: AppProtocol?
+
+    init(_ fields: PolicyFields, _ findings: inout [PolicyFinding]) {
+        fields.reportOthers(than: ["tcp", "http"], as: "it has no effect", to: &findings)
+        var limits = CircuitLimits()
+        if let tcp = fields.inside("tcp") { Self.read(tcp: tcp, &limits, &findings) }
+        if let http = fields.inside("http") { read(http: http, &limits, &findings) }
+        self.limits = limits == CircuitLimits() ? nil : limits
     }
 
-    /// The fields of a traffic policy that are read here.
-    static let trafficPolicyFields: Set<String> = ["connectionPool", "retryBudget"]
+    private static func read(tcp: PolicyFields, _ limits: inout CircuitLimits, _ findings: inout [PolicyFinding]) {
+        tcp.reportOthers(
+            than: ["maxConnections", "connectTimeout", "tcpKeepalive", "idleTimeout"], as: "it has no effect",
+            to: &findings)
+        limits.maxConnections = tcp.count("maxConnections", &findings)
+        limits.connectTimeoutMilliseconds = tcp.positiveDuration("connectTimeout", &findings)
+        limits.tunnelIdleTimeoutMilliseconds = tcp.positiveDuration("idleTimeout", &findings)
+        guard let alive = tcp.inside("tcpKeepalive") else { return }
+        alive.reportOthers(than: ["probes", "time", "interval"], as: "it has no effect", to: &findings)
+        func seconds(_ field: String) -> Int {
+            min(32_767, ((alive.positiveDuration(field, &findings) ?? 0) + 999) / 1000)
+        }
+        limits.keepAlive = TCPKeepAlive(
+            probes: min(127, alive.count("probes", &findings) ?? 0), timeSeconds: seconds("time"),
+            intervalSeconds: seconds("interval"))
+    }
+
+    private mutating func read(
+        http: PolicyFields, _ limits: inout CircuitLimits, _ findings: inout [PolicyFinding]
+    ) {
+        http.reportOthers(
+            than: [
+                "http1MaxPendingRequests", "http2MaxRequests", "maxRequestsPerConnection", "maxRetries", "idleTimeout",
+                "h2UpgradePolicy", "useClientProtocol",
+            ], as: "it has no effect", to: &findings)
+        limits.maxPending = http.count("http1MaxPendingRequests", &findings) ?? limits.maxPending
+        limits.maxRequests = http.count("http2MaxRequests", &findings)
+        limits.maxRequestsPerConnection = http.count("maxRequestsPerConnection", &findings)
+        limits.maxRetries = http.count("maxRetries", &findings)
+        limits.idleTimeoutMilliseconds = http.positiveDuration("idleTimeout", &findings)
+        if http.string("h2UpgradePolicy") == "UPGRADE" { appProtocol = .http2 }
+        if http.json["useClientProtocol"]?.bool == true {
+            appProtocol = .unknown
+            if http.string("h2UpgradePolicy") == "UPGRADE" {
+                findings.append(http.finding("h2UpgradePolicy", .noEffect, "useClientProtocol stands before it"))
+            }
+        }
+    }
+}
+
+extension PolicyFields {
+    /// A number above 0; `nil` when there is none.
+    fileprivate func count(_ field: String, _ findings: inout [PolicyFinding]) -> Int? {
+        guard let number = int(field) else { return nil }
+        if number < 0 { findings.append(finding(field, .invalid, "is negative")) }
+        return number > 0 ? number : nil
+    }
+
+    fileprivate func positiveDuration(_ field: String, _ findings: inout [PolicyFinding]) -> Int? {
+        duration(field, &findings).flatMap { $0 > 0 ? $0 : nil }
+    }
 }

@@ -1,8 +1,7 @@
 package import KubeTypes
-package import ProxyResources
 import Wire
 
-/// An Istio DestinationRule: the subsets of a service, and whether its clients use the mesh's TLS.
+/// An Istio DestinationRule: the subsets of a service, and how its clients speak to it.
 package struct DestinationRule: Sendable, Hashable, AgedPolicy {
     package struct Subset: Sendable, Hashable {
         package var name: String
@@ -10,24 +9,11 @@ package struct DestinationRule: Sendable, Hashable, AgedPolicy {
         package var traffic = TrafficPolicy()
     }
 
-    package struct Origination: Sendable, Hashable {
-        package var serverName: String
-        package var names: [String]
-        package var credential: String  // a Secret with `ca.crt`, or `<name>-cacert`
-        package var skipsVerification: Bool
-    }
-
     package var key: ObjectKey
     package var created: String
     package var generation: Int
     package var host: String
     package var subsets: [Subset]
-    /// `trafficPolicy.tls.mode: DISABLE`: clients speak plain text.
-    package var disablesTLS: Bool
-    /// `trafficPolicy.tls.mode: SIMPLE`: clients speak TLS that is not the mesh's.
-    package var originates: Origination?
-    /// `connectionPool` and `retryBudget`.
-    package var resilience: BackendResilience?
     package var traffic = TrafficPolicy()
     package var findings: [PolicyFinding]
 
@@ -39,45 +25,29 @@ package struct DestinationRule: Sendable, Hashable, AgedPolicy {
         generation = object.generation
         let spec = PolicyFields(object.spec, at: "spec", of: PolicyReference(.destinationRules, object.key))
         var findings: [PolicyFinding] = []
-        spec.reportOthers(than: ["host", "subsets", "trafficPolicy"], as: "it has no effect", to: &findings)
+        spec.reportOthers(
+            than: ["host", "subsets", "trafficPolicy", "workloadSelector", "exportTo"], as: "it has no effect",
+            to: &findings)
+        if spec.has("workloadSelector") {
+            findings.append(
+                spec.finding("workloadSelector", .unsupported, "is not supported: the rule holds for all clients"))
+        }
+        if !spec.strings("exportTo").allSatisfy({ $0 == "*" }) {
+            findings.append(
+                spec.finding("exportTo", .unsupported, "is not supported: the rule holds for clients of all namespaces")
+            )
+        }
         host = spec.string("host")?.lowercased() ?? ""
         if host.isEmpty { findings.append(spec.finding("host", .invalid, "is required")) }
 
-        var disables = false
-        if let policy = spec.inside("trafficPolicy") {
-            policy.reportOthers(
-                than: BackendResilience.trafficPolicyFields.union(TrafficPolicy.fields).union(["tls"]),
-                as: "it has no effect", to: &findings)
-            resilience = BackendResilience(trafficPolicy: policy, &findings)
-            traffic = TrafficPolicy(policy, &findings)
-            let tls = policy.inside("tls")
-            switch tls?.string("mode") ?? "ISTIO_MUTUAL" {
-            case "ISTIO_MUTUAL": break
-            case "DISABLE": disables = true
-            case "SIMPLE":
-                tls?.reportOthers(
-                    than: ["mode", "sni", "subjectAltNames", "credentialName", "insecureSkipVerify"],
-                    as: "it has no effect", to: &findings)
-                originates = Origination(
-                    serverName: tls?.string("sni") ?? "", names: tls?.strings("subjectAltNames") ?? [],
-                    credential: tls?.string("credentialName") ?? "",
-                    skipsVerification: tls?.json["insecureSkipVerify"]?.bool ?? false)
-            case let mode:
-                findings.append(
-                    policy.finding("tls.mode", .unsupported, "\(mode) is not supported: the mesh's own TLS is used"))
-            }
-        }
-        disablesTLS = disables
+        if let policy = spec.inside("trafficPolicy") { traffic = TrafficPolicy(policy, &findings) }
 
         var subsets: [Subset] = []
         for fields in spec.each("subsets") {
             let name = fields.string("name") ?? ""
             fields.reportOthers(than: ["name", "labels", "trafficPolicy"], as: "it has no effect", to: &findings)
             var traffic = TrafficPolicy()
-            if let policy = fields.inside("trafficPolicy") {
-                policy.reportOthers(than: TrafficPolicy.fields, as: "it has no effect for one subset", to: &findings)
-                traffic = TrafficPolicy(policy, &findings)
-            }
+            if let policy = fields.inside("trafficPolicy") { traffic = TrafficPolicy(policy, &findings) }
             if name.isEmpty {
                 findings.append(fields.finding("name", .invalid, "is required"))
             } else if subsets.contains(where: { $0.name == name }) {
@@ -89,5 +59,18 @@ package struct DestinationRule: Sendable, Hashable, AgedPolicy {
         }
         self.subsets = subsets
         self.findings = findings
+    }
+}
+
+extension DestinationRule {
+    /// All that is said of TLS, and where.
+    var securities: [(field: String, security: ClientSecurity)] {
+        func said(_ policy: TrafficPolicy, _ field: String) -> [(String, ClientSecurity)] {
+            let own = policy.security.map { [("\(field).tls", $0)] } ?? []
+            let ports = policy.ports.sorted { $0.key < $1.key }
+            return own + ports.compactMap { port in port.value.security.map { ("\(field).portLevelSettings", $0) } }
+        }
+        return said(traffic, "spec.trafficPolicy")
+            + subsets.enumerated().flatMap { said($0.element.traffic, "spec.subsets[\($0.offset)].trafficPolicy") }
     }
 }

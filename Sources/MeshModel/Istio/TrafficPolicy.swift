@@ -2,11 +2,15 @@ import KubeTypes
 package import ProxyResources
 import Wire
 
-/// The `trafficPolicy` of a DestinationRule, of one of its subsets or of one port: what it says about choosing endpoints.
+/// The `trafficPolicy` of a DestinationRule, of one of its subsets or of one port.
 package struct TrafficPolicy: Sendable, Hashable {
     /// `nil`: nothing is said, so what stands further out holds, or the service's own.
     package var loadBalancer: LoadBalancer?
     package var outlier: OutlierDetection?
+    package var pool: ConnectionPool?
+    package var retryBudget: RetryBudget?
+    package var security: ClientSecurity?
+    package var proxyProtocol: ProxyProtocolVersion?
     /// By port number; each stands instead of all the others for its port.
     package var ports: [Int: TrafficPolicy] = [:]
 
@@ -27,27 +31,54 @@ package struct TrafficPolicy: Sendable, Hashable {
         var merged = outer ?? TrafficPolicy()
         if let loadBalancer { merged.loadBalancer = loadBalancer }
         if let outlier { merged.outlier = outlier }
-        if let own = ports[port] { (merged.loadBalancer, merged.outlier) = (own.loadBalancer, own.outlier) }
+        if let pool { merged.pool = pool }
+        if let retryBudget { merged.retryBudget = retryBudget }
+        if let security { merged.security = security }
+        if let proxyProtocol { merged.proxyProtocol = proxyProtocol }
+        if let own = ports[port] {
+            (merged.loadBalancer, merged.outlier) = (own.loadBalancer, own.outlier)
+            (merged.pool, merged.security) = (own.pool, own.security)
+        }
         return merged
+    }
+
+    /// Limits on how much the clients ask for at once.
+    var resilience: BackendResilience {
+        var made = BackendResilience()
+        made.limits = pool?.limits
+        made.retryBudget = retryBudget
+        return made
     }
 }
 
 extension TrafficPolicy {
-    static let fields: Set<String> = ["loadBalancer", "outlierDetection", "portLevelSettings"]
+    private static let ofPorts: Set<String> = ["loadBalancer", "outlierDetection", "connectionPool", "tls"]
+    private static let ofAll = ofPorts.union(["portLevelSettings", "retryBudget", "proxyProtocol"])
 
     init(_ fields: PolicyFields, _ findings: inout [PolicyFinding]) {
-        self.init()
-        if let found = fields.inside("loadBalancer") { loadBalancer = LoadBalancer(found, &findings) }
-        if let found = fields.inside("outlierDetection") { outlier = OutlierDetection(found, &findings) }
+        fields.reportOthers(than: Self.ofAll, as: "it has no effect", to: &findings)
+        self.init(of: fields, &findings)
+        if let budget = fields.inside("retryBudget") { retryBudget = IstioResilience.budget(budget, &findings) }
+        if let version = fields.inside("proxyProtocol") {
+            proxyProtocol = version.string("version") == "V2" ? .v2 : .v1
+        }
         for port in fields.each("portLevelSettings") {
-            port.reportOthers(
-                than: ["port", "loadBalancer", "outlierDetection"], as: "it has no effect for one port", to: &findings)
+            port.reportOthers(than: Self.ofPorts.union(["port"]), as: "it has no effect for one port", to: &findings)
             guard let number = port.inside("port")?.int("number") else {
                 findings.append(port.finding("port.number", .invalid, "is required"))
                 continue
             }
-            ports[number] = TrafficPolicy(port, &findings)
+            ports[number] = TrafficPolicy(of: port, &findings)
         }
+    }
+
+    /// What may also be said of one port.
+    private init(of fields: PolicyFields, _ findings: inout [PolicyFinding]) {
+        self.init()
+        if let found = fields.inside("loadBalancer") { loadBalancer = LoadBalancer(found, &findings) }
+        if let found = fields.inside("outlierDetection") { outlier = OutlierDetection(found, &findings) }
+        if let found = fields.inside("connectionPool") { pool = ConnectionPool(found, &findings) }
+        if let found = fields.inside("tls") { security = ClientSecurity(found, &findings) }
     }
 }
 

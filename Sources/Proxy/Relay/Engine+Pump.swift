@@ -83,7 +83,7 @@ extension Engine {
             } else {
                 draft.pointee.responseBytes &+= UInt64(moved)
             }
-            client.pointee.deadline = now &+ Limits.idleTunnel
+            client.pointee.deadline = now &+ tunnelPatience(client)
             if client.pointee.hasEffort { pushDeadline(client) }
             if client.pointee.lesson != .none { learn(client, fromServer: !isRequest) }
             return

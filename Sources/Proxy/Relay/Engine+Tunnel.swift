@@ -70,7 +70,7 @@ extension Engine {
         upstream.pointee.mode = .opaque
         upstream.pointee.peer = client
         client.pointee.peer = upstream
-        setDeadline(client, after: Limits.idleTunnel)
+        setDeadline(client, after: tunnelPatience(client))
         queue(client)
     }
 

@@ -1,3 +1,4 @@
+import CKernel
 import Loop
 import ProxyResources
 import Synchronization
@@ -12,6 +13,13 @@ extension Engine {
 
     /// Whether connections to the client's backend are limited in number.
     func limitsConnections(_ client: Conn) -> Bool { connectionGuard(client)?.connections != nil }
+
+    /// How long nothing may move in a client's tunnel.
+    @inline(__always)
+    func tunnelPatience(_ client: Conn) -> UInt64 {
+        guard let guarded = connectionGuard(client), guarded.tunnelIdle > 0 else { return Limits.idleTunnel }
+        return guarded.tunnelIdle
+    }
 
     /// Whether others wait for a connection of this backend, so that the client must not take an idle one before them.
     @inline(__always)
@@ -46,6 +54,10 @@ extension Engine {
             effort.pointee.gate = guarded.connections?.retain()
             effort.pointee.mostServed = guarded.requestsPerConnection
             effort.pointee.idle = guarded.idleTime > 0 ? guarded.idleTime : Limits.idleUpstream
+        }
+        if let wanted = guarded.keepAlive {
+            weft_keep_alive(
+                upstream.pointee.fd, Int32(wanted.timeSeconds), Int32(wanted.intervalSeconds), Int32(wanted.probes))
         }
         if guarded.connectTime > 0 { setDeadline(upstream, after: guarded.connectTime) }
         return found

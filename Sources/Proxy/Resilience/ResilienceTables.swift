@@ -23,6 +23,8 @@ struct GuardEntry {
     var requestsPerConnection: UInt32 = 0
     var connectTime: UInt64 = 0
     var idleTime: UInt64 = 0
+    var tunnelIdle: UInt64 = 0
+    var keepAlive: TCPKeepAlive? = nil
     var budget = RetryBudget.default
     var isAdaptive = false
     /// One for each loop.

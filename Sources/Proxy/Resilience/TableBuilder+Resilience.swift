@@ -52,6 +52,8 @@ struct ResilienceBuilder {
             entry.requestsPerConnection = UInt32(clamping: limits.maxRequestsPerConnection ?? 0)
             entry.connectTime = nanoseconds(limits.connectTimeoutMilliseconds)
             entry.idleTime = nanoseconds(limits.idleTimeoutMilliseconds)
+            entry.tunnelIdle = nanoseconds(limits.tunnelIdleTimeoutMilliseconds)
+            entry.keepAlive = limits.keepAlive
         }
         entry.budget = resilience.retryBudget ?? .default
         entry.isAdaptive = resilience.adaptiveConcurrency != nil

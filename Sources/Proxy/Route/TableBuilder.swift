@@ -76,6 +76,7 @@ struct TableBuilder {
     private var gateways: [GatewayEntry] = []
     var backendPlaces: [String: Int32] = [:]
     private var resilience: ResilienceBuilder
+    private var clientCertificate: KeyPair?
 
     private init(labels: LabelBook, resilience: ResilienceBuilder) {
         self.labels = labels
@@ -113,6 +114,7 @@ struct TableBuilder {
         defer { contexts.end() }
         balance.origin = PriorityLevels.Origin(
             locality: Locality(configuration.workload.locality), node: configuration.workload.node)
+        clientCertificate = configuration.workload.clientCertificate
         addEndpoints(configuration.backends, board, &numbers, &contexts)
         var serverNames = TLSTableBuilder()
         routes.namespace = configuration.workload.namespace
@@ -219,7 +221,9 @@ struct TableBuilder {
                 continue
             }
             places[key] = Int32(endpoints.count)
-            let origination = key.tls.flatMap { contexts.context($0, of: key.service) }
+            var tls = key.tls
+            if tls?.certificate == nil { tls?.certificate = clientCertificate }
+            let origination = tls.flatMap { contexts.context($0, of: key.service) }
             if let origination { originations.append(origination) }
             let peer = PeerLabels(
                 workload: key.endpoint.workload, namespace: key.namespace,

@@ -17,6 +17,10 @@ package struct CircuitLimits: Sendable, Hashable {
     package var connectTimeoutMilliseconds: Int?
     /// Backends only; how long an unused connection is kept.
     package var idleTimeoutMilliseconds: Int?
+    /// Backends only; how long nothing may move in a tunnel.
+    package var tunnelIdleTimeoutMilliseconds: Int?
+    /// Backends only.
+    package var keepAlive: TCPKeepAlive?
 
     package static let defaultPending = 1024
     package static let defaultPendingTimeout = 5000
@@ -35,6 +39,19 @@ package struct CircuitLimits: Sendable, Hashable {
         self.maxRequestsPerConnection = maxRequestsPerConnection
         self.connectTimeoutMilliseconds = connectTimeoutMilliseconds
         self.idleTimeoutMilliseconds = idleTimeoutMilliseconds
+    }
+}
+
+/// Asks a peer that is silent whether it is still there (SO_KEEPALIVE). 0: as the machine has it.
+package struct TCPKeepAlive: Sendable, Hashable {
+    package var probes: Int  // unanswered, until it is given up
+    package var timeSeconds: Int  // of silence, before the first
+    package var intervalSeconds: Int
+
+    package init(probes: Int = 0, timeSeconds: Int = 0, intervalSeconds: Int = 0) {
+        self.probes = probes
+        self.timeSeconds = timeSeconds
+        self.intervalSeconds = intervalSeconds
     }
 }
 

@@ -123,6 +123,13 @@ extension CircuitLimits {
         maxRequestsPerConnection = try fields.integer("maxRequestsPerConnection", in: 1...most)
         connectTimeoutMilliseconds = try fields.milliseconds("connectTimeoutMilliseconds")
         idleTimeoutMilliseconds = try fields.milliseconds("idleTimeoutMilliseconds")
+        tunnelIdleTimeoutMilliseconds = try fields.milliseconds("tunnelIdleTimeoutMilliseconds")
+        if let given = try fields.object("keepAlive") {
+            keepAlive = TCPKeepAlive(
+                probes: try given.integer("probes", in: 0...127) ?? 0,
+                timeSeconds: try given.integer("timeSeconds", in: 0...32_767) ?? 0,
+                intervalSeconds: try given.integer("intervalSeconds", in: 0...32_767) ?? 0)
+        }
     }
 
     package var json: JSON {
@@ -135,6 +142,14 @@ extension CircuitLimits {
         out.write("maxRequestsPerConnection", maxRequestsPerConnection)
         out.write("connectTimeoutMilliseconds", connectTimeoutMilliseconds)
         out.write("idleTimeoutMilliseconds", idleTimeoutMilliseconds)
+        out.write("tunnelIdleTimeoutMilliseconds", tunnelIdleTimeoutMilliseconds)
+        if let keepAlive {
+            var inside = ResourceWriter()
+            inside.write("probes", keepAlive.probes)
+            inside.write("timeSeconds", keepAlive.timeSeconds)
+            inside.write("intervalSeconds", keepAlive.intervalSeconds)
+            out.write("keepAlive", inside.json)
+        }
         return out.json
     }
 }
