@@ -18,7 +18,8 @@ final class FileSpelling {
         "certificateChain", "privateKey", "trustRoots", "roots", "clientRoots", "keys",
     ]
 
-    private var asked: Set<String> = []
+    /// Places of all fields that decoding asked for.
+    private(set) var asked: Set<String> = []
     private var objects: [(path: String, fields: [String])] = []
     private let readText: (String) throws -> String
 
@@ -55,7 +56,7 @@ final class FileSpelling {
         if field.hasSuffix("Seconds") { return .int(try Self.time(written) / 1000) }
         if Self.textFields.contains(field) { return try text(written) }
         switch (shape, field, written) {
-        case (.scalar, "algorithm", "least-request"): return ""
+        case (.scalar, "algorithm", "least-request"), (.scalar, "algorithm", "LEAST_REQUEST"): return ""
         case (.object, "balance", .string): return ["algorithm": written]
         case (.object, "path", .string(let prefix)): return ["prefix": .string(prefix)]
         case (.list, "matches", .object): return .array([written])

@@ -5,30 +5,30 @@ extension RouteActions {
     init(rule fields: ResourceFields) throws(ResourceFault) {
         self.init()
         if let rewrite = try fields.object("rewrite") {
-            path = try rewrite.object("path").map { path throws(ResourceFault) in try PathRewrite(path) }
+            path = try rewrite.part("path")
             host = try rewrite.host("host")
         }
-        redirect = try fields.object("redirect").map { redirect throws(ResourceFault) in try Redirect(redirect) }
-        directBody = try fields.object("directBody").map { body throws(ResourceFault) in try DirectBody(body) }
+        redirect = try fields.part("redirect")
+        directBody = try fields.part("directBody")
         response = try HeaderEdits(fields, of: "Response")
-        for mirror in try fields.objects("mirrors") { mirrors.append(try Mirror(mirror)) }
-        cors = try fields.object("cors").map { cors throws(ResourceFault) in try CORSPolicy(cors) }
-        fault = try fields.object("fault").map { fault throws(ResourceFault) in try Fault(fault) }
+        mirrors = try fields.parts("mirrors")
+        cors = try fields.part("cors")
+        fault = try fields.part("fault")
     }
 
     func write(to out: inout ResourceWriter) {
         if path != nil || host != nil {
             var rewrite = ResourceWriter()
-            if let path { rewrite.write("path", path.json) }
+            rewrite.write("path", path)
             rewrite.write("host", host ?? "")
             out.write("rewrite", rewrite.json)
         }
-        if let redirect { out.write("redirect", redirect.json) }
-        if let directBody { out.write("directBody", directBody.json) }
+        out.write("redirect", redirect)
+        out.write("directBody", directBody)
         response.write(to: &out, of: "Response")
-        out.write("mirrors", mirrors.map(\.json))
-        if let cors { out.write("cors", cors.json) }
-        if let fault { out.write("fault", fault.json) }
+        out.write("mirrors", mirrors)
+        out.write("cors", cors)
+        out.write("fault", fault)
     }
 }
 
@@ -36,8 +36,8 @@ extension HeaderEdits {
     /// `message`: `Request` or `Response`, as in `setRequestHeaders`.
     init(_ fields: ResourceFields, of message: String) throws(ResourceFault) {
         self.init()
-        for header in try fields.objects("set\(message)Headers") { set.append(try HeaderValue(header)) }
-        for header in try fields.objects("add\(message)Headers") { add.append(try HeaderValue(header)) }
+        set = try fields.parts("set\(message)Headers")
+        add = try fields.parts("add\(message)Headers")
         remove = try fields.strings("remove\(message)Headers")
         for (index, name) in remove.enumerated() {
             if let fault = HeaderRules.fault(name: name) {
@@ -47,13 +47,13 @@ extension HeaderEdits {
     }
 
     func write(to out: inout ResourceWriter, of message: String) {
-        out.write("set\(message)Headers", set.map(\.json))
-        out.write("add\(message)Headers", add.map(\.json))
+        out.write("set\(message)Headers", set)
+        out.write("add\(message)Headers", add)
         out.write("remove\(message)Headers", remove)
     }
 }
 
-extension PathRewrite {
+extension PathRewrite: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         let words = ["full", "prefix", "matched", "regex"].filter { fields.json[$0] != nil }
         guard words.count == 1, let word = words.first else {
@@ -84,7 +84,7 @@ extension PathRewrite {
     }
 }
 
-extension Redirect {
+extension Redirect: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init()
         let scheme = try fields.string("scheme")
@@ -110,7 +110,7 @@ extension Redirect {
     }
 }
 
-extension DirectBody {
+extension DirectBody: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         let type = try fields.string("contentType")
         self.init(text: try fields.string("text"), contentType: type.isEmpty ? "text/plain" : type)
@@ -128,7 +128,7 @@ extension DirectBody {
     }
 }
 
-extension Mirror {
+extension Mirror: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(
             backend: try fields.requiredString("backend"),
@@ -143,7 +143,7 @@ extension Mirror {
     }
 }
 
-extension CORSPolicy {
+extension CORSPolicy: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(origins: [])
         for origin in try fields.objects("origins") { origins.append(try TextMatch(origin)) }
@@ -174,7 +174,7 @@ extension CORSPolicy {
     }
 }
 
-extension Fault {
+extension Fault: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init()
         if let delay = try fields.object("delay") {

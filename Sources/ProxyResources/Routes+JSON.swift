@@ -117,7 +117,7 @@ extension RouteMatch {
     }
 }
 
-extension HeaderMatch {
+extension HeaderMatch: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         let text = try TextMatch(fields)
         self.init(
@@ -134,7 +134,7 @@ extension HeaderMatch {
     }
 }
 
-extension HeaderValue {
+extension HeaderValue: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(name: try fields.requiredString("name"), value: try fields.string("value"))
         if let fault = HeaderRules.fault(name: name) { throw fields.fault("name", fault) }
@@ -149,7 +149,7 @@ extension HeaderValue {
     }
 }
 
-extension WeightedBackend {
+extension WeightedBackend: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(
             backend: try fields.string("backend"),

@@ -14,8 +14,8 @@ extension ServicePort {
             port: try fields.port("port"), addresses: try fields.strings("addresses"),
             hosts: try fields.strings("hosts"), appProtocol: try fields.word("protocol", or: .unknown), routes: routes,
             defaultBackend: try fields.string("defaultBackend"))
-        for route in try fields.objects("tlsRoutes") { tlsRoutes.append(try TLSRoute(route)) }
-        for route in try fields.objects("tcpRoutes") { tcpRoutes.append(try TCPRoute(route)) }
+        tlsRoutes = try fields.parts("tlsRoutes")
+        tcpRoutes = try fields.parts("tcpRoutes")
     }
 
     package var json: JSON {
@@ -28,8 +28,8 @@ extension ServicePort {
         out.write("protocol", appProtocol.rawValue)
         out.write("routes", routes.map(\.json))
         out.write("defaultBackend", defaultBackend)
-        out.write("tlsRoutes", tlsRoutes.map(\.json))
-        out.write("tcpRoutes", tcpRoutes.map(\.json))
+        out.write("tlsRoutes", tlsRoutes)
+        out.write("tcpRoutes", tcpRoutes)
         return out.json
     }
 }

@@ -33,7 +33,11 @@ extension StandaloneFile {
     /// - Throws: a fault whose `resource` is empty, and whose field is spelled as in the file.
     package init(json: JSON, readText: @escaping (String) throws -> String) throws(ResourceFault) {
         let read = TextsRead(readText)
-        let spelling = FileSpelling { try read.text($0) }
+        try self.init(json: json, spelling: FileSpelling { try read.text($0) })
+        sources = read.paths
+    }
+
+    init(json: JSON, spelling: FileSpelling) throws(ResourceFault) {
         let fields = try ResourceFields(json, of: "", spelling: spelling)
         workload = try Self.workload(fields)
         if let given = try fields.object("identity") { identity = try Self.identity(given) }
@@ -51,7 +55,6 @@ extension StandaloneFile {
         if let stranger = spelling.stranger {
             throw ResourceFault(resource: "", field: stranger, message: "is not a field that is known here")
         }
-        sources = read.paths
     }
 
     private static func workload(_ fields: ResourceFields) throws(ResourceFault) -> Workload {

@@ -17,27 +17,19 @@ package struct TCPRoute: Sendable, Hashable {
     package var rule: RouteRule { RouteRule(name: name, backends: backends) }
 }
 
-extension TCPRoute {
+extension TCPRoute: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(
-            name: try fields.string("name"), backends: try WeightedBackend.list(fields, "backends"),
+            name: try fields.string("name"), backends: try fields.parts("backends"),
             source: try SourceMatch(of: fields))
     }
 
     var json: JSON {
         var out = ResourceWriter()
         out.write("name", name)
-        out.write("backends", backends.map(\.json))
+        out.write("backends", backends)
         if !source.isAnyone { out.write("source", source.json) }
         return out.json
-    }
-}
-
-extension WeightedBackend {
-    static func list(_ fields: ResourceFields, _ field: String) throws(ResourceFault) -> [WeightedBackend] {
-        var found: [WeightedBackend] = []
-        for backend in try fields.objects(field) { found.append(try WeightedBackend(backend)) }
-        return found
     }
 }
 

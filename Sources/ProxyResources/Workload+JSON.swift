@@ -36,7 +36,7 @@ extension Workload {
         rateLimits = try RateLimit.list(fields, "rateLimits")
         if let limits = try fields.object("limits") { self.limits = try ClientLimits(limits) }
         if let loading = try fields.object("loading") { self.loading = try Loading(loading) }
-        if let pair = try fields.object("clientCertificate") { clientCertificate = try KeyPair(pair) }
+        clientCertificate = try fields.part("clientCertificate")
     }
 
     package var json: JSON {
@@ -68,7 +68,7 @@ extension Workload {
         out.write("rateLimits", rateLimits.map(\.json))
         if limits != ClientLimits() { out.write("limits", limits.json) }
         if loading != Loading() { out.write("loading", loading.json) }
-        if let clientCertificate { out.write("clientCertificate", clientCertificate.json) }
+        out.write("clientCertificate", clientCertificate)
         return out.json
     }
 }
@@ -97,10 +97,10 @@ extension GatewayListener {
         self.init(
             name: try fields.string("name"), address: try fields.string("address"), port: try fields.port("port"),
             inherited: try fields.string("inherited"), routes: routes)
-        for server in try fields.objects("tls") { tls.append(try TLSServer(server)) }
-        for route in try fields.objects("tlsRoutes") { tlsRoutes.append(try TLSRoute(route)) }
-        backends = try WeightedBackend.list(fields, "backends")
-        if let peers = try fields.object("proxyProtocol") { proxyProtocol = try ProxyProtocolPeers(peers) }
+        tls = try fields.parts("tls")
+        tlsRoutes = try fields.parts("tlsRoutes")
+        backends = try fields.parts("backends")
+        proxyProtocol = try fields.part("proxyProtocol")
     }
 
     package var json: JSON {
@@ -110,10 +110,10 @@ extension GatewayListener {
         out.write("port", port)
         out.write("inherited", inherited)
         out.write("routes", routes.map(\.json))
-        out.write("tls", tls.map(\.json))
-        out.write("tlsRoutes", tlsRoutes.map(\.json))
-        out.write("backends", backends.map(\.json))
-        if let proxyProtocol { out.write("proxyProtocol", proxyProtocol.json) }
+        out.write("tls", tls)
+        out.write("tlsRoutes", tlsRoutes)
+        out.write("backends", backends)
+        out.write("proxyProtocol", proxyProtocol)
         return out.json
     }
 }

@@ -379,10 +379,14 @@ import Wire
         #expect(without.findings.map(\.field) == ["spec.validation.caCertificateRefs"])
         #expect(without.backends["demo/catalog:8080"]?.tls?.roots == "missing", "never unchecked")
         try cluster.apply(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots, namespace: demo}\ndata: {ca.crt: root}")
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: roots, namespace: demo}\ndata: {ca.crt: \"-----BEGIN CERTIFICATE-----root\"}"
+        )
         let model = compile(cluster.state)
         let backend = try #require(model.backends["demo/catalog:8080"])
-        #expect(backend.tls == BackendTLS(serverName: "catalog.test", names: ["spiffe://x/y"], roots: "root\n"))
+        #expect(
+            backend.tls
+                == BackendTLS(
+                    serverName: "catalog.test", names: ["spiffe://x/y"], roots: "-----BEGIN CERTIFICATE-----root\n"))
         #expect(backend.endpoints.allSatisfy { $0.principal == nil })
         #expect(model.findings == [])
         try cluster.apply(

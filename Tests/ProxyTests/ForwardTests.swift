@@ -66,6 +66,30 @@ import Testing
         server.stop()
     }
 
+    @Test(
+        "a tunnel in which nothing moves ends after the backend's own time, and its peers are asked whether they are there"
+    )
+    func silence() throws {
+        let server = Echo()
+        let gateway = try TLSGateway { configuration, _ in
+            var made = backend("echo", [endpoint(Int(server.port))])
+            made.resilience.limits = CircuitLimits()
+            made.resilience.limits?.tunnelIdleTimeoutMilliseconds = 200
+            made.resilience.limits?.keepAlive = TCPKeepAlive(probes: 3, timeSeconds: 60, intervalSeconds: 10)
+            configuration.backends["echo"] = made
+            configuration.listener.routes = []
+            configuration.listener.backends = [WeightedBackend(backend: "echo")]
+        }
+        let visitor = Visitor(port: gateway.gateway.port)
+        #expect(echo(visitor, "hello") == "hello")
+        let timers = run(["ss", "-tnoH", "dport = :\(server.port)"]).text
+        #expect(timers.contains("keepalive"), "\(timers)")
+        #expect(visitor.some() == nil)
+        visitor.end()
+        gateway.end()
+        server.stop()
+    }
+
     @Test("TLS ends and what is inside goes on by name; other names are served; a bad certificate opens nothing")
     func opened() throws {
         let server = Echo()

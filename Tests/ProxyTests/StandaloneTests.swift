@@ -154,22 +154,26 @@ private enum Example {
         for text in texts { #expect(fault(text) == nil, "\(text)") }
         let wrong = texts.count
         texts += Example.bad.map(\.text)
-        let values = JSON.array(try texts.map { try YAMLValue(parsing: Array($0.utf8)).json })
-        let input = "/tmp/weft-schema-\(getpid()).json"
-        try SmallFile.replace(input, with: Array(values.text.utf8))
-        defer { unlink(input) }
-        let script = Self.root + "/Tests/ProxyTests/schema_verdicts.py"
-        let said = try output(
-            "'\(Self.root)/.build/tools/bin/python' '\(script)' '\(Self.root)/proxies/standalone.schema.json' < \(input)"
-        )
-        let verdicts = said.split(separator: "\n").map(String.init)
-        try #require(verdicts.count == texts.count, "\(said)")
+        let verdicts = try Self.verdicts(of: try texts.map { try YAMLValue(parsing: Array($0.utf8)).json })
         for (place, verdict) in verdicts.enumerated() {
             #expect((verdict == "ok") == (place < wrong), "\(verdict)\n\(texts[place])")
         }
     }
 
-    private func output(_ command: String) throws -> String {
+    /// What the schema says of values: `ok`, or why not.
+    static func verdicts(of values: [JSON]) throws -> [String] {
+        let input = "/tmp/weft-schema-\(getpid())-\(UInt32.random(in: 0...UInt32.max)).json"
+        try SmallFile.replace(input, with: Array(JSON.array(values).text.utf8))
+        defer { unlink(input) }
+        let said = try output(
+            "'\(root)/.build/tools/bin/python' '\(root)/Tests/ProxyTests/schema_verdicts.py' '\(root)/proxies/standalone.schema.json' < \(input)"
+        )
+        let verdicts = said.split(separator: "\n").map(String.init)
+        try #require(verdicts.count == values.count, "\(said)")
+        return verdicts
+    }
+
+    private static func output(_ command: String) throws -> String {
         let pipe = try #require(popen(command, "r"))
         var text = ""
         var line = [CChar](repeating: 0, count: 4096)

@@ -73,7 +73,7 @@ extension MeshModel {
         }
         for port in servicePorts.values { for rule in port.routes { add(rule.resilience.rateLimits) } }
         for rules in (routesOfClients[pod.namespace] ?? [:]).values {
-            for rule in rules { add(rule.resilience.rateLimits) }
+            for rule in rules.requests { add(rule.resilience.rateLimits) }
         }
         return found
     }

@@ -88,7 +88,9 @@ struct GatewayRoutes {
             }
             if !accepted.isTrue { findings.append(PolicyFinding(route.reference, field, .noEffect, accepted.message)) }
             parents[route.reference, default: []].append(
-                .init(parent: parent, accepted: accepted, resolvedReferences: ConditionState(resolving: made.failures)))
+                .init(
+                    parent: parent, accepted: accepted.isTrue ? route.acceptance : accepted,
+                    resolvedReferences: ConditionState(resolving: made.failures)))
         }
     }
 

@@ -71,10 +71,8 @@ struct MeshRoutes {
             }
             if !accepted.isTrue {
                 findings.append(PolicyFinding(route.reference, field, .notFound, accepted.message))
-            } else if let unsupported = route.findings.first(where: {
-                $0.code == .unsupported && $0.field.hasPrefix("spec.rules")
-            }) {
-                accepted = ConditionState(true, "Accepted", "in part: \(unsupported.field) \(unsupported.message)")
+            } else {
+                accepted = route.acceptance
             }
             parents[route.reference, default: []].append(
                 .init(parent: parent, accepted: accepted, resolvedReferences: resolved))
@@ -232,6 +230,18 @@ extension ConditionState {
             self.init(false, reason, "\(reference.field): \(message)")
             return
         }
+    }
+}
+
+extension HTTPRoute {
+    /// Of a route that found its parent: whether its rules can be carried out.
+    var acceptance: ConditionState {
+        let unsupported = findings.first { $0.code == .unsupported && $0.field.hasPrefix("spec.rules") }
+        guard let unsupported else { return ConditionState(true, "Accepted") }
+        if !rules.isEmpty, rules.allSatisfy(\.isRefused) {
+            return ConditionState(false, "UnsupportedValue", "\(unsupported.field) \(unsupported.message)")
+        }
+        return ConditionState(true, "Accepted", "in part: \(unsupported.field) \(unsupported.message)")
     }
 }
 

@@ -4,8 +4,8 @@ extension RouteResilience {
     init(_ fields: ResourceFields?) throws(ResourceFault) {
         self.init()
         guard let fields else { return }
-        if let retry = try fields.object("retry") { self.retry = try RetryPolicy(retry) }
-        if let limits = try fields.object("limits") { self.limits = try CircuitLimits(limits) }
+        retry = try fields.part("retry")
+        limits = try fields.part("limits")
         rateLimits = try RateLimit.list(fields, "rateLimits")
         idleTimeoutMilliseconds = try fields.milliseconds("idleTimeoutMilliseconds")
         streamTimeoutMilliseconds = try fields.milliseconds("streamTimeoutMilliseconds")
@@ -13,8 +13,8 @@ extension RouteResilience {
 
     package var json: JSON {
         var out = ResourceWriter()
-        if let retry { out.write("retry", retry.json) }
-        if let limits { out.write("limits", limits.json) }
+        out.write("retry", retry)
+        out.write("limits", limits)
         out.write("rateLimits", rateLimits.map(\.json))
         out.write("idleTimeoutMilliseconds", idleTimeoutMilliseconds)
         out.write("streamTimeoutMilliseconds", streamTimeoutMilliseconds)
@@ -26,18 +26,16 @@ extension BackendResilience {
     init(_ fields: ResourceFields?) throws(ResourceFault) {
         self.init()
         guard let fields else { return }
-        if let limits = try fields.object("limits") { self.limits = try CircuitLimits(limits) }
-        if let budget = try fields.object("retryBudget") { retryBudget = try RetryBudget(budget) }
-        if let adaptive = try fields.object("adaptiveConcurrency") {
-            adaptiveConcurrency = try AdaptiveConcurrency(adaptive)
-        }
+        limits = try fields.part("limits")
+        retryBudget = try fields.part("retryBudget")
+        adaptiveConcurrency = try fields.part("adaptiveConcurrency")
     }
 
     package var json: JSON {
         var out = ResourceWriter()
-        if let limits { out.write("limits", limits.json) }
-        if let retryBudget { out.write("retryBudget", retryBudget.json) }
-        if let adaptiveConcurrency { out.write("adaptiveConcurrency", adaptiveConcurrency.json) }
+        out.write("limits", limits)
+        out.write("retryBudget", retryBudget)
+        out.write("adaptiveConcurrency", adaptiveConcurrency)
         return out.json
     }
 }
@@ -47,23 +45,18 @@ extension ResourceFields {
     func milliseconds(_ field: String) throws(ResourceFault) -> Int? { try integer(field, in: 1...Int(Int32.max)) }
 }
 
-extension RetryPolicy {
+extension RetryPolicy: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init()
         attempts = try fields.integer("attempts", in: 0...Self.mostAttempts) ?? attempts
-        for (index, word) in try fields.strings("conditions").enumerated() {
-            guard let condition = RetryCondition(rawValue: word) else {
-                throw fields.fault("conditions[\(index)]", "has the unknown value \"\(word)\"")
-            }
-            conditions.append(condition)
-        }
+        conditions = try fields.words("conditions")
         for (index, element) in try fields.array("statusCodes").enumerated() {
             guard let code = element.int, (200...599).contains(code) else {
                 throw fields.fault("statusCodes[\(index)]", "must be a status from 200 to 599")
             }
             statusCodes.append(code)
         }
-        for header in try fields.objects("responseHeaders") { responseHeaders.append(try HeaderMatch(header)) }
+        responseHeaders = try fields.parts("responseHeaders")
         perTryTimeoutMilliseconds = try fields.milliseconds("perTryTimeoutMilliseconds")
         backoffBaseMilliseconds =
             try fields.integer("backoffBaseMilliseconds", in: 0...60_000) ?? backoffBaseMilliseconds
@@ -81,7 +74,7 @@ extension RetryPolicy {
         out.write("attempts", attempts)
         out.write("conditions", conditions.map(\.rawValue))
         out.write("statusCodes", statusCodes.map { JSON.int(Int64($0)) })
-        out.write("responseHeaders", responseHeaders.map(\.json))
+        out.write("responseHeaders", responseHeaders)
         out.write("perTryTimeoutMilliseconds", perTryTimeoutMilliseconds)
         out.write("backoffBaseMilliseconds", backoffBaseMilliseconds)
         out.write("backoffMaxMilliseconds", backoffMaxMilliseconds)
@@ -93,7 +86,7 @@ extension RetryPolicy {
     }
 }
 
-extension RetryBudget {
+extension RetryBudget: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init()
         percent = try fields.integer("percent", in: 0...100) ?? percent
@@ -110,7 +103,7 @@ extension RetryBudget {
     }
 }
 
-extension CircuitLimits {
+extension CircuitLimits: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init()
         let most = Int(Int32.max)
@@ -124,12 +117,7 @@ extension CircuitLimits {
         connectTimeoutMilliseconds = try fields.milliseconds("connectTimeoutMilliseconds")
         idleTimeoutMilliseconds = try fields.milliseconds("idleTimeoutMilliseconds")
         tunnelIdleTimeoutMilliseconds = try fields.milliseconds("tunnelIdleTimeoutMilliseconds")
-        if let given = try fields.object("keepAlive") {
-            keepAlive = TCPKeepAlive(
-                probes: try given.integer("probes", in: 0...127) ?? 0,
-                timeSeconds: try given.integer("timeSeconds", in: 0...32_767) ?? 0,
-                intervalSeconds: try given.integer("intervalSeconds", in: 0...32_767) ?? 0)
-        }
+        keepAlive = try fields.part("keepAlive")
     }
 
     package var json: JSON {
@@ -143,18 +131,29 @@ extension CircuitLimits {
         out.write("connectTimeoutMilliseconds", connectTimeoutMilliseconds)
         out.write("idleTimeoutMilliseconds", idleTimeoutMilliseconds)
         out.write("tunnelIdleTimeoutMilliseconds", tunnelIdleTimeoutMilliseconds)
-        if let keepAlive {
-            var inside = ResourceWriter()
-            inside.write("probes", keepAlive.probes)
-            inside.write("timeSeconds", keepAlive.timeSeconds)
-            inside.write("intervalSeconds", keepAlive.intervalSeconds)
-            out.write("keepAlive", inside.json)
-        }
+        out.write("keepAlive", keepAlive)
         return out.json
     }
 }
 
-extension AdaptiveConcurrency {
+extension TCPKeepAlive: ResourceValue {
+    init(_ fields: ResourceFields) throws(ResourceFault) {
+        self.init(
+            probes: try fields.integer("probes", in: 0...127) ?? 0,
+            timeSeconds: try fields.integer("timeSeconds", in: 0...32_767) ?? 0,
+            intervalSeconds: try fields.integer("intervalSeconds", in: 0...32_767) ?? 0)
+    }
+
+    package var json: JSON {
+        var out = ResourceWriter()
+        out.write("probes", probes)
+        out.write("timeSeconds", timeSeconds)
+        out.write("intervalSeconds", intervalSeconds)
+        return out.json
+    }
+}
+
+extension AdaptiveConcurrency: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init()
         minLimit = try fields.integer("minLimit", in: 1...100_000) ?? minLimit

@@ -1,6 +1,6 @@
 import Wire
 
-extension AuthorizationPolicy {
+extension AuthorizationPolicy: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         var rules: [AuthorizationRule] = []
         for rule in try fields.objects("rules") { rules.append(try AuthorizationRule(rule)) }

@@ -1,6 +1,6 @@
 import Wire
 
-extension KeyPair {
+extension KeyPair: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(
             certificateChain: try fields.requiredString("certificateChain"),
@@ -15,10 +15,9 @@ extension KeyPair {
     }
 }
 
-extension TLSServer {
+extension TLSServer: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
-        var certificates: [KeyPair] = []
-        for pair in try fields.objects("certificates") { certificates.append(try KeyPair(pair)) }
+        let certificates: [KeyPair] = try fields.parts("certificates")
         if certificates.isEmpty { throw fields.fault("certificates", "is required") }
         let protocols = try fields.strings("protocols")
         self.init(
@@ -28,7 +27,7 @@ extension TLSServer {
             minimumVersion: try fields.word("minimumVersion", or: .v12),
             maximumVersion: try fields.word("maximumVersion", or: .v13),
             protocols: protocols.isEmpty ? Self.usualProtocols : protocols)
-        backends = try WeightedBackend.list(fields, "backends")
+        backends = try fields.parts("backends")
         if minimumVersion > maximumVersion {
             throw fields.fault("minimumVersion", "is above maximumVersion")
         }
@@ -43,42 +42,42 @@ extension TLSServer {
     var json: JSON {
         var out = ResourceWriter()
         out.write("hosts", hosts)
-        out.write("certificates", certificates.map(\.json))
-        out.write("clientCertificates", clientCertificates == .none ? "" : clientCertificates.rawValue)
+        out.write("certificates", certificates)
+        out.write("clientCertificates", clientCertificates, unless: .none)
         out.write("clientRoots", clientRoots)
         out.write("clientNames", clientNames)
-        out.write("minimumVersion", minimumVersion == .v12 ? "" : minimumVersion.rawValue)
-        out.write("maximumVersion", maximumVersion == .v13 ? "" : maximumVersion.rawValue)
+        out.write("minimumVersion", minimumVersion, unless: .v12)
+        out.write("maximumVersion", maximumVersion, unless: .v13)
         out.write("protocols", protocols == Self.usualProtocols ? [] : protocols)
-        out.write("backends", backends.map(\.json))
+        out.write("backends", backends)
         return out.json
     }
 }
 
-extension TLSRoute {
+extension TLSRoute: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(
             name: try fields.string("name"), hosts: try fields.serverNames("hosts"),
-            backends: try WeightedBackend.list(fields, "backends"), source: try SourceMatch(of: fields))
+            backends: try fields.parts("backends"), source: try SourceMatch(of: fields))
     }
 
     var json: JSON {
         var out = ResourceWriter()
         out.write("name", name)
         out.write("hosts", hosts)
-        out.write("backends", backends.map(\.json))
+        out.write("backends", backends)
         if !source.isAnyone { out.write("source", source.json) }
         return out.json
     }
 }
 
-extension BackendTLS {
+extension BackendTLS: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(
             serverName: try fields.string("serverName"), names: try fields.strings("names"),
             roots: try fields.string("roots"), skipsVerification: try fields.flag("skipsVerification"),
             minimumVersion: try fields.word("minimumVersion", or: .v12))
-        if let pair = try fields.object("certificate") { certificate = try KeyPair(pair) }
+        certificate = try fields.part("certificate")
         if serverName.isEmpty, names.isEmpty, !skipsVerification {
             throw fields.fault("serverName", "is required: without it and names, whose certificate would be right?")
         }
@@ -90,13 +89,13 @@ extension BackendTLS {
         out.write("names", names)
         out.write("roots", roots)
         out.write("skipsVerification", skipsVerification)
-        if let certificate { out.write("certificate", certificate.json) }
-        out.write("minimumVersion", minimumVersion == .v12 ? "" : minimumVersion.rawValue)
+        out.write("certificate", certificate)
+        out.write("minimumVersion", minimumVersion, unless: .v12)
         return out.json
     }
 }
 
-extension ProxyProtocolPeers {
+extension ProxyProtocolPeers: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(trusted: try fields.strings("trusted"))
         if trusted.isEmpty { throw fields.fault("trusted", "is required: a header from anybody could say anything") }

@@ -3,8 +3,8 @@ import Wire
 extension WorkloadSecurity {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init()
-        for policy in try fields.objects("policies") { policies.append(try AuthorizationPolicy(policy)) }
-        for rule in try fields.objects("tokenRules") { tokenRules.append(try TokenRule(rule)) }
+        policies = try fields.parts("policies")
+        tokenRules = try fields.parts("tokenRules")
         for authorizer in try fields.objects("authorizers") { authorizers.append(try ExternalAuthorizer(authorizer)) }
         if let list = try fields.object("revoked") { revoked = try Revocation(list) }
         pathNormalization = try fields.word("pathNormalization", or: .base)
@@ -19,11 +19,11 @@ extension WorkloadSecurity {
 
     var json: JSON {
         var out = ResourceWriter()
-        out.write("policies", policies.map(\.json))
-        out.write("tokenRules", tokenRules.map(\.json))
+        out.write("policies", policies)
+        out.write("tokenRules", tokenRules)
         out.write("authorizers", authorizers.map(\.json))
         if !revoked.isEmpty { out.write("revoked", revoked.json) }
-        out.write("pathNormalization", pathNormalization == .base ? "" : pathNormalization.rawValue)
+        out.write("pathNormalization", pathNormalization, unless: .base)
         out.write("trustedProxies", trustedProxies == 0 ? nil : trustedProxies)
         out.write("explainsDenials", explainsDenials)
         return out.json
@@ -60,7 +60,7 @@ extension Revocation {
     }
 }
 
-extension TokenRule {
+extension TokenRule: ResourceValue {
     init(_ fields: ResourceFields) throws(ResourceFault) {
         self.init(
             name: try fields.string("name"), issuer: try fields.requiredString("issuer"),
