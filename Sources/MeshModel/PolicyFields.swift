@@ -15,6 +15,8 @@ struct PolicyFields {
         self.object = object
     }
 
+    var namespaceOfObject: String { object.key.namespace }
+
     func place(_ field: String) -> String { field.isEmpty ? path : "\(path).\(field)" }
 
     func finding(

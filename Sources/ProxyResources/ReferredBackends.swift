@@ -13,6 +13,7 @@ extension ServicePort {
         names.insert(defaultBackend)
         for rule in routes { rule.refer(to: &names) }
         for route in tlsRoutes { route.rule.refer(to: &names) }
+        for route in tcpRoutes { route.rule.refer(to: &names) }
     }
 }
 
@@ -24,6 +25,8 @@ extension Workload {
                 for rule in host.rules { rule.refer(to: &names) }
             }
             for route in listener.tlsRoutes { route.rule.refer(to: &names) }
+            for server in listener.tls { server.rule.refer(to: &names) }
+            for backend in listener.backends { names.insert(backend.backend) }
         }
         for authorizer in security.authorizers { names.insert(authorizer.backend) }
     }

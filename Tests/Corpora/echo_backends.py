@@ -122,6 +122,8 @@ class Backends:
             lines += [f"{name}: {value}" for name, value in extra]
             writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if method == "HEAD" else answer))
             await writer.drain()
+            if named.get("connection", "").lower() == "close":
+                return
 
     @staticmethod
     async def body(reader, named):

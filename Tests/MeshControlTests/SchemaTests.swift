@@ -30,6 +30,7 @@ import Wire
             "canary/route",
             "canary/ingress", "canary-istio/route", "strict-mtls/peer-authentication",
             "mirror/route", "fault/route", "redirect/route", "rewrite/route", "cors/route",
+            "tls-routes/routes",
         ]
         for file in files {
             for object in try MemoryAPI.objects(file: "policies/examples/\(file).yaml") { try Self.check(object) }
@@ -48,7 +49,8 @@ import Wire
         let mesh = try await RunningMesh()
         for file in [
             "policies/defaults/gateway", "policies/examples/canary/route", "policies/examples/canary/ingress",
-            "policies/examples/canary-istio/route",
+            "policies/examples/canary-istio/route", "policies/examples/canary/00-namespace",
+            "policies/examples/canary/services", "policies/examples/tls-routes/routes",
         ] {
             try mesh.api.apply(file: "\(file).yaml")
         }
@@ -57,6 +59,8 @@ import Wire
             (.gateways, ObjectKey(namespace: "weft-system", name: "ingress"), "listeners"),
             (.httpRoutes, ObjectKey(namespace: "demo", name: "catalog"), "parents"),
             (.httpRoutes, ObjectKey(namespace: "demo", name: "ingress"), "parents"),
+            (.tlsRoutes, ObjectKey(namespace: "weft-system", name: "sealed"), "parents"),
+            (.tlsRoutes, ObjectKey(namespace: "demo", name: "frontend"), "parents"),
             (.virtualServices, ObjectKey(namespace: "demo", name: "catalog"), "validationMessages"),
             (.destinationRules, ObjectKey(namespace: "demo", name: "catalog"), "conditions"),
         ]

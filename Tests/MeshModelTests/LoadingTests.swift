@@ -104,22 +104,27 @@ import Wire
         rule.actions.mirrors = [Mirror(backend: "b2")]
         var port = ServicePort(namespace: "demo", service: "s", port: 80, routes: [rule], defaultBackend: "b3")
         port.tlsRoutes = [TLSRoute(hosts: ["*"], backends: [WeightedBackend(backend: "b4")])]
+        port.tcpRoutes = [TCPRoute(backends: [WeightedBackend(backend: "b6")])]
         var names: Set<String> = []
         port.refer(to: &names)
-        #expect(names == ["b1", "b2", "b3", "b4"])
+        #expect(names == ["b1", "b2", "b3", "b4", "b6"])
         var workload = Workload(namespace: "demo", pod: "p")
         var listener = GatewayListener(name: "l", port: 80, routes: [VirtualHost(hosts: ["*"], rules: [rule])])
         listener.tlsRoutes = port.tlsRoutes
+        var server = TLSServer(certificates: [KeyPair(certificateChain: "c", privateKey: "k")])
+        server.backends = [WeightedBackend(backend: "b7")]
+        listener.tls = [server]
+        listener.backends = [WeightedBackend(backend: "b8")]
         workload.gatewayListeners = [listener]
         workload.security.authorizers = [ExternalAuthorizer(name: "a", backend: "b5")]
         names = []
         workload.refer(to: &names)
-        #expect(names == ["b1", "b2", "b4", "b5"])
+        #expect(names == ["b1", "b2", "b4", "b5", "b7", "b8"])
         // What is written under a name like that anywhere in the resources was found above.
         var written: Set<String> = []
         Self.collect(port.json, &written)
         Self.collect(workload.json, &written)
-        #expect(written == ["b1", "b2", "b3", "b4", "b5"])
+        #expect(written == ["b1", "b2", "b3", "b4", "b5", "b6", "b7", "b8"])
     }
 
     private static func collect(_ json: JSON, _ names: inout Set<String>) {

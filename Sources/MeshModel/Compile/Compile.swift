@@ -11,15 +11,18 @@ package func compile(_ state: MeshState) -> MeshModel {
 
     let secured = BackendSecurity(state)
     let traffic = BackendTraffic(state)
+    var found: [PolicyFinding] = []
     for service in state.services.values where !service.isExternalName {
         let host = state.settings.host(service.key.name, service.key.namespace)
         let rule = subsets.rule(for: service.key)
         for port in service.ports {
-            let destination = Destination(service: service, port: port, rule: rule, host: host)
-            for var backend in destination.backends(endpoints, secured) {
-                traffic.apply(to: &backend, of: service.key)
-                model.backends[backend.name] = backend
+            let destination = ServiceBackends(service: service, port: port, rule: rule, host: host)
+            var backends = destination.backends(endpoints, secured)
+            for place in backends.indices {
+                traffic.apply(to: &backends[place], of: service.key)
+                model.backends[backends[place].name] = backends[place]
             }
+            found += destination.findings(backends)
         }
     }
 
@@ -51,7 +54,7 @@ package func compile(_ state: MeshState) -> MeshModel {
     }
     let budgets = Budgets(state)
     model.budgets = budgets.limits
-    var findings = state.ownFindings
+    var findings = state.ownFindings + found
     findings += budgets.findings
     findings += requirements.findings
     findings += telemetry.findings

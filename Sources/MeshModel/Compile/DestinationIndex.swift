@@ -55,7 +55,7 @@ extension MeshModel {
     package func destination(_ name: String, from namespace: String) -> ServicePort? {
         guard var seen = servicePorts[name] else { return nil }
         if seen.namespace == namespace { seen.hosts.append(seen.service) }
-        if let routes = routesOfClients[namespace]?[name] { seen.routes = routes }
+        if let routes = routesOfClients[namespace]?[name] { routes.apply(to: &seen) }
         return seen
     }
 }

@@ -190,6 +190,14 @@ struct GatewayRoutes {
                     policy.reference, "spec.hosts", .noEffect,
                     "no host is one of the servers' of Gateway \(gateway.key)"))
         }
+        for pod in state.pods.values where pod.isGateway && pod.isSelected(by: gateway.selector) {
+            for (index, server) in gateway.servers.enumerated() {
+                guard let missing = server.tls.flatMap({ state.missingSecret($0, beside: pod) }) else { continue }
+                findings.append(
+                    PolicyFinding(
+                        gateway.reference, "spec.servers[\(index)].tls.\(missing.field)", .notFound, missing.message))
+            }
+        }
         if !state.pods.values.contains(where: { $0.isGateway && $0.isSelected(by: gateway.selector) }) {
             findings.append(
                 PolicyFinding(gateway.reference, "spec.selector", .notFound, "no gateway pod has these labels"))

@@ -143,12 +143,27 @@ extension MeshState {
             hosts: hosts, certificates: pairs, clientNames: tls.names, minimumVersion: tls.minimumVersion,
             maximumVersion: tls.maximumVersion)
         if tls.mode == .mutual || tls.mode == .optionalMutual {
-            let roots = secret(tls.authority.isEmpty ? "\(name)-cacert" : tls.authority)?.authority ?? ""
-            server.clientRoots = roots.isEmpty ? secret(name)?.authority ?? "" : roots
+            let own = secret("\(name)-cacert")?.authority ?? ""
+            let usual = own.isEmpty ? secret(name)?.authority ?? "" : own
+            server.clientRoots = tls.authority.isEmpty ? usual : secret(tls.authority)?.authority ?? ""
             // Without roots nobody could be checked, and nobody is let in unchecked.
             if server.clientRoots.isEmpty { return nil }
             server.clientCertificates = tls.mode == .mutual ? .required : .optional
         }
         return server
+    }
+
+    /// The first Secret beside a pod that a server names and that does not hold what it should.
+    func missingSecret(_ tls: IstioGateway.Security, beside pod: MeshPod) -> (field: String, message: String)? {
+        func key(_ name: String) -> ObjectKey { ObjectKey(namespace: pod.key.namespace, name: name) }
+        for name in tls.credentials where secrets[key(name)]?.pair == nil {
+            let field = name == tls.credentials.first ? "credentialName" : "credentialNames"
+            return (field, "Secret \(key(name)) does not exist, or holds no certificate and key")
+        }
+        guard tls.mode != .simple, let name = tls.credentials.first else { return nil }
+        let names = tls.authority.isEmpty ? ["\(name)-cacert", name] : [tls.authority]
+        if names.contains(where: { !(secrets[key($0)]?.authority ?? "").isEmpty }) { return nil }
+        let field = tls.authority.isEmpty ? "credentialName" : "caCertCredentialName"
+        return (field, "Secret \(key(names[0])) does not exist, or holds no ca.crt: the port is not opened")
     }
 }

@@ -19,9 +19,16 @@ package struct PolicyScope: Sendable, Hashable {
             let kind = target.string("kind") ?? ""
             if kind == "Gateway", target.string("group") == "gateway.networking.k8s.io" {
                 gateways.append(target.string("name") ?? "")
+                if let namespace = target.string("namespace"), namespace != spec.namespaceOfObject {
+                    findings.append(
+                        target.finding(
+                            "namespace", .unsupported, "only a Gateway of the policy's own namespace is a target"))
+                }
             } else {
                 findings.append(
-                    target.finding("kind", .unsupported, "\(kind) is not supported: only a Gateway is a target"))
+                    target.finding(
+                        kind == "Gateway" ? "group" : "kind", .unsupported,
+                        "\(kind) is not supported: only a Gateway of gateway.networking.k8s.io is a target"))
             }
         }
         isAboutNobody = !targets.isEmpty && gateways.isEmpty

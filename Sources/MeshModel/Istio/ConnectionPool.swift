@@ -27,6 +27,12 @@ enum IstioResilience {
             policy.backoffBaseMilliseconds = min(base, 60_000)
             policy.backoffMaxMilliseconds = min(base * 10, 600_000)
         }
+        if fields.json["retryRemoteLocalities"]?.bool == true {
+            findings.append(
+                fields.finding(
+                    "retryRemoteLocalities", .unsupported,
+                    "is not supported: the service's balancing decides about places"))
+        }
         policy.avoidsTried = fields.json["retryIgnorePreviousHosts"]?.bool ?? true
         return policy
     }

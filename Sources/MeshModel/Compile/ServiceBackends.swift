@@ -2,7 +2,7 @@ import KubeTypes
 import ProxyResources
 
 /// A service's port as clients reach it: the whole of it and each subset.
-struct Destination {
+struct ServiceBackends {
     let service: MeshService
     let port: MeshService.Port
     let rule: DestinationRule?
@@ -15,6 +15,26 @@ struct Destination {
             made.append(backend(subset, subset.traffic.over(outer, port: port.port), endpoints, secured))
         }
         return made
+    }
+
+    /// What the rule says that cannot hold for these endpoints.
+    func findings(_ made: [Backend]) -> [PolicyFinding] {
+        guard let rule, made.contains(where: { backend in backend.endpoints.contains { $0.principal != nil } }) else {
+            return []
+        }
+        func reports(_ policy: TrafficPolicy, _ field: String) -> [PolicyFinding] {
+            if policy.proxyProtocol == nil { return [] }
+            return [
+                PolicyFinding(
+                    rule.reference, "\(field).proxyProtocol", .noEffect,
+                    "endpoints of Service \(service.key) have sidecars, which expect the mesh's TLS first: nothing is sent before it"
+                )
+            ]
+        }
+        return reports(rule.traffic, "spec.trafficPolicy")
+            + rule.subsets.enumerated().flatMap {
+                reports($0.element.traffic, "spec.subsets[\($0.offset)].trafficPolicy")
+            }
     }
 
     private func backend(
