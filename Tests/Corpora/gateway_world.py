@@ -361,10 +361,17 @@ class World:
                 item["status"] = status
         return self.answer
 
+    def told(self, pod):
+        """All a pod's proxy is told at once: a file has nobody to ask for more."""
+        told = copy.deepcopy(self.settle()["pods"][pod])
+        if told["workload"] is not None:
+            told["workload"].pop("loading", None)
+        return told
+
     def gateway_proxy(self, gateway):
         """The address of a Gateway's proxy, which runs with what it was told last."""
         namespace, name = gateway.split("/")
-        told = copy.deepcopy(self.settle()["pods"][f"{namespace}/gateway-{name}"])
+        told = self.told(f"{namespace}/gateway-{name}")
         address = self.address((namespace, name), 22)
         if told["workload"] is None:
             return address
@@ -378,7 +385,7 @@ class World:
     def client_proxy(self, client, destination):
         """Where a pod's call to an address comes to its sidecar."""
         namespace, labels = client["namespace"], client["labels"]
-        told = copy.deepcopy(self.settle()["pods"][f"{namespace}/{self.client_name(labels)}"])
+        told = self.told(f"{namespace}/{self.client_name(labels)}")
         key = ("client", namespace, labels, destination)
         running = self.proxies.get(key)
         port = running.configuration["listeners"][0]["port"] if running else free_port()
