@@ -186,11 +186,9 @@ func compiled(_ policies: [AuthorizationPolicy], _ facts: AccessFacts) throws ->
     var security = WorkloadSecurity(policies: policies)
     security.trustedProxies = 1
     let labels = LabelBook()
-    guard let access = AccessTableBuilder.table(of: security, labels: labels) else { return true }
-    defer {
-        access.pointee.deallocate()
-        access.deallocate()
-    }
+    let memory = TableMemory()
+    defer { withExtendedLifetime(memory) {} }
+    guard let access = AccessTableBuilder.table(of: security, labels: labels, in: memory) else { return true }
     var text = "\(facts.method) \(facts.path) HTTP/1.1\r\nhost: \(facts.host)\r\n"
     for header in facts.headers { text += "\(header.name): \(header.value)\r\n" }
     text += "\r\n"

@@ -110,18 +110,4 @@ struct BalanceArrays {
     var checkStatuses: UnsafeMutablePointer<UInt16>
     /// How often a loop's clock ticks, in nanoseconds; 0 when it need not.
     var tick: UInt64
-
-    func deallocate() {
-        entries.deallocate()
-        levels.deallocate()
-        members.deallocate()
-        shares.deallocate()
-        points.deallocate()
-        owners.deallocate()
-        inputs.deallocate()
-        carriers.deallocate()
-        identities.deallocate()
-        checks.deallocate()
-        checkStatuses.deallocate()
-    }
 }

@@ -215,11 +215,14 @@ extension TableBuilder {
             identities.sort { $0.identity < $1.identity }
         }
         return BalanceArrays(
-            entries: plain(balance.entries), entryCount: balance.entries.count, levels: plain(balance.levels),
-            members: plain(balance.members), shares: plain(balance.shares), points: plain(balance.points),
-            owners: plain(balance.owners), inputs: plain(balance.inputs), carriers: plain(balance.carriers),
-            identities: plain(identities), identityCount: identities.count,
-            checks: plain(balance.checks), checkStatuses: plain(balance.checkStatuses), tick: balance.tick)
+            entries: memory.keep(balance.entries), entryCount: balance.entries.count,
+            levels: memory.keep(balance.levels),
+            members: memory.keep(balance.members), shares: memory.keep(balance.shares),
+            points: memory.keep(balance.points),
+            owners: memory.keep(balance.owners), inputs: memory.keep(balance.inputs),
+            carriers: memory.keep(balance.carriers),
+            identities: memory.keep(identities), identityCount: identities.count,
+            checks: memory.keep(balance.checks), checkStatuses: memory.keep(balance.checkStatuses), tick: balance.tick)
     }
 }
 

@@ -10,24 +10,19 @@ struct DemandTable {
     var ranges: UnsafeMutablePointer<BlockEntry>
     var rangeCount: Int
 
-    init(_ configuration: ProxyConfiguration, places: [String: Int16]) {
+    init(_ configuration: ProxyConfiguration, places: [String: Int16], in memory: TableMemory) {
         var entries: [(address: UInt32, port: UInt16, value: Int32)] = []
         for (key, place) in places {
             guard let address = SocketAddress(key) else { continue }
             entries.append((address.address.value, address.port, Int32(place)))
         }
         isOn = configuration.workload.loading.mode == .onDemand
-        known = AddressIndex(entries)
+        known = AddressIndex(entries, in: memory)
         let blocks = configuration.workload.loading.ranges.compactMap(AddressRange.init).map {
             BlockEntry(address: $0.address, mask: $0.mask)
         }
-        ranges = plain(blocks)
+        ranges = memory.keep(blocks)
         rangeCount = blocks.count
-    }
-
-    func deallocate() {
-        known.deallocate()
-        ranges.deallocate()
     }
 
     /// Whether a destination of the mesh could have the address.

@@ -18,51 +18,40 @@ struct PeerLabels: Sendable, Hashable {
 final class LabelBook: Sendable {
     static let limit = 20000
 
-    private struct Pages {
-        var peers: [PeerLabels] = [.unknown]
-        var peerNumbers: [PeerLabels: UInt32] = [.unknown: 0]
-        var services = ["unknown"]
-        var serviceNumbers: [String: UInt32] = ["unknown": 0, "": 0]
-        var names = [""]
-        var nameNumbers: [String: UInt32] = ["": 0]
-    }
-    private let pages = Mutex(Pages())
+    /// Things by number, and numbers by thing.
+    private struct Page<Entry: Hashable & Sendable>: Sendable {
+        private(set) var entries: [Entry]
+        private var numbers: [Entry: UInt32]
 
-    func number(of peer: PeerLabels) -> UInt32 {
-        pages.withLock { pages in
-            if let known = pages.peerNumbers[peer] { return known }
-            guard pages.peers.count < Self.limit else { return 0 }
-            let number = UInt32(pages.peers.count)
-            pages.peers.append(peer)
-            pages.peerNumbers[peer] = number
+        init(unknown: Entry, alike: [Entry] = []) {
+            entries = [unknown]
+            numbers = [unknown: 0]
+            for entry in alike { numbers[entry] = 0 }
+        }
+
+        mutating func number(of entry: Entry) -> UInt32 {
+            if let known = numbers[entry] { return known }
+            guard entries.count < LabelBook.limit else { return 0 }
+            let number = UInt32(entries.count)
+            entries.append(entry)
+            numbers[entry] = number
             return number
         }
     }
+    private let peers = Mutex(Page(unknown: PeerLabels.unknown))
+    private let services = Mutex(Page(unknown: "unknown", alike: [""]))
+    private let ruleNames = Mutex(Page(unknown: ""))
 
-    func number(ofService name: String) -> UInt32 {
-        pages.withLock { pages in
-            if let known = pages.serviceNumbers[name] { return known }
-            guard pages.services.count < Self.limit else { return 0 }
-            let number = UInt32(pages.services.count)
-            pages.services.append(name)
-            pages.serviceNumbers[name] = number
-            return number
-        }
-    }
+    func number(of peer: PeerLabels) -> UInt32 { peers.withLock { $0.number(of: peer) } }
+
+    func number(ofService name: String) -> UInt32 { services.withLock { $0.number(of: name) } }
 
     /// Of a route's rule or a policy, for request records.
-    func number(ofName name: String) -> UInt32 {
-        pages.withLock { pages in
-            if let known = pages.nameNumbers[name] { return known }
-            guard pages.names.count < Self.limit else { return 0 }
-            let number = UInt32(pages.names.count)
-            pages.names.append(name)
-            pages.nameNumbers[name] = number
-            return number
-        }
+    func number(ofName name: String) -> UInt32 { ruleNames.withLock { $0.number(of: name) } }
+
+    func names() -> [String] { ruleNames.withLock { $0.entries } }
+
+    func contents() -> (peers: [PeerLabels], services: [String]) {
+        (peers.withLock { $0.entries }, services.withLock { $0.entries })
     }
-
-    func names() -> [String] { pages.withLock { $0.names } }
-
-    func contents() -> (peers: [PeerLabels], services: [String]) { pages.withLock { ($0.peers, $0.services) } }
 }

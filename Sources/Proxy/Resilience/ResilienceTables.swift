@@ -67,7 +67,7 @@ struct ResilienceArrays {
     var workloadRates: Run
 }
 
-/// The memory of a routing table's resilience, and all it points to.
+/// A routing table's resilience, and all it points to.
 ///
 /// `@unchecked Sendable`: written only before it is shared; shares are touched by their loops alone.
 final class ResilienceTables: @unchecked Sendable {
@@ -86,12 +86,6 @@ final class ResilienceTables: @unchecked Sendable {
         self.gates = gates
         self.rateTables = rateTables
         self.shares = shares
-    }
-
-    deinit {
-        arrays.efforts.deallocate()
-        arrays.guards.deallocate()
-        arrays.rates.deallocate()
     }
 }
 

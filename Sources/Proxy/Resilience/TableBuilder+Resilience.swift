@@ -120,14 +120,10 @@ struct ResilienceBuilder {
         return Run(start: start, count: Int32(rates.count) - start)
     }
 
-    consuming func tables(workloadRates: Run) -> ResilienceTables {
-        func plain<Entry>(_ entries: [Entry]) -> UnsafeMutablePointer<Entry> {
-            let memory = UnsafeMutablePointer<Entry>.allocate(capacity: max(1, entries.count))
-            for (place, entry) in entries.enumerated() { (memory + place).initialize(to: entry) }
-            return memory
-        }
+    consuming func tables(workloadRates: Run, in memory: TableMemory) -> ResilienceTables {
         let arrays = ResilienceArrays(
-            efforts: plain(efforts), guards: plain(guards), guardCount: guards.count, rates: plain(rates),
+            efforts: memory.keep(efforts), guards: memory.keep(guards), guardCount: guards.count,
+            rates: memory.keep(rates),
             workloadRates: workloadRates)
         book.tidy()
         return ResilienceTables(

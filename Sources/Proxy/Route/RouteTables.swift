@@ -171,23 +171,6 @@ struct RouteTables {
     var origins: UnsafeMutablePointer<TextEntry>
     var cors: UnsafeMutablePointer<CORSEntry>
     var faults: UnsafeMutablePointer<FaultEntry>
-
-    func deallocate() {
-        conditions.deallocate()
-        ranges.deallocate()
-        patterns.deallocate()
-        indexes.deallocate()
-        nodes.deallocate()
-        candidates.deallocate()
-        hostSlots.deallocate()
-        actions.deallocate()
-        backendEdits.deallocate()
-        redirects.deallocate()
-        mirrors.deallocate()
-        origins.deallocate()
-        cors.deallocate()
-        faults.deallocate()
-    }
 }
 
 /// The same while a table is made.

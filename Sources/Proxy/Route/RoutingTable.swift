@@ -131,13 +131,11 @@ struct AddressIndex {
     var values: UnsafeMutablePointer<Int32>
     var mask: Int
 
-    init(_ entries: [(address: UInt32, port: UInt16, value: Int32)]) {
+    init(_ entries: [(address: UInt32, port: UInt16, value: Int32)], in memory: TableMemory) {
         var size = 16
         while size < entries.count * 2 { size *= 2 }
-        keys = .allocate(capacity: size)
-        keys.initialize(repeating: 0, count: size)
-        values = .allocate(capacity: size)
-        values.initialize(repeating: -1, count: size)
+        keys = memory.keep([UInt64](repeating: 0, count: size))
+        values = memory.keep([Int32](repeating: -1, count: size))
         mask = size - 1
         for entry in entries {
             let key = Self.key(entry.address, entry.port)
@@ -147,11 +145,6 @@ struct AddressIndex {
             keys[place] = key
             values[place] = entry.value
         }
-    }
-
-    func deallocate() {
-        keys.deallocate()
-        values.deallocate()
     }
 
     @inline(__always) private static func key(_ address: UInt32, _ port: UInt16) -> UInt64 {
@@ -216,6 +209,7 @@ struct TableArrays {
 /// `@unchecked Sendable`: its memory is written only before it is shared and freed with the last reference.
 final class RoutingTable: @unchecked Sendable {
     let arrays: TableArrays
+    private let memory: TableMemory
     let credentials: Credentials?
     let generation: UInt64
     let gateways: [GatewayListener]
@@ -231,7 +225,8 @@ final class RoutingTable: @unchecked Sendable {
     private let originations: [OriginationContext]
 
     init(
-        arrays: TableArrays, credentials: Credentials?, generation: UInt64, gateways: [GatewayListener],
+        arrays: TableArrays, memory: TableMemory, credentials: Credentials?, generation: UInt64,
+        gateways: [GatewayListener],
         resilience: ResilienceTables, patterns: [Pattern] = [], clientLimits: ClientLimits = ClientLimits(),
         backendNames: [String], board: HealthBoard, boardPlaces: [Int32],
         revoked: Revocation = Revocation(), servers: [ServerContext] = [], originations: [OriginationContext] = []
@@ -241,6 +236,7 @@ final class RoutingTable: @unchecked Sendable {
         self.boardPlaces = boardPlaces
         board.hold(boardPlaces)
         self.arrays = arrays
+        self.memory = memory
         self.credentials = credentials
         self.generation = generation
         self.gateways = gateways
@@ -252,29 +248,5 @@ final class RoutingTable: @unchecked Sendable {
         self.originations = originations
     }
 
-    deinit {
-        board.release(boardPlaces)
-        arrays.balance.deallocate()
-        arrays.text.deallocate()
-        arrays.services.deallocate()
-        arrays.rules.deallocate()
-        arrays.matches.deallocate()
-        arrays.routes.deallocate()
-        arrays.edits.deallocate()
-        arrays.weights.deallocate()
-        arrays.backends.deallocate()
-        arrays.members.deallocate()
-        arrays.endpoints.deallocate()
-        arrays.hosts.deallocate()
-        arrays.gateways.deallocate()
-        arrays.inbound.deallocate()
-        arrays.modes.deallocate()
-        arrays.telemetry.deallocate()
-        arrays.access?.pointee.deallocate()
-        arrays.access?.deallocate()
-        arrays.tls.deallocate()
-        arrays.byAddress.deallocate()
-        arrays.byPod.deallocate()
-        arrays.demand.deallocate()
-    }
+    deinit { board.release(boardPlaces) }
 }

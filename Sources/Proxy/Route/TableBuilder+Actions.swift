@@ -157,11 +157,13 @@ extension TableBuilder {
 
     var plainRoutes: RouteTables {
         RouteTables(
-            conditions: plain(routes.conditions), ranges: plain(routes.ranges),
-            patterns: plain(routes.patterns.map(\.view)), indexes: plain(routes.indexes), nodes: plain(routes.nodes),
-            candidates: plain(routes.candidates), hostSlots: plain(routes.hostSlots), actions: plain(routes.actions),
-            backendEdits: plain(routes.backendEdits), redirects: plain(routes.redirects),
-            mirrors: plain(routes.mirrors), origins: plain(routes.origins), cors: plain(routes.cors),
-            faults: plain(routes.faults))
+            conditions: memory.keep(routes.conditions), ranges: memory.keep(routes.ranges),
+            patterns: memory.keep(routes.patterns.map(\.view)), indexes: memory.keep(routes.indexes),
+            nodes: memory.keep(routes.nodes),
+            candidates: memory.keep(routes.candidates), hostSlots: memory.keep(routes.hostSlots),
+            actions: memory.keep(routes.actions),
+            backendEdits: memory.keep(routes.backendEdits), redirects: memory.keep(routes.redirects),
+            mirrors: memory.keep(routes.mirrors), origins: memory.keep(routes.origins), cors: memory.keep(routes.cors),
+            faults: memory.keep(routes.faults))
     }
 }

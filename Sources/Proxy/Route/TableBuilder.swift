@@ -59,6 +59,7 @@ package struct ProxyConfiguration: Sendable, Equatable {
 /// Compiles a configuration into a routing table.
 struct TableBuilder {
     let labels: LabelBook
+    let memory = TableMemory()
     var text: [UInt8] = []
     private var services: [ServiceEntry] = []
     var rules: [RuleEntry] = []
@@ -90,7 +91,7 @@ struct TableBuilder {
         contexts: inout TLSContexts
     ) -> RoutingTable {
         var builder = TableBuilder(labels: labels, resilience: ResilienceBuilder(limits, configuration))
-        let demand = DemandTable(configuration, places: places)
+        let demand = DemandTable(configuration, places: places, in: builder.memory)
         return builder.build(configuration, credentials, generation, telemetry, board, demand, &numbers, &contexts)
     }
 
@@ -154,28 +155,32 @@ struct TableBuilder {
             UInt16(exactly: port).map { ModeEntry(port: $0, mode: mode) }
         }
         let workloadRates = add(rates: workload.rateLimits, in: "workload")
-        let kept = resilience.tables(workloadRates: workloadRates)
+        let kept = resilience.tables(workloadRates: workloadRates, in: memory)
         let peerLine = add(text: PeerHeader.line(for: workload))
         let principal = add(text: credentials?.principal ?? workload.principal)
         let settings = telemetryEntry(telemetry)
         let arrays = TableArrays(
-            text: plain(text), services: plain(services), rules: plain(rules), matches: plain(matches),
-            routes: plainRoutes, edits: plain(edits), weights: plain(weights),
-            backends: plain(backends),
-            members: plain(members), endpoints: plain(endpoints), endpointCount: endpoints.count, hosts: plain(hosts),
-            gateways: plain(gateways), gatewayCount: gateways.count, inbound: plain(inbound),
+            text: memory.keep(text), services: memory.keep(services), rules: memory.keep(rules),
+            matches: memory.keep(matches),
+            routes: plainRoutes, edits: memory.keep(edits), weights: memory.keep(weights),
+            backends: memory.keep(backends),
+            members: memory.keep(members), endpoints: memory.keep(endpoints), endpointCount: endpoints.count,
+            hosts: memory.keep(hosts),
+            gateways: memory.keep(gateways), gatewayCount: gateways.count, inbound: memory.keep(inbound),
             inboundCount: inbound.count,
-            modes: plain(modes), modeCount: modes.count, defaultMode: workload.mutualTLS,
-            byAddress: AddressIndex(byAddress),
-            byPod: AddressIndex(byPod), demand: demand, peerLine: peerLine, principal: principal,
+            modes: memory.keep(modes), modeCount: modes.count, defaultMode: workload.mutualTLS,
+            byAddress: AddressIndex(byAddress, in: memory),
+            byPod: AddressIndex(byPod, in: memory), demand: demand, peerLine: peerLine, principal: principal,
             passthroughLabel: labels.number(ofService: "PassthroughCluster"),
             sharing: MeshSharing(workload.multiplexing),
-            telemetry: plain([settings]), resilience: kept.arrays,
-            access: AccessTableBuilder.table(of: workload.security, labels: labels, backends: backendPlaces),
-            balance: balanceArrays(), tls: serverNames.finish())
+            telemetry: memory.keep([settings]), resilience: kept.arrays,
+            access: AccessTableBuilder.table(
+                of: workload.security, labels: labels, backends: backendPlaces, in: memory),
+            balance: balanceArrays(), tls: serverNames.finish(in: memory))
         numbers.boardPlaces = balance.places
         return RoutingTable(
-            arrays: arrays, credentials: credentials, generation: generation, gateways: workload.gatewayListeners,
+            arrays: arrays, memory: memory, credentials: credentials, generation: generation,
+            gateways: workload.gatewayListeners,
             resilience: kept, patterns: routes.patterns, clientLimits: workload.limits, backendNames: backendNames,
             board: board, boardPlaces: Array(balance.places.values), revoked: workload.security.revoked,
             servers: serverNames.contexts, originations: originations)

@@ -82,7 +82,6 @@ struct AccessTable {
     var tokenPlaces: UnsafeMutablePointer<TokenPlaceEntry>
     var tokenPlaceCount: Int
     var tokenRules: UnsafeMutablePointer<TokenRuleEntry>
-    /// Released with the table.
     var verifiers: Unmanaged<TokenVerifiers>
     var authorizers: UnsafeMutablePointer<AuthorizerEntry>
     /// As `Grants`: headers that tell of tokens, which no client may bring itself.
@@ -93,22 +92,6 @@ struct AccessTable {
     var explainsDenials: Bool
     var hasCustom: Bool
     var hasTrials: Bool
-
-    func deallocate() {
-        text.deallocate()
-        policies.deallocate()
-        rules.deallocate()
-        clauses.deallocate()
-        tests.deallocate()
-        patterns.deallocate()
-        parts.deallocate()
-        ports.deallocate()
-        tokenPlaces.deallocate()
-        tokenRules.deallocate()
-        strippedGrants.deallocate()
-        authorizers.deallocate()
-        verifiers.release()
-    }
 }
 
 /// Compiles policies. The order of policies within an action stays.
@@ -129,7 +112,7 @@ struct AccessTableBuilder {
     ///
     /// - Parameter backends: places in the table, by name.
     static func table(
-        of security: WorkloadSecurity, labels: LabelBook, backends: [String: Int32] = [:]
+        of security: WorkloadSecurity, labels: LabelBook, backends: [String: Int32] = [:], in memory: TableMemory
     ) -> UnsafeMutablePointer<AccessTable>? {
         if security.isEmpty { return nil }
         var builder = AccessTableBuilder()
@@ -143,21 +126,22 @@ struct AccessTableBuilder {
             builder.add(authorizer, backends[authorizer.backend] ?? -1, label: labels.number(ofName: authorizer.name))
         }
         for (index, rule) in security.tokenRules.enumerated() { builder.add(rule, index) }
-        let made = UnsafeMutablePointer<AccessTable>.allocate(capacity: 1)
-        made.initialize(to: builder.finish(security))
-        return made
+        return memory.keep([builder.finish(security, in: memory)])
     }
 
-    private func finish(_ security: WorkloadSecurity) -> AccessTable {
+    private func finish(_ security: WorkloadSecurity, in memory: TableMemory) -> AccessTable {
         AccessTable(
-            text: plain(text), policies: plain(policies), policyCount: policies.count, rules: plain(rules),
-            clauses: plain(clauses), tests: plain(tests), patterns: plain(patterns), parts: plain(parts),
-            ports: plain(ports), tokenPlaces: plain(tokenPlaces), tokenPlaceCount: tokenPlaces.count,
-            tokenRules: plain(
+            text: memory.keep(text), policies: memory.keep(policies), policyCount: policies.count,
+            rules: memory.keep(rules),
+            clauses: memory.keep(clauses), tests: memory.keep(tests), patterns: memory.keep(patterns),
+            parts: memory.keep(parts),
+            ports: memory.keep(ports), tokenPlaces: memory.keep(tokenPlaces), tokenPlaceCount: tokenPlaces.count,
+            tokenRules: memory.keep(
                 security.tokenRules.map {
                     TokenRuleEntry(number: UInt64(bitPattern: Int64($0.hashValue)), forwardsToken: $0.forwardsToken)
-                }), verifiers: .passRetained(TokenVerifiers(security.tokenRules)), authorizers: plain(authorizers),
-            strippedGrants: plain(stripped),
+                }), verifiers: memory.keep(object: TokenVerifiers(security.tokenRules)),
+            authorizers: memory.keep(authorizers),
+            strippedGrants: memory.keep(stripped),
             strippedCount: stripped.count, normalization: security.pathNormalization,
             trustedProxies: security.trustedProxies,
             explainsDenials: security.explainsDenials,
@@ -309,11 +293,4 @@ struct AccessTableBuilder {
         text += bytes
         return range
     }
-}
-
-/// Entries as memory of their own.
-func plain<Entry>(_ entries: [Entry]) -> UnsafeMutablePointer<Entry> {
-    let memory = UnsafeMutablePointer<Entry>.allocate(capacity: max(1, entries.count))
-    for (place, entry) in entries.enumerated() { (memory + place).initialize(to: entry) }
-    return memory
 }

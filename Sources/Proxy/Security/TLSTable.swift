@@ -47,15 +47,6 @@ struct TLSTable {
     var blocks: UnsafeMutablePointer<BlockEntry>
     var contexts: UnsafeMutablePointer<OpaquePointer?>
 
-    func deallocate() {
-        text.deallocate()
-        names.deallocate()
-        doors.deallocate()
-        services.deallocate()
-        blocks.deallocate()
-        contexts.deallocate()
-    }
-
     /// The narrowest entry for a name, which may be none and in any case; see `ProxyResources.chooseServerName`.
     func find(_ run: Run, _ name: ByteView) -> ServerNameEntry? {
         for place in Int(run.start)..<Int(run.start &+ run.count) {
@@ -191,11 +182,11 @@ struct TLSTableBuilder {
         return run
     }
 
-    func finish() -> TLSTable {
+    func finish(in memory: TableMemory) -> TLSTable {
         TLSTable(
-            text: plain(text), names: plain(names), doors: plain(doors), doorCount: doors.count,
-            services: plain(services), serviceCount: services.count, blocks: plain(blocks),
-            contexts: plain(contexts.map { $0.pointer }))
+            text: memory.keep(text), names: memory.keep(names), doors: memory.keep(doors), doorCount: doors.count,
+            services: memory.keep(services), serviceCount: services.count, blocks: memory.keep(blocks),
+            contexts: memory.keep(contexts.map { $0.pointer }))
     }
 }
 
