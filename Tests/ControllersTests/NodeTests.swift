@@ -187,6 +187,6 @@ func eventsExpire() async throws {
     let api = MemoryAPI()
     for event in events { api.seed(.events, event) }
     let controller = EventExpiryController(ControlPlane(api: api, informers: InformerSet(api), now: { now }))
-    #expect(try await controller.reconcile(ObjectKey(name: "all")) == .after(.seconds(300)))
+    #expect(try await controller.reconcile(ObjectKey(name: "all")) == .after(.seconds(60)))
     #expect(try await api.list(.events).items.map(\.name) == ["mid", "new"])
 }

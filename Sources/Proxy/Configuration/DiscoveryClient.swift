@@ -68,7 +68,7 @@ struct DiscoveryClient: ~Copyable, Sendable {
         var space = [UInt8](repeating: 0, count: 65536)
         var silences = 0
         while true {
-            if let fault = write(http.takeOutput(), connection) { return fault }
+            if let fault = http.flush(to: connection) { return fault }
             let woken = wait(connection)
             if woken.hasNews { desk.silence() }
             saveInTime(isQuiet: !woken.hasNews && !woken.hasBytes)
@@ -174,18 +174,5 @@ struct DiscoveryClient: ~Copyable, Sendable {
             state.note(fault: "\(error)")
             log("the configuration cannot be used: \(error)", level: "error")
         }
-    }
-
-    private func write(_ bytes: [UInt8], _ connection: borrowing OwnedDescriptor) -> String? {
-        var done = 0
-        let descriptor = connection.number
-        while done < bytes.count {
-            let count = bytes.withUnsafeBytes { space in
-                weft_tcp_send(descriptor, space.baseAddress?.advanced(by: done), bytes.count - done)
-            }
-            if count < 0 { return "write: \(String(cString: strerror(Int32(-count))))" }
-            done += count
-        }
-        return nil
     }
 }

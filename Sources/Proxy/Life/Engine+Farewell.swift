@@ -66,10 +66,11 @@ extension Engine {
         }
     }
 
-    /// Whether new clients would take the descriptors that requests of those here need for their endpoints.
+    /// Whether new clients would take the descriptors that requests of those here need for their endpoints: one each, also when they
+    /// have come in one burst and none has asked yet.
     var isOutOfRoom: Bool {
         counts.clients &+ counts.upstreams >= roomForConnections &- roomForConnections / 8
-            || counts.clients >= roomForConnections / 2 && counts.exchanges >= roomForConnections / 4
+            || counts.clients >= roomForConnections / 2
     }
 
     /// A new connection to an endpoint; idle clients go for it when there is no descriptor left.

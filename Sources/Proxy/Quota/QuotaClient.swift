@@ -79,7 +79,7 @@ struct QuotaClient: ~Copyable, Sendable {
             let now = Clock.monotonic
             for table in tables where restarted.insert(ObjectIdentifier(table)).inserted { table.restart(now: now) }
             if now >= nextReport || (isRung && now >= earliest) { report(tables, &http, now) }
-            if let fault = write(http.takeOutput(), connection) { return fault }
+            if let fault = http.flush(to: connection) { return fault }
             let due = isRung ? min(nextReport, earliest) : nextReport
             if !wait(on: connection.number, nanoseconds: due > now ? due - now : 0) { continue }
             let descriptor = connection.number
@@ -139,18 +139,5 @@ struct QuotaClient: ~Copyable, Sendable {
             isRung = true
         }
         return waiting.count > 1 && waiting[1].revents != 0
-    }
-
-    private func write(_ bytes: [UInt8], _ connection: borrowing OwnedDescriptor) -> String? {
-        var done = 0
-        let descriptor = connection.number
-        while done < bytes.count {
-            let count = bytes.withUnsafeBytes { space in
-                weft_tcp_send(descriptor, space.baseAddress?.advanced(by: done), bytes.count - done)
-            }
-            if count < 0 { return "write: \(String(cString: strerror(Int32(-count))))" }
-            done += count
-        }
-        return nil
     }
 }

@@ -21,15 +21,7 @@ package struct QuotaReport: Sendable, Hashable {
 
         package init(key: UInt64) { self.key = key }
     }
-    package struct Page: Sendable, Hashable {
-        package var budget: String
-        package var lines: [Line]
-
-        package init(budget: String, lines: [Line]) {
-            self.budget = budget
-            self.lines = lines
-        }
-    }
+    package typealias Page = QuotaPage<Line>
 
     /// From 1, one more with each message.
     package var number: UInt64
@@ -62,15 +54,7 @@ package struct QuotaGrants: Sendable, Hashable {
             self.holders = holders
         }
     }
-    package struct Page: Sendable, Hashable {
-        package var budget: String
-        package var lines: [Line]
-
-        package init(budget: String, lines: [Line]) {
-            self.budget = budget
-            self.lines = lines
-        }
-    }
+    package typealias Page = QuotaPage<Line>
 
     /// The newest report read: the lease holds for `QuotaTerms.lease` from when that was sent.
     package var answers: UInt64
@@ -85,18 +69,48 @@ package struct QuotaGrants: Sendable, Hashable {
     }
 }
 
+/// What is said of one budget's keys.
+package struct QuotaPage<Line: Sendable & Hashable>: Sendable, Hashable {
+    package var budget: String
+    package var lines: [Line]
+
+    package init(budget: String, lines: [Line]) {
+        self.budget = budget
+        self.lines = lines
+    }
+}
+
 // MARK: as protobuf
+
+private protocol QuotaLine: Sendable, Hashable {
+    init(_ message: ProtobufReader) throws(ProtobufFault)
+    func write(to out: inout ProtobufWriter)
+}
+
+extension QuotaPage where Line: QuotaLine {
+    fileprivate init(_ message: ProtobufReader) throws(ProtobufFault) {
+        self.init(budget: "", lines: [])
+        var reader = message
+        while let tag = try reader.nextTag() {
+            switch tag.field {
+            case 1: budget = try reader.string(tag)
+            case 2: lines.append(try Line(try reader.message(tag)))
+            default: try reader.skip(tag)
+            }
+        }
+    }
+
+    fileprivate func write(to out: inout ProtobufWriter) {
+        out.string(1, budget)
+        for line in lines { out.message(2) { line.write(to: &$0) } }
+    }
+}
 
 extension QuotaReport {
     package var bytes: [UInt8] {
         var writer = ProtobufWriter()
         writer.varint(1, number)
-        for page in pages {
-            writer.message(2) { out in
-                out.string(1, page.budget)
-                for line in page.lines { out.message(2) { line.write(to: &$0) } }
-            }
-        }
+        for page in pages { writer.message(2) { page.write(to: &$0) } }
         return writer.bytes
     }
 
@@ -106,24 +120,14 @@ extension QuotaReport {
         while let tag = try reader.nextTag() {
             switch tag.field {
             case 1: number = try reader.varint(tag)
-            case 2:
-                var inner = try reader.message(tag)
-                var page = Page(budget: "", lines: [])
-                while let tag = try inner.nextTag() {
-                    switch tag.field {
-                    case 1: page.budget = try inner.string(tag)
-                    case 2: page.lines.append(try Line(try inner.message(tag)))
-                    default: try inner.skip(tag)
-                    }
-                }
-                pages.append(page)
+            case 2: pages.append(try Page(try reader.message(tag)))
             default: try reader.skip(tag)
             }
         }
     }
 }
 
-extension QuotaReport.Line {
+extension QuotaReport.Line: QuotaLine {
     fileprivate func write(to out: inout ProtobufWriter) {
         out.varint(1, key)
         if taken != 0 { out.int64(2, taken) }
@@ -158,12 +162,7 @@ extension QuotaGrants {
     package var bytes: [UInt8] {
         var writer = ProtobufWriter()
         writer.varint(1, answers)
-        for page in pages {
-            writer.message(2) { out in
-                out.string(1, page.budget)
-                for line in page.lines { out.message(2) { line.write(to: &$0) } }
-            }
-        }
+        for page in pages { writer.message(2) { page.write(to: &$0) } }
         for budget in refused { writer.string(3, budget) }
         return writer.bytes
     }
@@ -174,17 +173,7 @@ extension QuotaGrants {
         while let tag = try reader.nextTag() {
             switch tag.field {
             case 1: answers = try reader.varint(tag)
-            case 2:
-                var inner = try reader.message(tag)
-                var page = Page(budget: "", lines: [])
-                while let tag = try inner.nextTag() {
-                    switch tag.field {
-                    case 1: page.budget = try inner.string(tag)
-                    case 2: page.lines.append(try Line(try inner.message(tag)))
-                    default: try inner.skip(tag)
-                    }
-                }
-                pages.append(page)
+            case 2: pages.append(try Page(try reader.message(tag)))
             case 3: refused.append(try reader.string(tag))
             default: try reader.skip(tag)
             }
@@ -192,7 +181,7 @@ extension QuotaGrants {
     }
 }
 
-extension QuotaGrants.Line {
+extension QuotaGrants.Line: QuotaLine {
     fileprivate func write(to out: inout ProtobufWriter) {
         out.varint(1, key)
         out.int64(2, granted)
