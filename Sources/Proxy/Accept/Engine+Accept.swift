@@ -11,9 +11,8 @@ extension Engine {
     mutating func accept(_ door: Conn) {
         var taken = 0
         while taken < Limits.acceptsAWake {
-            taken += 1
             // The listener stays readable: rather than spin, look again a little later.
-            if isOutOfRoom, !shedIdle() {
+            if isOutOfRoom(arrived: taken), !shedIdle() {
                 pauseAccepting(door)
                 return
             }
@@ -24,6 +23,7 @@ extension Engine {
                 if fd == -EMFILE || fd == -ENFILE, !shedIdle() { pauseAccepting(door) }
                 return
             }
+            taken += 1
             let place = Int(door.pointee.listener)
             if !move(fd, address, port, place) { admit(fd, address, port, place) }
         }

@@ -66,11 +66,12 @@ extension Engine {
         }
     }
 
-    /// Whether new clients would take the descriptors that requests of those here need for their endpoints: one each, also when they
-    /// have come in one burst and none has asked yet.
-    var isOutOfRoom: Bool {
+    /// Whether new clients would take the descriptors that requests of those here need for their endpoints.
+    ///
+    /// - Parameter arrived: clients of the same turn, none of whom has been read from yet: each is about to ask.
+    func isOutOfRoom(arrived: Int) -> Bool {
         counts.clients &+ counts.upstreams >= roomForConnections &- roomForConnections / 8
-            || counts.clients >= roomForConnections / 2
+            || counts.clients >= roomForConnections / 2 && counts.exchanges &+ arrived >= roomForConnections / 4
     }
 
     /// A new connection to an endpoint; idle clients go for it when there is no descriptor left.
