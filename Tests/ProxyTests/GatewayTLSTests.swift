@@ -58,9 +58,17 @@ func run(_ arguments: [String], input: String = "") -> (status: Int32, text: Str
     for end in [toChild[0], fromChild[1]] { posix_spawn_file_actions_addclose(&actions, end) }
     var words: [UnsafeMutablePointer<CChar>?] = (["timeout", "30"] + arguments).map { strdup($0) } + [nil]
     defer { for word in words { free(word) } }
+    // A thread of the tests' pool blocks signals, which a child would inherit: `timeout` could end nothing.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     var process = pid_t()
-    let code = posix_spawnp(&process, "timeout", &actions, nil, &words, environ)
+    let code = posix_spawnp(&process, "timeout", &actions, &attributes, &words, environ)
     posix_spawn_file_actions_destroy(&actions)
+    posix_spawnattr_destroy(&attributes)
     close(toChild[0])
     close(fromChild[1])
     _ = Array(input.utf8).withUnsafeBytes { write(toChild[1], $0.baseAddress, $0.count) }

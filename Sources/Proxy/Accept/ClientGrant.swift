@@ -73,8 +73,13 @@ extension Engine {
     /// Whether a connection has come, been answered or begun a request within the last second: it keeps its place.
     private func isFresh(_ client: Conn) -> Bool {
         if client.pointee.inputCount > 0 { return client.pointee.startedAt &+ Limits.second > now }
-        // Its deadline was set then, while room was scarce: it may be so no more while several are looked at.
-        let patience = min(clientGrant.idle, Limits.idleWhenCrowded)
+        // Its deadline was set then, when room was scarce or when it was not yet.
+        return wasSetLately(client, clientGrant.idle)
+            || wasSetLately(client, min(clientGrant.idle, Limits.idleWhenCrowded))
+    }
+
+    /// Whether the client's deadline was set within the last second, if it was set so far ahead.
+    private func wasSetLately(_ client: Conn, _ patience: UInt64) -> Bool {
         let latest = now &+ patience
         return client.pointee.deadline <= latest
             && client.pointee.deadline &+ min(Limits.second, patience / 2) > latest
