@@ -66,6 +66,8 @@ let package = Package(
         module("ProxyResources", ["Wire"]),
         module("MeshModel", ["Wire", "KubeTypes", "ProxyResources"]),
 
+        module("CEL", ["Wire"]),
+
         module("ClusterLayout"),
 
         // The machine.
@@ -145,6 +147,7 @@ let package = Package(
         .target(name: "CAllocations", path: "Tests/CAllocations", cSettings: gnu),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: house),
         tests("WireTests", ["Wire"]),
+        tests("CELTests", ["CEL", "Wire"]),
         tests("KubeTypesTests", ["KubeTypes", "Wire", yams]),
         tests("MeshModelTests", ["MeshModel", "ProxyResources", "KubeTypes", "Wire", yams]),
         tests("KernelTests", ["Kernel", "CKernel"]),
