@@ -58,7 +58,9 @@ import Wire
             }
             let made = try program.evaluate(inputs)
             let expected = value(wanted)
-            if case .double(let number) = expected, number.isNaN, case .double(let other) = made, other.isNaN { return "" }
+            if case .double(let number) = expected, number.isNaN, case .double(let other) = made, other.isNaN {
+                return ""
+            }
             return made.equals(expected) && made.type.name == expected.type.name ? "" : "gave \(made), not \(expected)"
         } catch {
             return test["error"] != nil ? "" : "\(error)"

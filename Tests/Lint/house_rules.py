@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
-WITHOUT_FOUNDATION = ("Wire", "KubeTypes", "ProxyResources", "MeshModel", "Kernel", "CKernel", "Loop", "TLS", "YAMLText", "Proxy", "meshproxy", "mesh-init",
+WITHOUT_FOUNDATION = ("Wire", "KubeTypes", "ProxyResources", "MeshModel", "Kernel", "CKernel", "Loop", "TLS", "YAMLText", "CEL", "Proxy", "meshproxy", "mesh-init",
                       "ClusterLayout")
 BANNED_WORDS = re.compile(r"\b(?:struct|class|enum|actor|protocol)\s+\w*(?:Manager|Helper|Util|Utils|Impl)\b")
 MOST_LINES = 600

@@ -49,6 +49,10 @@ struct Checker {
         "expected type '\(known.resolved(wanted, isFinal: true))' but found '\(known.resolved(given, isFinal: true))'"
     }
 
+    private func shown(_ types: [ValueType]) -> String {
+        types.map { known.resolved($0, isFinal: true).description }.joined(separator: ", ")
+    }
+
     @discardableResult
     private mutating func check(_ node: Int) -> ValueType {
         let found = examine(node)
@@ -76,9 +80,10 @@ struct Checker {
             _ = select(check(operand), field, node)
             return .bool
         case .and(let terms), .or(let terms):
-            for term in terms {
-                let type = check(term)
-                if !known.assign([type], to: [.bool]) { report(term, mismatch(.bool, type)) }
+            let given = terms.map { check($0) }
+            if !known.assign(given, to: given.map { _ in .bool }) {
+                let sign = if case .and = tree[node].kind { "_&&_" } else { "_||_" }
+                report(node, "found no matching overload for '\(sign)' applied to '(\(shown(given)))'")
             }
             return .bool
         case .conditional(let condition, let then, let otherwise):
@@ -160,19 +165,16 @@ struct Checker {
         let one = check(then)
         let two = check(otherwise)
         if !known.assign([test], to: [.bool]) || !known.assign([one], to: [two]) {
-            let shown = [test, one, two].map { known.resolved($0, isFinal: true).description }.joined(separator: ", ")
-            report(node, "found no matching overload for '_?_:_' applied to '(\(shown))'")
+            report(node, "found no matching overload for '_?_:_' applied to '(\(shown([test, one, two])))'")
             return .dyn
         }
-        if one == .dyn || two == .dyn { return .dyn }
-        return known.resolved(one == .null ? two : one)
+        return known.wider(one, two)
     }
 
     private mutating func join(_ sum: ValueType?, _ next: ValueType, _ node: Int) -> ValueType {
         guard let sum else { return next }
         if known.assign([next], to: [sum]) {
-            if sum == .dyn || next == .dyn { return .dyn }
-            return known.resolved(sum == .null ? next : sum)
+            return known.wider(sum, next)
         }
         if environment.hasUniformLiterals { report(node, mismatch(sum, next)) }
         return .dyn
@@ -240,8 +242,8 @@ struct Checker {
             switch range {
             case .dyn, .variable: break
             default:
-                let shown = known.resolved(range, isFinal: true)
-                report(fold.range, "expression of type '\(shown)' cannot be range of a comprehension (must be list, map, or dynamic)")
+                let head = "expression of type '\(shown([range]))' cannot be range of a comprehension"
+                report(fold.range, head + " (must be list, map, or dynamic)")
             }
         }
         let element = variables.last?.type ?? .dyn
@@ -294,6 +296,22 @@ struct Checker {
         return .dyn
     }
 
+    /// Refuses what is written out and cannot be read: a time, a length of time, a pattern.
+    private mutating func refuseLiteral(_ node: Int, _ name: String) {
+        guard case .call(_, let target, let arguments) = tree[node].kind, let last = arguments.last,
+            case .literal(.string(let text)) = tree[last].kind
+        else { return }
+        let isFine: Bool
+        switch name {
+        case "matches" where (target == nil) == (arguments.count == 2):
+            isFine = (try? Patterns.find(text)) != nil
+        case "timestamp": isFine = Timestamp(text) != nil
+        case "duration": isFine = TimeSpan(text) != nil
+        default: return
+        }
+        if !isFine { report(last, "invalid \(name) argument") }
+    }
+
     private func isLocal(_ dotted: String) -> Bool {
         let root = dotted.prefix { $0 != "." }
         return scope.contains { $0.name == root }
@@ -314,9 +332,10 @@ struct Checker {
             result = result == nil || result == made ? made : .dyn
         }
         notes[node] = .call(fitting, takesTarget: hasTarget)
+        refuseLiteral(node, name)
         if let result { return result }
-        let shown = given.map { known.resolved($0, isFinal: true).description }
-        let applied = hasTarget ? "\(shown[0]).(\(shown.dropFirst().joined(separator: ", ")))" : "(\(shown.joined(separator: ", ")))"
+        let applied =
+            hasTarget ? "\(shown([given[0]])).(\(shown(Array(given.dropFirst()))))" : "(\(shown(given)))"
         report(node, "found no matching overload for '\(name)' applied to '\(applied)'")
         return .dyn
     }

@@ -69,7 +69,7 @@ package struct Environment: Sendable {
         var checker = Checker(tree, self)
         let type = checker.check(expected)
         if !checker.issues.isEmpty { throw CompilationFault(text, checker.issues) }
-        let planner = Planner(tree, checker.notes, locals: checker.mostLocals)
+        let planner = Planner(tree, checker.notes)
         return Program(
             text: text, type: type, root: planner.plan(tree.root), locals: checker.mostLocals,
             estimate: Estimator(tree, checker.notes, checker.types, self).whole)

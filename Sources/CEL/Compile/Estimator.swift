@@ -76,7 +76,9 @@ struct Estimator {
             return Estimate(cost: cost, size: CostRange(least: count, most: count))
         case .map(let entries):
             var cost = CostRange(least: 30, most: 30)
-            for entry in entries { cost = cost + estimate(entry.key, &locals).cost + estimate(entry.value, &locals).cost }
+            for entry in entries {
+                cost = cost + estimate(entry.key, &locals).cost + estimate(entry.value, &locals).cost
+            }
             let count = UInt64(entries.count)
             return Estimate(cost: cost, size: CostRange(least: count, most: count))
         case .object(_, let fields):

@@ -3,7 +3,7 @@ struct Planner {
     private let tree: SyntaxTree
     private let notes: [SyntaxNote]
 
-    init(_ tree: SyntaxTree, _ notes: [SyntaxNote], locals: Int) {
+    init(_ tree: SyntaxTree, _ notes: [SyntaxNote]) {
         self.tree = tree
         self.notes = notes
     }
@@ -40,7 +40,8 @@ struct Planner {
             return ObjectStep(type: type, fields: fields.map { ($0.name, plan($0.value), $0.isOptional) })
         case .fold(let fold):
             return FoldStep(
-                kind: fold.kind, range: plan(fold.range), places: places(node), condition: fold.condition.map { plan($0) },
+                kind: fold.kind, range: plan(fold.range), places: places(node),
+                condition: fold.condition.map { plan($0) },
                 transform: fold.transform.map { plan($0) })
         case .bind(_, let value, let body):
             return BindStep(place: places(node)[0], bound: plan(value), body: plan(body))

@@ -56,6 +56,19 @@ struct TypeVariables {
         return true
     }
 
+    /// The type of what is of one of two that can stand for each other.
+    func wider(_ one: ValueType, _ two: ValueType) -> ValueType {
+        switch (resolved(one), resolved(two)) {
+        case (.dyn, _), (_, .dyn): .dyn
+        case (.null, let other): other
+        case (.list(let first), .list(let second)): .list(wider(first, second))
+        case (.optional(let first), .optional(let second)): .optional(wider(first, second))
+        case (.map(let firstKey, let firstValue), .map(let secondKey, let secondValue)):
+            .map(wider(firstKey, secondKey), wider(firstValue, secondValue))
+        case (let first, _): first
+        }
+    }
+
     private mutating func bind(_ variable: Int, _ type: ValueType) {
         trail.append((variable, bound[variable]))
         bound[variable] = type

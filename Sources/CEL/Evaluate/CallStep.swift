@@ -11,11 +11,14 @@ struct CallStep: Step {
             // All other work is counted before it is done.
             if case .result = overload.cost {
                 let result = try overload.body(values)
+                try frame.keep(result)
                 try frame.charge(overload.cost.count(values, result))
                 return result
             }
             try frame.charge(overload.cost.count(values, .null))
-            return try overload.body(values)
+            let result = try overload.body(values)
+            try frame.keep(result)
+            return result
         }
         try frame.charge(1)
         throw .noOverload

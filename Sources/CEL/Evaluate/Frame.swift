@@ -6,6 +6,9 @@ struct Frame {
     private let limit: UInt64
     private let overrun: EvaluationFault
     private var turns = 0
+    private var kept = 0
+    /// Bytes that the functions of one evaluation may make.
+    private static let mostKept = 64 << 20
     private let isInterrupted: (@Sendable () -> Bool)?
 
     /// Turns of macros between two looks at whether to stop.
@@ -25,6 +28,17 @@ struct Frame {
         let (sum, isOver) = cost.addingReportingOverflow(amount)
         cost = isOver ? .max : sum
         if cost > limit { throw overrun }
+    }
+
+    /// Counts what a function has made, since some make more than their cost says.
+    mutating func keep(_ made: Value) throws(EvaluationFault) {
+        switch made {
+        case .string(let text): kept += text.utf8.count
+        case .bytes(let bytes): kept += bytes.count
+        case .list(.array(let values)): kept += values.count * MemoryLayout<Value>.stride
+        default: return
+        }
+        if kept > Self.mostKept { throw .costLimit }
     }
 
     mutating func turn() throws(EvaluationFault) {

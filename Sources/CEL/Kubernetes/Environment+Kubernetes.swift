@@ -5,7 +5,9 @@ extension Library {
             "jsonpatch.escapeKey",
             .global("jsonpatch_escapeKey_string", [.string], .string, cost: .traversal(0)) {
                 (values) throws(EvaluationFault) -> Value in
-                let escaped = try values[0].text().unicodeScalars.map { $0 == "~" ? "~0" : $0 == "/" ? "~1" : String($0) }
+                let escaped = try values[0].text().unicodeScalars.map {
+                    $0 == "~" ? "~0" : $0 == "/" ? "~1" : String($0)
+                }
                 return .string(escaped.joined())
             })
     ])

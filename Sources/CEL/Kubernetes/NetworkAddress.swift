@@ -8,7 +8,8 @@ final class NetworkAddress: OpaqueValue {
     init(bytes: [UInt8]) { self.bytes = bytes }
 
     init?(_ text: String) {
-        if let made = Self.four(Substring(text)) ?? Self.sixteen(text) { bytes = made } else { return nil }
+        guard let made = Self.four(Substring(text)) ?? Self.sixteen(text) else { return nil }
+        bytes = made
     }
 
     private static func four(_ text: Substring) -> [UInt8]? {

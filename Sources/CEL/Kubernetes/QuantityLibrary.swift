@@ -6,7 +6,8 @@ extension Library {
                 .global("string_to_quantity", [.string], quantity, cost: .traversal(0)) {
                     (values) throws(EvaluationFault) -> Value in
                     guard let made = Quantity(try values[0].text()) else {
-                        throw .failed("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
+                        let shape = "^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$"
+                        throw .failed("quantities must match the regular expression '\(shape)'")
                     }
                     return .opaque(made)
                 }),

@@ -36,7 +36,9 @@ final class Semver: OpaqueValue {
         var numbers: [Int64] = []
         for part in parts {
             let isPlain = !part.isEmpty && part.utf8.allSatisfy { $0 >= 48 && $0 <= 57 }
-            guard isPlain, isLenient || part == "0" || !part.hasPrefix("0"), let number = Int64(part) else { return nil }
+            guard isPlain, isLenient || part == "0" || !part.hasPrefix("0"), let number = Int64(part) else {
+                return nil
+            }
             numbers.append(number)
         }
         (major, minor, patch) = (numbers[0], numbers[1], numbers[2])

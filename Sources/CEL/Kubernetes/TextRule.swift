@@ -18,15 +18,16 @@ final class TextRule: OpaqueValue {
 
     static let all: [TextRule] = [
         labels("dns1123Label", { isLabel($0, isPrefix: false) }, 63, "a lower case RFC 1123 label"),
-        labels("dns1123LabelPrefix", { isLabel($0, isPrefix: true) }, 63, "the start of a lower case RFC 1123 label"),
+        labels("dns1123LabelPrefix", { isLabel($0, isPrefix: true) }, 63, "the start of an RFC 1123 label"),
         labels("dns1123Subdomain", { isSubdomain($0, isPrefix: false) }, 253, "a lower case RFC 1123 subdomain"),
-        labels("dns1123SubdomainPrefix", { isSubdomain($0, isPrefix: true) }, 253,
+        labels(
+            "dns1123SubdomainPrefix", { isSubdomain($0, isPrefix: true) }, 253,
             "the start of a lower case RFC 1123 subdomain"),
         labels("dns1035Label", { isOldLabel($0, isPrefix: false) }, 63, "an RFC 1035 label"),
         labels("dns1035LabelPrefix", { isOldLabel($0, isPrefix: true) }, 63, "the start of an RFC 1035 label"),
         TextRule("qualifiedName", qualifiedFaults),
-        labels("labelValue", isLabelValue, 63, "a label value: letters, digits, '-', '_' and '.' between letters or digits"),
-        simple("uri", "no URI") { WebAddress($0) != nil },
+        labels("labelValue", isLabelValue, 63, "a label value, with letters or digits at its ends"),
+        simple("uri", "invalid URI") { WebAddress($0) != nil },
         simple("uuid", "does not match the UUID format", isUUID),
         simple("byte", "invalid base64") { Base64.decode($0) != nil },
         simple("date", "invalid date") { $0.utf8.count == 10 && Timestamp($0 + "T00:00:00Z") != nil },
@@ -114,11 +115,14 @@ extension Library {
         TextRule.all.map { rule in
             Function(
                 "format." + rule.name,
-                .global("format." + rule.name, [], TextRule.type) { (_) throws(EvaluationFault) -> Value in .opaque(rule) })
+                .global("format." + rule.name, [], TextRule.type) { (_) throws(EvaluationFault) -> Value in
+                    .opaque(rule)
+                })
         } + [
             Function(
                 "format.named",
-                .global("format-named", [.string], .optional(TextRule.type)) { (values) throws(EvaluationFault) -> Value in
+                .global("format-named", [.string], .optional(TextRule.type)) {
+                    (values) throws(EvaluationFault) -> Value in
                     let name = try values[0].text()
                     return .optional(of: TextRule.all.first { $0.name == name }.map { .opaque($0) })
                 }),

@@ -14,8 +14,10 @@ extension Library {
                 }
             }),
         Function("sum", summed.map(sum)),
-        Function("min", ordered.map { extreme("min", $0) { (one, best) throws(EvaluationFault) in try best.isBehind(one) } }),
-        Function("max", ordered.map { extreme("max", $0) { (one, best) throws(EvaluationFault) in try one.isBehind(best) } }),
+        Function(
+            "min", ordered.map { extreme("min", $0) { (one, best) throws(EvaluationFault) in try best.isBehind(one) } }),
+        Function(
+            "max", ordered.map { extreme("max", $0) { (one, best) throws(EvaluationFault) in try one.isBehind(best) } }),
         Function(
             "indexOf",
             .member("list_a_index_of_int", [.list(element), element], .int, cost: .elements(0)) {
@@ -29,7 +31,9 @@ extension Library {
             .member("list_a_last_index_of_int", [.list(element), element], .int, cost: .elements(0)) {
                 (values) throws(EvaluationFault) -> Value in
                 let list = try values[0].elements()
-                for index in (0..<list.count).reversed() where list[index].equals(values[1]) { return .int(Int64(index)) }
+                for index in (0..<list.count).reversed() where list[index].equals(values[1]) {
+                    return .int(Int64(index))
+                }
                 return .int(-1)
             }),
     ])
@@ -144,7 +148,8 @@ extension Library {
     }
 
     private static func extreme(
-        _ name: String, _ type: ValueType, _ isBetter: @escaping @Sendable (Value, Value) throws(EvaluationFault) -> Bool
+        _ name: String, _ type: ValueType,
+        _ isBetter: @escaping @Sendable (Value, Value) throws(EvaluationFault) -> Bool
     ) -> Overload {
         .member("list_\(type.name)_\(name)", [.list(type)], type, cost: .elements(0)) {
             (values) throws(EvaluationFault) -> Value in

@@ -2,12 +2,14 @@ extension Library {
     /// The operators, for the checker: which types they take and make.
     static let operators = Library(
         Operation.allCases.map { operation in
-            Function(operation.rawValue, signatures(operation).map { parameters, result in
-                let names = parameters.map(\.name).joined(separator: "_")
-                return .global("\(operation.rawValue)_\(names)", parameters, result) {
-                    (values) throws(EvaluationFault) -> Value in try operation.apply(values[0], values[1])
-                }
-            })
+            Function(
+                operation.rawValue,
+                signatures(operation).map { parameters, result in
+                    let names = parameters.map(\.name).joined(separator: "_")
+                    return .global("\(operation.rawValue)_\(names)", parameters, result) {
+                        (values) throws(EvaluationFault) -> Value in try operation.apply(values[0], values[1])
+                    }
+                })
         } + unary)
 
     private static let numbers: [ValueType] = [.int, .uint, .double]

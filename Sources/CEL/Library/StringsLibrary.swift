@@ -204,6 +204,7 @@ extension Library {
             }
             return .string(left > 0 ? made + new : made)
         }
-        return .string(pieces(text, old, most < 0 ? -1 : most.addingReportingOverflow(1).partialValue).joined(separator: new))
+        return .string(
+            pieces(text, old, most < 0 ? -1 : most.addingReportingOverflow(1).partialValue).joined(separator: new))
     }
 }

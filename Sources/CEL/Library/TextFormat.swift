@@ -120,7 +120,7 @@ enum TextFormat {
             for key in map.keys { parts.append(try shown(key) + ": " + shown(try map.value(at: key) ?? .null)) }
             return "{" + parts.sorted().joined(separator: ", ") + "}"
         case .optional, .opaque:
-            throw .failed("error during formatting: string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps, was given \(value.type.name)")
+            throw .failed("error during formatting: a value of type \(value.type.name) cannot be formatted with %s")
         default: return value.plainText
         }
     }

@@ -16,8 +16,9 @@ struct Parser {
 
     static func read(_ text: String) throws(SyntaxFault) -> SyntaxTree {
         if text.utf8.count > longest, text.unicodeScalars.count > longest {
-            let message = "expression code point size exceeds limit: size: \(text.unicodeScalars.count), limit \(longest)"
-            throw SyntaxFault(offset: 0, message: message)
+            let count = text.unicodeScalars.count
+            throw SyntaxFault(
+                offset: 0, message: "expression code point size exceeds limit: size: \(count), limit \(longest)")
         }
         var parser = try Parser(Array(text.utf8))
         parser.tree.root = try parser.expression()

@@ -45,10 +45,10 @@ extension Value {
         // Swift compares integers of different types by what they amount to.
         case (.int(let one), .uint(let two)): one == two ? .same : one < two ? .before : .behind
         case (.uint(let one), .int(let two)): one == two ? .same : one < two ? .before : .behind
-        case (.int(let one), .double(let two)): ValueOrder(one, two)
-        case (.uint(let one), .double(let two)): ValueOrder(one, two)
-        case (.double(let one), .int(let two)): ValueOrder(two, one)?.reversed
-        case (.double(let one), .uint(let two)): ValueOrder(two, one)?.reversed
+        case (.int(let one), .double(let two)): ValueOrder(doubles: Double(one), two)
+        case (.uint(let one), .double(let two)): ValueOrder(doubles: Double(one), two)
+        case (.double(let one), .int(let two)): ValueOrder(doubles: one, Double(two))
+        case (.double(let one), .uint(let two)): ValueOrder(doubles: one, Double(two))
         default: nil
         }
     }
@@ -60,7 +60,9 @@ package enum ValueOrder: Sendable {
     /// A double that is not a number stands in no order, but the two can be compared.
     case none
 
-    init<Ordered: Comparable>(_ one: Ordered, _ two: Ordered) { self = one == two ? .same : one < two ? .before : .behind }
+    init<Ordered: Comparable>(_ one: Ordered, _ two: Ordered) {
+        self = one == two ? .same : one < two ? .before : .behind
+    }
 
     init(texts one: some Sequence<UInt8>, _ two: some Sequence<UInt8>) {
         self = one.elementsEqual(two) ? .same : one.lexicographicallyPrecedes(two) ? .before : .behind
@@ -68,35 +70,5 @@ package enum ValueOrder: Sendable {
 
     init(doubles one: Double, _ two: Double) {
         self = one.isNaN || two.isNaN ? .none : one == two ? .same : one < two ? .before : .behind
-    }
-
-    init?(_ one: some FixedWidthInteger, _ two: Double) {
-        if two.isNaN {
-            self = .none
-        } else if two >= 0x1p64 {
-            self = .before
-        } else if two < -0x1p63 {
-            self = .behind
-        } else {
-            let rounded = two.rounded(.down)
-            if rounded < 0 {
-                self = ValueOrder.mixed(one, Int64(rounded), two > rounded)
-            } else {
-                self = ValueOrder.mixed(one, UInt64(rounded), two > rounded)
-            }
-        }
-    }
-
-    private static func mixed(_ one: some FixedWidthInteger, _ floor: some FixedWidthInteger, _ hasRest: Bool) -> Self {
-        if one == floor { return hasRest ? .before : .same }
-        return one < floor ? .before : .behind
-    }
-
-    var reversed: ValueOrder {
-        switch self {
-        case .before: .behind
-        case .behind: .before
-        case .same, .none: self
-        }
     }
 }
