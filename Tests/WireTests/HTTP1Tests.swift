@@ -89,6 +89,25 @@ import Wire
         ])
     func refused(text: String, fault: HeadFault) { #expect(request(text).0 == .refused(fault)) }
 
+    @Test("a control is found wherever it stands in a value; a tab and bytes beyond ASCII are no controls")
+    func controls() {
+        for length in 1...25 {
+            for place in 0..<length {
+                for byte in [0, 1, 9, 10, 13, 31, 32, 33, 126, 127, 128, 255] as [UInt8] {
+                    var value = [UInt8](repeating: UInt8(ascii: "v"), count: length)
+                    value[place] = byte
+                    let head = Array("GET / HTTP/1.1\r\nhost: a\r\nx: ".utf8) + value + Array("\r\n\r\n".utf8)
+                    var parser = HeadParser()
+                    let isComplete = head.withUnsafeBufferPointer { bytes in
+                        bytes.baseAddress.map { parser.request($0, bytes.count) } == .complete
+                    }
+                    let isText = byte == 9 || byte >= 32 && byte != 127
+                    #expect(isComplete == isText, "byte \(byte) at \(place) of \(length)")
+                }
+            }
+        }
+    }
+
     @Test("absolute form, asterisk form and no Host in HTTP/1.0 are understood")
     func targets() {
         let (outcome, head) = request("GET http://a:80/x?y HTTP/1.1\r\nHost: A:80\r\n\r\n")

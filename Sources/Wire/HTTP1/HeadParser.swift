@@ -99,6 +99,34 @@ package struct HeadParser: ~Copyable {
         return memchr(bytes, 13, count) != nil ? .bareReturn : nil
     }
 
+    /// Whether a value has a control other than the tab (RFC 9110 §5.5). Eight bytes at a time: a third of a head's cost else.
+    @inline(__always)
+    private func hasControl(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        if count < 8 { return hasControlByte(bytes, count) }
+        var place = 0
+        while true {
+            // The last eight may be seen twice.
+            let at = min(place, count &- 8)
+            let word = UnsafeRawPointer(bytes + at).loadUnaligned(as: UInt64.self)
+            let low = (word &- 0x2020_2020_2020_2020) & ~word
+            let delete = word ^ 0x7F7F_7F7F_7F7F_7F7F
+            let isDelete = (delete &- 0x0101_0101_0101_0101) & ~delete
+            if (low | isDelete) & 0x8080_8080_8080_8080 != 0, hasControlByte(bytes + at, 8) { return true }
+            place = at &+ 8
+            if place == count { return false }
+        }
+    }
+
+    private func hasControlByte(_ bytes: UnsafePointer<UInt8>, _ count: Int) -> Bool {
+        var place = 0
+        while place < count {
+            let byte = bytes[place]
+            if (byte < 32 && byte != 9) || byte == 127 { return true }
+            place &+= 1
+        }
+        return false
+    }
+
     /// RFC 9112 §6.3: a message has one length, or one coding, which is `chunked`, or neither.
     @inline(__always)
     private func framingRules() -> HeadFault? {
@@ -228,14 +256,9 @@ package struct HeadParser: ~Copyable {
             var end = length &- 2
             while start < end, line[start] == 32 || line[start] == 9 { start &+= 1 }
             while end > start, line[end &- 1] == 32 || line[end &- 1] == 9 { end &-= 1 }
-            var refused = false
-            var scan = start
-            while scan < end {
-                let byte = line[scan]
-                refused = refused || (byte < 32 && byte != 9) || byte == 127
-                scan &+= 1
+            if hasControl(line + start, end &- start) {
+                return .refused(control(line, length &- 2) ?? .badHeaderValue)
             }
-            if refused { return .refused(control(line, length &- 2) ?? .badHeaderValue) }
             var dropped = false
             var isFraming = false
             // Few names matter here; their lengths tell them apart.
