@@ -21,6 +21,8 @@ package struct ProgramOptions: Sendable {
     /// How long after SIGTERM the proxy serves at least, and at most, in seconds.
     package var drainSeconds = 2
     package var drainLimitSeconds = 25
+    /// The most memory for connections' buffers, in MiB; 0 for half of the container's memory limit, if it has one.
+    package var bufferMegabytes = 0
     /// How long connections may last in a process that another has taken over from.
     package var handoverSeconds = 600
 
@@ -40,8 +42,8 @@ package final class Program: Sendable {
     package init(_ given: ProgramOptions) throws {
         CryptoMemory.use()
         var options = given
-        Processors.raiseDescriptorLimit()
-        let loops = options.concurrency > 0 ? options.concurrency : Processors.usable()
+        ContainerShare.raiseDescriptorLimit()
+        let loops = options.concurrency > 0 ? options.concurrency : ContainerShare.usableLoops()
         let inherited = InheritedDescriptors.take()
         var listeners: [ListenerOption] = []
         var follower: FileFollower? = nil
@@ -58,7 +60,9 @@ package final class Program: Sendable {
             options.take(file.doors)
             follower = FileFollower(path, file)
         }
-        let plane = try DataPlane(loops: loops, listeners: listeners, inherited: inherited)
+        let plane = try DataPlane(
+            loops: loops, listeners: listeners, inherited: inherited,
+            bufferBytes: options.bufferMegabytes > 0 ? options.bufferMegabytes << 20 : ContainerShare.bufferBytes())
         let keeper = options.role == .run ? nil : LastGood(directory: options.stateDirectory)
         state = ProgramState(
             plane: plane, role: options.role.rawValue, keeper: keeper, inheritedNames: Set(inherited.keys))
@@ -109,35 +113,6 @@ package final class Program: Sendable {
 
     private var isFinished: Bool {
         state.plane.isQuiet { $0.exchanges == 0 && $0.unfinished == 0 }
-    }
-}
-
-/// What this machine, or this container's share of it, gives.
-enum Processors {
-    static func raiseDescriptorLimit() {
-        var limit = rlimit()
-        if getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0, limit.rlim_cur < limit.rlim_max {
-            limit.rlim_cur = limit.rlim_max
-            _ = setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
-        }
-    }
-
-    /// Loops worth running: one or two.
-    static func usable() -> Int {
-        var count = sysconf(Int32(_SC_NPROCESSORS_ONLN))
-        func number(_ path: String, _ place: Int) -> Int? {
-            guard let bytes = try? SmallFile.read(path) else { return nil }
-            let words = String(decoding: bytes, as: UTF8.self).split { $0 == " " || $0 == "\n" }
-            return words.count > place ? Int(words[place]) : nil
-        }
-        var quota = number("/sys/fs/cgroup/cpu.max", 0)
-        var period = number("/sys/fs/cgroup/cpu.max", 1)
-        if quota == nil {
-            quota = number("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", 0)
-            period = number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", 0)
-        }
-        if let quota, let period, quota > 0, period > 0 { count = min(count, (quota + period - 1) / period) }
-        return max(1, min(2, count))
     }
 }
 

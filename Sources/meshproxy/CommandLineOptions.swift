@@ -35,6 +35,8 @@ enum CommandLineOptions {
           --metrics-port N        default 15090, /stats/prometheus
           --admin-port N          default 15000 on loopback: /config_dump /edges /stats /ready
           --dns-port N            default 15053
+          --buffer-memory N       at most so many MiB for connections' buffers; when they are in use, requests are refused with
+                                  503 out_of_memory (default: half of the container's memory limit, if it has one)
           --drain-seconds N       serves at least this long after SIGTERM (default 2)
           --drain-limit N         and at most this long (default 25)
           --handover-limit N      connections last at most this long in a process that was upgraded (default 600)
@@ -125,6 +127,7 @@ enum CommandLineOptions {
             "--metrics-port": (\.metricsPort, 0...65535), "--admin-port": (\.adminPort, 0...65535),
             "--dns-port": (\.dnsPort, 0...65535), "--drain-seconds": (\.drainSeconds, 0...3600),
             "--drain-limit": (\.drainLimitSeconds, 0...3600), "--handover-limit": (\.handoverSeconds, 0...86400),
+            "--buffer-memory": (\.bufferMegabytes, 1...1_048_576),
         ]
         if let (path, range) = numbers[name] {
             guard let number = Int(value), range.contains(number) else {

@@ -46,8 +46,11 @@ package final class DataPlane: Sendable {
     private let threads = Mutex<[pthread_t]>([])
 
     /// Opens all listeners, so that a port in use is told here, and starts the loops.
+    ///
+    /// - Parameter bufferBytes: the most memory for connections' buffers, of all loops together.
     package init(
-        loops: Int, listeners: [ListenerOption], inherited: [String: CInt] = [:], seed: UInt64 = 0
+        loops: Int, listeners: [ListenerOption], inherited: [String: CInt] = [:], seed: UInt64 = 0,
+        bufferBytes: Int = .max
     ) throws(SystemCallFailed) {
         mailboxes = (0..<max(1, loops)).map { _ in Mailbox() }
         commons = LoopCommons(loops: mailboxes.count)
@@ -74,7 +77,7 @@ package final class DataPlane: Sendable {
                 poller: poller, mailbox: mailbox, labels: labels,
                 seed: spread &+ UInt64(place) &* 0x9E37_79B9_7F4A_7C15, inherited: inherited,
                 ownPorts: ownPorts, loopNumber: UInt8(truncatingIfNeeded: place), queue: desk.queues[place],
-                loops: mailboxes, commons: commons, board: board)
+                loops: mailboxes, commons: commons, board: board, bufferBytes: bufferBytes / mailboxes.count)
             for listening in plan { engine.listen(listening) }
             start("loop-\(place)", Parked(engine))
         }

@@ -86,12 +86,13 @@ extension Engine {
         return .done
     }
 
-    /// Makes room to read into; false when the buffer is full of bytes nobody has taken.
+    /// Makes room to read into; false when the buffer is full of bytes nobody has taken, or when there is no memory for one.
     @inline(__always)
     mutating func makeRoom(_ connection: Conn) -> Bool {
         guard let input = connection.pointee.input else {
             let sizeClass = connection.pointee.wantedClass
-            connection.pointee.input = buffers.take(sizeClass)
+            guard let fresh = buffers.takeIfAny(sizeClass) else { return false }
+            connection.pointee.input = fresh
             connection.pointee.inputClass = sizeClass
             connection.pointee.inputStart = 0
             connection.pointee.inputEnd = 0
@@ -101,7 +102,7 @@ extension Engine {
         if connection.pointee.inputStart == connection.pointee.inputEnd {
             connection.pointee.inputStart = 0
             connection.pointee.inputEnd = 0
-            if connection.pointee.wantedClass > connection.pointee.inputClass {
+            if connection.pointee.wantedClass > connection.pointee.inputClass && !buffers.isShort {
                 buffers.give(input, connection.pointee.inputClass)
                 connection.pointee.inputClass = connection.pointee.wantedClass
                 connection.pointee.input = buffers.take(connection.pointee.wantedClass)
@@ -118,7 +119,7 @@ extension Engine {
         }
         // A head too long for the buffer so far.
         if connection.pointee.phase == .head && connection.pointee.inputClass < 2 {
-            let bigger = buffers.take(2)
+            guard let bigger = buffers.takeIfAny(2) else { return false }
             memcpy(bigger, input, Int(size))
             buffers.give(input, connection.pointee.inputClass)
             connection.pointee.input = bigger
@@ -154,7 +155,11 @@ extension Engine {
                 return
             }
             guard makeRoom(connection), let input = connection.pointee.input else {
-                connection.pointee.isPaused = true
+                if isStarved(connection) {
+                    starve(connection)
+                } else {
+                    connection.pointee.isPaused = true
+                }
                 return
             }
             let end = Int(connection.pointee.inputEnd)

@@ -68,6 +68,8 @@ struct LoopCounts: Sendable {
     var mirrorsDropped: UInt64 = 0
     /// Connections a listener had no room for, and idle ones that made room.
     var refusedFull: UInt64 = 0
+    /// Connections ended and requests refused for want of memory.
+    var starved: UInt64 = 0
     var shed: UInt64 = 0
     /// Connections to endpoints for which the process had no descriptor.
     var withoutDescriptor: UInt64 = 0
@@ -168,7 +170,7 @@ struct Engine: ~Copyable {
     var pipes: [SplicePipe] = []
     var freePipes: [Int16] = []
     var timers: TimerWheel
-    let buffers = BufferPool()
+    let buffers: BufferPool
     var parser = HeadParser()
     var matching = MatchingSpace()
     var series = SeriesTable()
@@ -236,8 +238,9 @@ struct Engine: ~Copyable {
         inherited: [String: CInt],
         ownPorts: Set<UInt16>, loopNumber: UInt8 = 0,
         queue: RecordQueue = RecordQueue(bell: RecordQueue.Bell()), loops: [Mailbox<LoopMessage>] = [],
-        commons: LoopCommons = LoopCommons(loops: 1), board: HealthBoard = HealthBoard()
+        commons: LoopCommons = LoopCommons(loops: 1), board: HealthBoard = HealthBoard(), bufferBytes: Int = .max
     ) {
+        buffers = BufferPool(limit: bufferBytes)
         self.poller = poller
         self.mailbox = mailbox
         var files = rlimit()

@@ -11,7 +11,9 @@ extension Engine {
         _ connection: Conn, _ session: UnsafeMutablePointer<Session>, _ id: UInt32, _ list: FieldList, ends: Bool,
         isTooLarge: Bool
     ) -> SessionFault? {
-        guard Int(session.pointee.open) < StreamLimits.streams, let stream = openStream(.client, on: connection) else {
+        guard Int(session.pointee.open) < StreamLimits.streams, !buffers.isShort,
+            let stream = openStream(.client, on: connection)
+        else {
             putControl(connection, .resetStream, 0, id, FrameError.refusedStream.rawValue, 0, 1)
             session.pointee.closed.note(id, isOurs: true)
             return session.pointee.flood.spend(.reset, now: now) ? nil : .resetFlood
@@ -270,9 +272,11 @@ extension Engine {
     /// Room for more at the end of a stream's input.
     private mutating func inputRoom(_ stream: Conn, _ needed: Int) -> Bytes? {
         guard let input = stream.pointee.input else {
-            guard let sizeClass = BufferPool.sizeClass(for: needed) else { return nil }
+            guard let sizeClass = BufferPool.sizeClass(for: needed), let input = buffers.takeIfAny(sizeClass) else {
+                return nil
+            }
             stream.pointee.inputClass = sizeClass
-            stream.pointee.input = buffers.take(sizeClass)
+            stream.pointee.input = input
             stream.pointee.inputStart = 0
             stream.pointee.inputEnd = 0
             state(stream).pointee.chunkPlace = -1
@@ -290,8 +294,9 @@ extension Engine {
             memmove(input, input + start, held)
             return input
         }
-        guard let sizeClass = BufferPool.sizeClass(for: held + needed) else { return nil }
-        let bigger = buffers.take(sizeClass)
+        guard let sizeClass = BufferPool.sizeClass(for: held + needed), let bigger = buffers.takeIfAny(sizeClass) else {
+            return nil
+        }
         memcpy(bigger, input + start, held)
         buffers.give(input, stream.pointee.inputClass)
         stream.pointee.input = bigger

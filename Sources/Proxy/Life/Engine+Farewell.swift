@@ -70,7 +70,8 @@ extension Engine {
     ///
     /// - Parameter arrived: clients of the same turn, none of whom has been read from yet: each is about to ask.
     func isOutOfRoom(arrived: Int) -> Bool {
-        counts.clients &+ counts.upstreams >= roomForConnections &- roomForConnections / 8
+        if buffers.isShort { return true }
+        return counts.clients &+ counts.upstreams >= roomForConnections &- roomForConnections / 8
             || counts.clients >= roomForConnections / 2 && counts.exchanges &+ arrived >= roomForConnections / 4
     }
 

@@ -289,6 +289,8 @@ struct MetricsText {
         total("weft_proxy_tls_handshake_failures_total", "TLS handshakes that failed.", \.handshakeFailures)
         total("weft_proxy_plain_refused_total", "Plain connections a strict port turned away.", \.refusedPlain)
         total("weft_proxy_connections_refused_total", "Connections there was no room for.", \.refusedFull)
+        total(
+            "weft_proxy_out_of_memory_total", "Requests refused and connections ended for want of memory.", \.starved)
         total("weft_proxy_connections_shed_total", "Idle connections that made room for new ones.", \.shed)
         total(
             "weft_proxy_connections_without_descriptor_total",

@@ -92,6 +92,9 @@ struct Reason: Sendable {
             "no_descriptor", "UO", "503", "the proxy has no descriptor left for a connection to an endpoint",
             "more connections than its limit of open files allows (`ulimit -n`)"),
         Reason(
+            "out_of_memory", "UO", "503", "the system gives the proxy no more memory",
+            "a limit on its memory; requests in progress go on, new ones are refused until some end"),
+        Reason(
             "backend_connections_limit", "UO", "503", "the backend's limit on connections is reached",
             "circuit breaking by its DestinationRule or default"),
         Reason(

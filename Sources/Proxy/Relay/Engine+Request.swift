@@ -16,23 +16,7 @@ extension Engine {
         let count = client.pointee.inputCount
         if count == 0 { return }
         let bytes = UnsafePointer(input + Int(client.pointee.inputStart))
-        if client.pointee.startedAt == 0 {
-            client.pointee.startedAt = now
-            client.pointee.flag = .none
-            client.pointee.status = 0
-            client.pointee.attempts = 0
-            client.pointee.refusals = 0
-            client.pointee.requestBytes = 0
-            client.pointee.responseBytes = 0
-            client.pointee.backend = -1
-            client.pointee.endpoint = -1
-            client.pointee.service = 0
-            client.pointee.isHead = false
-            client.pointee.isUpgrade = false
-            client.pointee.isAdmitted = false
-            client.pointee.editsResponse = false
-            client.pointee.stage = .head
-        }
+        if client.pointee.startedAt == 0 { renew(client) }
         switch parser.request(bytes, count) {
         case .incomplete:
             if client.pointee.deadline > now &+ clientGrant.head { setDeadline(client, after: clientGrant.head) }
@@ -54,6 +38,7 @@ extension Engine {
             begin(client, bytes)
             client.pointee.stage = .authorize
             if isBodyTooLong(client) { return }
+            if buffers.isShort, refuseShort(client) != .go { return }
             if client.pointee.side == .gateway && client.pointee.isSecured && isMisdirected(client, bytes) { return }
         } else if client.pointee.side == .inbound && parser.head.peerLine >= 0 {
             parser.lines[parser.head.peerLine].dropped = true
@@ -72,6 +57,26 @@ extension Engine {
             client.pointee.stage = .send
         }
         send(client, bytes, client.pointee.choice)
+    }
+
+    /// Forgets the exchange before.
+    @inline(__always)
+    func renew(_ client: Conn) {
+        client.pointee.startedAt = now
+        client.pointee.flag = .none
+        client.pointee.status = 0
+        client.pointee.attempts = 0
+        client.pointee.refusals = 0
+        client.pointee.requestBytes = 0
+        client.pointee.responseBytes = 0
+        client.pointee.backend = -1
+        client.pointee.endpoint = -1
+        client.pointee.service = 0
+        client.pointee.isHead = false
+        client.pointee.isUpgrade = false
+        client.pointee.isAdmitted = false
+        client.pointee.editsResponse = false
+        client.pointee.stage = .head
     }
 
     /// A whole head has come: what it says of the exchange, its body and its sender.

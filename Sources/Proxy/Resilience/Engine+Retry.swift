@@ -253,7 +253,7 @@ extension Engine {
         let body = client.pointee.requestBytes - Int(effort.pointee.headBytes) + count
         let used = Int(client.pointee.replayEnd)
         guard effort.pointee.keepsBody, body <= Int(effort.pointee.bodyBytes), buffers.bytesInUse < Limits.keptBytes,
-            let sizeClass = BufferPool.sizeClass(for: used + count)
+            !buffers.isShort, let sizeClass = BufferPool.sizeClass(for: used + count)
         else {
             dropReplay(client)
             return

@@ -23,7 +23,7 @@ extension Engine {
         guard let output = upstream.pointee.output else { return }
         let length = Int(upstream.pointee.outputEnd)
         let room = length + 64 + max(0, parser.head.contentLength)
-        guard let sizeClass = BufferPool.sizeClass(for: room) else { return }
+        guard let sizeClass = BufferPool.sizeClass(for: room), !buffers.isShort else { return }
         let extras = extras(client)
         dropCopy(extras)
         extras.pointee.mirrors = drawn
@@ -72,7 +72,7 @@ extension Engine {
             return
         }
         if BufferPool.size(extras.pointee.copyClass) - end < count {
-            guard let sizeClass = BufferPool.sizeClass(for: end + count) else {
+            guard let sizeClass = BufferPool.sizeClass(for: end + count), !buffers.isShort else {
                 counts.mirrorsDropped += 1
                 dropCopy(extras)
                 return

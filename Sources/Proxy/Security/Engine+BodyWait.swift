@@ -122,9 +122,9 @@ extension Engine {
 
     /// Makes the input of a client that waits for its body larger; false when it is as large as it gets.
     mutating func growInput(_ client: Conn) -> Bool {
-        guard let input = client.pointee.input, client.pointee.inputClass < 3, buffers.bytesInUse < Limits.keptBytes
+        guard let input = client.pointee.input, client.pointee.inputClass < 3, buffers.bytesInUse < Limits.keptBytes,
+            let bigger = buffers.takeIfAny(client.pointee.inputClass + 1)
         else { return false }
-        let bigger = buffers.take(client.pointee.inputClass + 1)
         memcpy(bigger, input, Int(client.pointee.inputEnd))
         buffers.give(input, client.pointee.inputClass)
         client.pointee.input = bigger

@@ -91,7 +91,9 @@ extension Engine {
     mutating func keepAnswer(_ errand: Conn, _ from: UnsafePointer<UInt8>, _ count: Int) -> Bool {
         if errand.pointee.asker == 0 { return true }
         let end = Int(errand.pointee.inputEnd)
-        guard end + count <= ExternalLimits.answer, let sizeClass = BufferPool.sizeClass(for: end + count) else {
+        guard end + count <= ExternalLimits.answer, !buffers.isShort,
+            let sizeClass = BufferPool.sizeClass(for: end + count)
+        else {
             // Tells `errandLost` why.
             errand.pointee.hangup = true
             return false

@@ -15,7 +15,8 @@ final class RunningProxy {
     ///   - more: lines of the configuration beside listeners, clusters and the admin port.
     ///   - files: the most open files the process may have.
     init(
-        before origin: Origin, drainSeconds: Int = 0, concurrency: Int = 2, more: String = "", files: Int? = nil
+        before origin: Origin, drainSeconds: Int = 0, concurrency: Int = 2, more: String = "", files: Int? = nil,
+        bufferMegabytes: Int? = nil
     ) throws {
         directory = "/tmp/weft-running-\(getpid())-\(UInt32.random(in: 0...UInt32.max))"
         try SmallFile.makeDirectories(directory)
@@ -27,10 +28,11 @@ final class RunningProxy {
             """
         try SmallFile.replace(directory + "/proxy.yaml", with: Array(text.utf8))
         let program = StandaloneTests.root + "/.build/debug/meshproxy"
-        let own = [
+        var own = [
             program, "run", "--config", directory + "/proxy.yaml", "--concurrency", "\(concurrency)",
             "--drain-seconds", "\(drainSeconds)",
         ]
+        if let bufferMegabytes { own += ["--buffer-memory", "\(bufferMegabytes)"] }
         words = files.map { ["/bin/sh", "-c", "ulimit -n \($0); exec \"$@\"", "sh"] + own } ?? own
         try start()
     }
