@@ -38,12 +38,21 @@ class Cluster:
     def down(self):
         return self.meshctl("down", check=False)
 
-    def run_kubectl(self, words, timeout, **more):
+    def kubectl_command(self):
+        """The program, and the environment it is run in."""
         program = os.path.join(ROOT, ".build/tools/bin/kubectl")
         if not os.path.exists(program):
             program = shutil.which("kubectl") or program
-        environment = dict(os.environ, KUBECONFIG=self.kubeconfig, HOME=self.state_directory)
+        return program, dict(os.environ, KUBECONFIG=self.kubeconfig, HOME=self.state_directory)
+
+    def run_kubectl(self, words, timeout, **more):
+        program, environment = self.kubectl_command()
         return subprocess.run([program, *words], capture_output=True, timeout=timeout, env=environment, cwd=ROOT, **more)
+
+    def start_kubectl(self, *words):
+        """One that goes on; whoever starts it ends it."""
+        program, environment = self.kubectl_command()
+        return subprocess.Popen([program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT)
 
     def kubectl(self, *words, check=True, timeout=90, input=None):
         result = self.run_kubectl(words, timeout, text=True, input=input)

@@ -104,6 +104,7 @@ class J2_Kubectl(Journey):
         self.assertIn("err", told.stderr)
         self.assertEqual(kubectl("exec", "-i", name, "--", "cat", input="through stdin").stdout, "through stdin")
         self.assertIn("listens on port 8080", kubectl("logs", name).stdout)
+        self.ways_into(name)
         described = kubectl("describe", "pod", name).stdout
         self.assertIn("weft.dev/demo:v1", described)
         self.assertIn("Started", described)
@@ -113,6 +114,27 @@ class J2_Kubectl(Journey):
         self.assertIn("web", kubectl("get", "rs", "-l", "app=web").stdout)
         kubectl("delete", "deployment", "web")
         self.cluster.wait("the pods to go", lambda: not self.cluster.objects("pods", "-l", "app=web")["items"])
+
+    def ways_into(self, pod):
+        """The proxy, port-forward and attach, to a running pod."""
+        at_once = self.cluster.kubectl("get", "--raw", f"/api/v1/namespaces/default/pods/{pod}:8080/proxy/readyz")
+        self.assertTrue(at_once.stdout)
+        forward = self.cluster.start_kubectl("port-forward", pod, ":8080")
+        attached = self.cluster.start_kubectl("attach", pod)
+        try:
+            port = int(re.search(r"127\.0\.0\.1:(\d+) -> 8080", forward.stdout.readline()).group(1))
+            for _ in range(20):
+                with socket.create_connection(("127.0.0.1", port), 10) as line:
+                    line.sendall(b"GET /readyz HTTP/1.1\r\nhost: pod\r\nconnection: close\r\n\r\n")
+                    self.assertTrue(line.recv(4096).startswith(b"HTTP/1.1 200"))
+            # Attach shows what is written after it began, whenever that is.
+            for _ in range(5):
+                self.cluster.kubectl("exec", pod, "--", "sh", "-c", "echo out of the container > /proc/1/fd/1")
+        finally:
+            for process in (forward, attached):
+                process.terminate()
+                process.wait(10)
+        self.assertIn("out of the container", attached.stdout.read())
 
     def test_exit_code_of_exec_and_missing_names(self):
         result = self.cluster.kubectl("get", "pod", "nobody", check=False)
@@ -502,6 +524,58 @@ class J6_GlobalLimit(Journey):
         kubectl("scale", "-n", "demo", "deploy/frontend", "--replicas=1")
         kubectl("rollout", "status", "-n", "demo", "deploy/frontend", "--timeout=60s")
         self.cluster.wait("no limit", lambda: passed() == 60, 30)
+
+
+class J6_TLSRoutes(Journey):
+    """TLS chosen by server name at a gateway, asked by openssl and curl from a node."""
+
+    NAMES = ("sealed.shop.test", "frontend.shop.test")
+
+    def on_node(self, *words, input=None):
+        command = ["nsenter", f"--net={self.cluster.node_namespace(1)}", *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, input=input)
+
+    def gateway_address(self):
+        pods = self.cluster.objects("pods", "-n", "weft-system", "-l", "weft.dev/gateway=weft-ingress")["items"]
+        return pods[0]["status"]["podIP"]
+
+    def fetched(self, name, certificate, address):
+        words = ("curl", "-sS", "--max-time", "10", "--cacert", certificate, "--resolve", f"{name}:8443:{address}",
+                 "-o", "/dev/null", "-w", "%{http_code}", f"https://{name}:8443/")
+        answer = self.on_node(*words)
+        return answer.stdout or answer.stderr
+
+    def shake(self, name, address):
+        """What openssl says of a handshake by this name."""
+        answer = self.on_node("openssl", "s_client", "-connect", f"{address}:8443", "-servername", name, "-alpn", "http/1.1",
+                              input="")
+        return answer.stdout + answer.stderr
+
+    def test_passed_on_ended_and_refused_by_name(self):
+        kubectl, directory = self.cluster.kubectl, self.cluster.state_directory
+        key, certificate = f"{directory}/shop.key", f"{directory}/shop.crt"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
+                        "-out", certificate, "-days", "2", "-subj", "/CN=shop", "-addext",
+                        "subjectAltName=" + ",".join(f"DNS:{name}" for name in self.NAMES)], check=True, capture_output=True)
+        kubectl("-n", "weft-system", "create", "secret", "tls", "shop", f"--cert={certificate}", f"--key={key}")
+        self.cluster.meshctl("apply", "-f", "policies/examples/tls-routes")
+        address = self.gateway_address()
+        for name in self.NAMES:
+            self.cluster.wait(name, lambda name=name: self.fetched(name, certificate, address) == "200", 30)
+            self.assertIn("subject=CN = shop", self.shake(name, address))
+        # No route has the name: an alert, and no certificate is shown.
+        stranger = self.shake("other.example.test", address)
+        self.assertIn("no peer certificate available", stranger)
+        for route in self.cluster.objects("tlsroutes", "-A")["items"]:
+            conditions = {c["type"]: c["status"] for c in route["status"]["parents"][0]["conditions"]}
+            self.assertEqual(conditions.get("Accepted"), "True", route["status"])
+            self.assertEqual(conditions.get("ResolvedRefs"), "True", route["status"])
+        # The route goes, and with it the way on; the other stays.
+        kubectl("-n", "demo", "delete", "tlsroute", "frontend")
+        self.cluster.wait("the route's end", lambda: self.fetched("frontend.shop.test", certificate, address) != "200", 30)
+        self.assertEqual(self.fetched("sealed.shop.test", certificate, address), "200")
+        kubectl("delete", "-f", "policies/examples/tls-routes", "--ignore-not-found")
+        kubectl("-n", "weft-system", "delete", "secret", "shop")
 
 
 class J8_Starts(Journey):
