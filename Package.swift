@@ -85,7 +85,7 @@ let package = Package(
 
         // The control plane.
         module("Store", ["Wire", "CSQLite", logging]),
-        module("Transport", ["TLS", "COpenSSL", "Wire", nioCore, nioPosix, nioHTTP1, nioWebSocket, logging]),
+        module("Transport", ["TLS", "COpenSSL", "CZlib", "Wire", nioCore, nioPosix, nioHTTP1, nioWebSocket, logging]),
         module(
             "KubeClient", ["KubeTypes", "Wire", "Kernel", "TLS", nioCore, nioPosix, nioHTTP1, yams, logging, deque]),
         module(

@@ -7,6 +7,29 @@ package protocol NodeGateway: Sendable {
         -> AsyncThrowingStream<[UInt8], any Error>
     /// Starts a command in a running container.
     func exec(pod: KubeObject, container: String, _ request: ExecRequest) async throws(APIFailure) -> any ExecSession
+    /// Joins the streams of a running container's own process, from now on.
+    func attach(pod: KubeObject, container: String, _ streams: AttachStreams) async throws(APIFailure)
+        -> any ExecSession
+    /// A TCP connection from inside the pod to a port of its own.
+    func connect(pod: KubeObject, port: Int) async throws(APIFailure) -> any PodConnection
+}
+
+/// Which streams of a container are wanted.
+package struct AttachStreams: Sendable {
+    package var stdin = false
+    package var stdout = true
+    package var stderr = true
+    package var tty = false
+    package init() {}
+}
+
+package protocol PodConnection: Sendable {
+    /// `nil` when the pod sends no more.
+    func read() async throws -> [UInt8]?
+    func write(_ bytes: [UInt8]) async throws
+    /// Says that no more comes.
+    func finishWriting() async
+    func close() async
 }
 
 package struct LogOptions: Sendable {
@@ -17,8 +40,12 @@ package struct LogOptions: Sendable {
     package var sinceSeconds: Int?
     package var sinceTime: String?  // RFC 3339
     package var limitBytes: Int?
+    package var stream = LogStream.all
     package init() {}
 }
+
+/// What a container writes to, by the API's names.
+package enum LogStream: String, Sendable { case all = "All", stdout = "Stdout", stderr = "Stderr" }
 
 package struct ExecRequest: Sendable {
     package var command: [String]

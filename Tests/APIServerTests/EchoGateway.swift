@@ -17,6 +17,49 @@ struct EchoGateway: NodeGateway {
     func exec(pod: KubeObject, container: String, _ request: ExecRequest) async throws(APIFailure) -> any ExecSession {
         EchoSession(request)
     }
+
+    func attach(pod: KubeObject, container: String, _ streams: AttachStreams) async throws(APIFailure)
+        -> any ExecSession
+    {
+        EchoSession(ExecRequest(command: ["attached", "to", container]))
+    }
+
+    func connect(pod: KubeObject, port: Int) async throws(APIFailure) -> any PodConnection {
+        if port == 9999 { throw .internalError("nothing listens on port \(port)") }
+        return EchoConnection()
+    }
+}
+
+/// Gives back what it is sent; a request in HTTP is answered with its first line and its body.
+private final class EchoConnection: PodConnection {
+    private let sink: AsyncStream<[UInt8]>.Continuation
+    private let answers: AsyncStream<[UInt8]>
+
+    init() {
+        (answers, sink) = AsyncStream.makeStream()
+    }
+
+    func read() async throws -> [UInt8]? {
+        for await bytes in answers { return bytes }
+        return nil
+    }
+
+    func write(_ bytes: [UInt8]) async throws {
+        let text = String(decoding: bytes, as: UTF8.self)
+        guard text.contains(" HTTP/1.1\r\n") else {
+            sink.yield(bytes)
+            return
+        }
+        let line = text.prefix { !$0.isNewline }
+        let body = "\(line)\n"
+        let chunks = "\(String(body.utf8.count, radix: 16))\r\n\(body)\r\n0\r\n\r\n"
+        sink.yield(Array("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx-from: pod\r\n".utf8))
+        sink.yield(Array("\r\n\(chunks)".utf8))
+        sink.finish()
+    }
+
+    func finishWriting() async { sink.finish() }
+    func close() async { sink.finish() }
 }
 
 /// `exit N` ends with N; `cat` gives back its input until that ends; anything else is printed.

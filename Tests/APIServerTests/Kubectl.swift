@@ -55,6 +55,32 @@ struct Kubectl: Sendable {
         return try #require(outcome, "kubectl does not start")
     }
 
+    /// Starts it and does not wait; what it prints goes into a file. Ends with the signal of whoever started it.
+    func start(_ arguments: [String]) -> (child: pid_t, output: String)? {
+        let output = "\(home)/out-\(UInt64.random(in: 0...UInt64.max))"
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        defer { posix_spawn_file_actions_destroy(&actions) }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(&actions, 1, output, O_CREAT | O_WRONLY, 0o600)
+        posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        // The threads of a pool block signals, and children inherit that.
+        var attributes = posix_spawnattr_t()
+        posix_spawnattr_init(&attributes)
+        defer { posix_spawnattr_destroy(&attributes) }
+        var none = sigset_t()
+        sigemptyset(&none)
+        posix_spawnattr_setsigmask(&attributes, &none)
+        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
+        var argv = ([program] + arguments).map { strdup($0) } + [nil]
+        let variables = ["HOME=\(home)", "KUBECONFIG=\(kubeconfig)", "PATH=/usr/bin:/bin"]
+        var environment = variables.map { strdup($0) } + [nil]
+        defer { (argv + environment).forEach { free($0) } }
+        var child: pid_t = 0
+        guard posix_spawn(&child, program, &actions, &attributes, &argv, &environment) == 0 else { return nil }
+        return (child, output)
+    }
+
     private func spawn(_ arguments: [String], input: String) -> Outcome? {
         let names = ["in", "out", "err"].map { "\(home)/\($0)-\(UInt64.random(in: 0...UInt64.max))" }
         defer { names.forEach { unlink($0) } }

@@ -27,6 +27,94 @@ struct KubectlStreamTests {
         }
     }
 
+    /// A pod that is bound and runs, as far as the API knows.
+    private func runningPod(_ api: InProcessAPI) async throws -> KubeObject {
+        let made = try await api.create(.pods, pod("solo"))
+        try await api.bind(made.key, uid: made.uid, node: "node-1")
+        var running = try await api.get(.pods, made.key)
+        running.json[path: ["status", "phase"]] = "Running"
+        return try await api.updateStatus(.pods, running)
+    }
+
+    @Test("attach shows what a container writes")
+    func attach() async throws {
+        try await withKubectl({ $0.nodes = EchoGateway() }) { kubectl, api in
+            _ = try await runningPod(api)
+            let attached = try await kubectl.ok("attach", "solo")
+            #expect(attached.hasSuffix("attached to app\n"), "\(attached)")
+        }
+    }
+
+    @Test("port-forward carries bytes both ways, many connections at once, and says what could not be reached")
+    func portForward() async throws {
+        try await withKubectl({ $0.nodes = EchoGateway() }) { kubectl, api in
+            _ = try await runningPod(api)
+            let forward = try await KubectlForward(kubectl, "solo", ports: [8080, 9999])
+            defer { forward.end() }
+            let texts = (0..<8).map { String(repeating: "\($0)-the-same-again;", count: 20_000) }
+            let echoed = await withTaskGroup(of: (Int, String).self) { group in
+                for (place, text) in texts.enumerated() {
+                    group.addTask { (place, await forward.exchange(0, text)) }
+                }
+                return await group.reduce(into: [:]) { $0[$1.0] = $1.1 }
+            }
+            for (place, text) in texts.enumerated() { #expect(echoed[place] == text, "connection \(place)") }
+            #expect(await forward.exchange(0, "again") == "again")
+            // kubectl itself ends with the first that cannot be reached.
+            #expect(await forward.exchange(1, "hello") == "")
+            #expect(forward.said.contains("nothing listens on port 9999"), "\(forward.said)")
+        }
+    }
+
+    @Test("a request through the proxy reaches a pod's port by number and by name, and a service's pod")
+    func proxy() async throws {
+        try await withKubectl({ $0.nodes = EchoGateway() }) { kubectl, api in
+            let running = try await runningPod(api)
+            let path = "/api/v1/namespaces/default/pods/solo:8080/proxy/items/17?page=2"
+            #expect(try await kubectl.ok("get", "--raw", path) == "GET /items/17?page=2 HTTP/1.1\n")
+            let unknown = try await kubectl("get", "--raw", "/api/v1/namespaces/default/pods/solo:nothing/proxy/")
+            #expect(unknown.code == 1 && unknown.errors.contains("no port named"), "\(unknown.errors)")
+            let service = KubeObject(apiVersion: "v1", kind: "Service", namespace: "default", name: "web")
+            var withPort = service
+            withPort.json["spec"] = ["ports": [["name": "http", "port": 80]]]
+            _ = try await api.create(.services, withPort)
+            let early = try await kubectl("get", "--raw", "/api/v1/namespaces/default/services/web:http/proxy/x")
+            #expect(early.errors.contains("no endpoints available for service"), "\(early.errors)")
+            var slice = KubeObject(
+                apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "default", name: "web-1")
+            slice.labels = ["kubernetes.io/service-name": "web"]
+            slice.json["addressType"] = "IPv4"
+            slice.json["ports"] = [["name": "http", "port": 8080, "protocol": "TCP"]]
+            slice.json["endpoints"] = [
+                [
+                    "addresses": ["10.0.0.7"],
+                    "targetRef": [
+                        "kind": "Pod", "namespace": "default", "name": "solo", "uid": .string(running.uid),
+                    ],
+                ]
+            ]
+            _ = try await api.create(.endpointSlices, slice)
+            let through = try await kubectl.ok("get", "--raw", "/api/v1/namespaces/default/services/web:http/proxy/x")
+            #expect(through == "GET /x HTTP/1.1\n")
+        }
+    }
+
+    @Test("kubectl debug adds a container to a running pod; it can be neither changed nor removed")
+    func ephemeralContainers() async throws {
+        try await withKubectl({ $0.nodes = EchoGateway() }) { kubectl, api in
+            let running = try await runningPod(api)
+            _ = try await kubectl.ok(
+                "debug", "solo", "--image=busybox", "--container=look", "--attach=false", "--", "sleep", "1")
+            var found = try await api.get(.pods, running.key)
+            #expect(found.spec["ephemeralContainers"]?.array?.first?["name"] == "look")
+            found.json[path: ["spec", "ephemeralContainers"]] = nil
+            let refused = await #expect(throws: APIFailure.self) {
+                _ = try await api.update(.pods, found, subresource: "ephemeralcontainers")
+            }
+            #expect(refused?.message.contains("may not be removed") == true)
+        }
+    }
+
     @Test("without a way to the nodes, logs say so")
     func noGateway() async throws {
         try await withKubectl { kubectl, api in

@@ -35,6 +35,19 @@ extension RequestHandler {
             try await answers.send(.ok, try registry.get(definition, route.key))
         case ("pods", "log", .GET): try await log(request, route, definition, responder)
         case ("pods", "exec", .GET), ("pods", "exec", .POST): try await exec(request, route, definition, responder)
+        case ("pods", "attach", .GET), ("pods", "attach", .POST):
+            try await attach(request, route, definition, responder)
+        case ("pods", "portforward", .GET), ("pods", "portforward", .POST):
+            try await portForward(request, route, definition, responder)
+        case ("pods", "proxy", _), ("services", "proxy", _):
+            try await proxy(request, route, definition, responder)
+        case ("pods", "ephemeralcontainers", .PUT), ("pods", "resize", .PUT):
+            let object = try await bodyObject(request, definition, warnings)
+            try await answers.send(
+                .ok, try await registry.update(definition, route.key, object, subresource: route.subresource, context))
+        case ("pods", "ephemeralcontainers", .PATCH), ("pods", "resize", .PATCH):
+            let (object, _) = try await patch(request, definition, route, subresource: route.subresource, context)
+            try await answers.send(.ok, object)
         case ("serviceaccounts", "token", .POST): try await token(request, route, definition, answers, warnings)
         case (_, _, .GET), (_, _, .POST), (_, _, .PUT), (_, _, .PATCH), (_, _, .DELETE):
             throw APIFailure(

@@ -15,6 +15,8 @@ struct ResourceRoute: Hashable {
     var resource = ""
     var name = ""
     var subresource = ""
+    /// What follows `proxy`, with its slash; empty for other subresources.
+    var suffix = ""
 
     var key: ObjectKey { ObjectKey(namespace: namespace, name: name) }
 }
@@ -43,6 +45,10 @@ extension Route {
             route.namespace = rest[1]
             rest.removeFirst(2)
         }
+        if rest.count >= 3, rest[2] == "proxy" {
+            route.suffix = Self.suffix(of: path, behind: parts.count - rest.count + 3)
+            rest = Array(rest.prefix(3))
+        }
         guard rest.count <= 3 else {
             self = .path(path)
             return
@@ -51,6 +57,21 @@ extension Route {
         if rest.count > 1 { route.name = rest[1] }
         if rest.count > 2 { route.subresource = rest[2] }
         self = .resource(route)
+    }
+
+    /// A path behind its first segments, as it was sent.
+    private static func suffix(of path: String, behind segments: Int) -> String {
+        var left = segments
+        var isInSegment = false
+        for place in path.utf8.indices {
+            let isSlash = path.utf8[place] == UInt8(ascii: "/")
+            if isSlash, isInSegment {
+                left -= 1
+                if left == 0 { return String(path[place...]) }
+            }
+            isInSegment = !isSlash
+        }
+        return ""
     }
 }
 

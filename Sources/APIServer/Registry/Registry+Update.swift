@@ -44,7 +44,7 @@ extension Registry {
                     type, key.name,
                     "Precondition failed: UID in precondition: \(fresh.uid), UID in object meta: \(old.uid)")
             }
-            shape(&fresh, old: old, definition, subresource: subresource)
+            try shape(&fresh, old: old, definition, subresource: subresource)
             if let written = try await write(
                 definition, key, fresh, old: old, record, subresource: subresource, context)
             {
@@ -59,7 +59,7 @@ extension Registry {
     /// Leaves in the new object what this write may change, and the stored rest.
     private func shape(
         _ fresh: inout KubeObject, old: KubeObject, _ definition: ResourceDefinition, subresource: String?
-    ) {
+    ) throws(APIFailure) {
         ObjectIdentity.keep(from: old, in: &fresh)
         // A client that knows nothing of managers leaves them as they are.
         if fresh.metadata["managedFields"]?.array?.isEmpty ?? true {
@@ -90,6 +90,8 @@ extension Registry {
             var merged = old
             merged.json["spec"] = fresh.json["spec"]
             fresh = merged
+        case "ephemeralcontainers": fresh = try PodParts.withEphemeralContainers(of: fresh, in: old)
+        case "resize": fresh = try PodParts.withResources(of: fresh, in: old)
         default: break  // The subresource's own code has made the object whole.
         }
     }

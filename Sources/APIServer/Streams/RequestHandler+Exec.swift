@@ -24,13 +24,44 @@ extension RequestHandler {
         guard wanted.stdin || wanted.stdout || wanted.stderr else {
             throw .badRequest("you must specify at least 1 of stdin, stdout, stderr")
         }
+        let nodes = try gateway
+        try await stream(request, pod, responder) { () async throws(APIFailure) -> any ExecSession in
+            try await nodes.exec(pod: pod, container: container, wanted)
+        }
+    }
+
+    /// The streams of a container's own process, over one WebSocket.
+    func attach(
+        _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ responder: HTTPResponder
+    ) async throws(APIFailure) {
+        let pod = try registry.get(definition, route.key)
+        let container = try PodContainer.choose(pod, asked: request.query["container"])
+        try PodContainer.requireNode(pod)
+        var wanted = AttachStreams()
+        wanted.stdin = request.query.flag("stdin")
+        wanted.stdout = request.query.flag("stdout")
+        wanted.stderr = request.query.flag("stderr")
+        wanted.tty = request.query.flag("tty")
+        guard wanted.stdin || wanted.stdout || wanted.stderr else {
+            throw .badRequest("you must specify at least 1 of stdin, stdout, stderr")
+        }
+        let nodes = try gateway
+        try await stream(request, pod, responder) { () async throws(APIFailure) -> any ExecSession in
+            try await nodes.attach(pod: pod, container: container, wanted)
+        }
+    }
+
+    private func stream(
+        _ request: APIRequest, _ pod: KubeObject, _ responder: HTTPResponder,
+        _ begin: () async throws(APIFailure) -> any ExecSession
+    ) async throws(APIFailure) {
         let offered = request.http.webSocketProtocols
         guard request.http.wantsWebSocket, let chosen = ExecChannels.protocols.first(where: offered.contains) else {
             throw .badRequest(
-                "exec needs a WebSocket with one of the subprotocols \(ExecChannels.protocols.joined(separator: ", "))")
+                "this needs a WebSocket with one of the subprotocols \(ExecChannels.protocols.joined(separator: ", "))")
         }
         let session: any ExecSession
-        do throws(APIFailure) { session = try await gateway.exec(pod: pod, container: container, wanted) } catch {
+        do throws(APIFailure) { session = try await begin() } catch {
             // A refused upgrade would make kubectl try SPDY and show that refusal instead of this one.
             guard let socket = try? await responder.upgrade(subprotocol: chosen) else { throw error }
             try? await socket.send([ExecChannels.errorChannel] + error.status.bytes)

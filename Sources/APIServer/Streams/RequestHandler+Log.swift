@@ -28,6 +28,16 @@ extension RequestHandler {
         options.tailLines = try request.query.integer("tailLines")
         options.sinceSeconds = try request.query.integer("sinceSeconds")
         options.limitBytes = try request.query.integer("limitBytes")
+        let stream = request.query["stream"]
+        if !stream.isEmpty {
+            guard let known = LogStream(rawValue: stream) else {
+                throw .badRequest("query parameter stream: \"\(stream)\": allowed are All, Stdout, Stderr")
+            }
+            if known != .all, options.tailLines != nil {
+                throw .badRequest("query parameter tailLines is not allowed with stream \(stream)")
+            }
+            options.stream = known
+        }
         let since = request.query["sinceTime"]
         if !since.isEmpty {
             guard Timestamp(since) != nil else {

@@ -1,4 +1,5 @@
 import ContainerRuntime
+import Glibc
 import Kernel
 package import KubeClient
 package import KubeTypes
@@ -43,8 +44,7 @@ extension NodeAgent: NodeGateway {
         -> any ExecSession
     {
         _ = try describe(pod, container)
-        let runs = try await sandbox(of: pod)?.containers.filter { $0.name == container && $0.state == .running } ?? []
-        guard let run = runs.max(by: { $0.attempt < $1.attempt }) else {
+        guard let run = try await running(pod, container) else {
             throw .badRequest("container \"\(container)\" in pod \"\(pod.name)\" is not running")
         }
         guard !request.command.isEmpty else { throw .badRequest("exec in pod \"\(pod.name)\": the command is empty") }
@@ -56,6 +56,65 @@ extension NodeAgent: NodeGateway {
         } catch {
             throw .internalError("exec in container \"\(container)\" of pod \"\(pod.name)\": \(error)")
         }
+    }
+
+    package func attach(pod: KubeObject, container: String, _ streams: AttachStreams) async throws(APIFailure)
+        -> any ExecSession
+    {
+        _ = try describe(pod, container)
+        guard let run = try await running(pod, container) else {
+            throw .badRequest("container \"\(container)\" in pod \"\(pod.name)\" is not running")
+        }
+        if streams.stdin {
+            throw .badRequest(
+                "container \"\(container)\" in pod \"\(pod.name)\": its standard input is not kept open on this node;"
+                    + " attach without --stdin, or use exec")
+        }
+        let directory = configuration.logDirectory(namespace: pod.namespace, name: pod.name, uid: pod.uid)
+        let (uid, runtime, attempt) = (pod.uid, runtime, run.attempt)
+        func reader(_ stream: LogStream) -> LogReader {
+            var options = LogOptions()
+            options.follow = true
+            options.tailLines = 0
+            options.stream = stream
+            return LogReader("\(directory)/\(container)/\(attempt).log", options) {
+                guard let sandbox = try? await runtime.sandbox(podUID: uid), sandbox.isRunning else { return true }
+                return !sandbox.containers.contains {
+                    $0.name == container && $0.attempt == attempt && $0.state == .running
+                }
+            }
+        }
+        return LogAttachment(
+            stdout: streams.stdout ? reader(.stdout) : nil,
+            stderr: streams.stderr && !streams.tty ? reader(.stderr) : nil)
+    }
+
+    package func connect(pod: KubeObject, port: Int) async throws(APIFailure) -> any PodConnection {
+        guard let number = UInt16(exactly: port), number > 0 else {
+            throw .badRequest("pod \"\(pod.name)\": \(port) is not a port from 1 to 65535")
+        }
+        guard let sandbox = try await sandbox(of: pod), sandbox.isRunning else {
+            throw .badRequest("pod \"\(pod.name)\" is not running on node \"\(configuration.name)\"")
+        }
+        let namespace = sandbox.networkNamespace.isEmpty ? nil : sandbox.networkNamespace
+        do throws(SystemCallFailed) {
+            return try await PodSocket(to: IPv4Address(127, 0, 0, 1), port: number, in: namespace)
+        } catch {
+            // Many apps listen on the pod's own address only.
+            if error.code == ECONNREFUSED, let address = pod.status["podIP"]?.string.flatMap(IPv4Address.init),
+                let connection = try? await PodSocket(to: address, port: number, in: namespace)
+            {
+                return connection
+            }
+            throw .internalError("error forwarding port \(port) to pod \"\(pod.name)\", \(error)")
+        }
+    }
+
+    private nonisolated func running(_ pod: KubeObject, _ container: String) async throws(APIFailure)
+        -> ContainerStatus?
+    {
+        let runs = try await sandbox(of: pod)?.containers.filter { $0.name == container && $0.state == .running } ?? []
+        return runs.max { $0.attempt < $1.attempt }
     }
 
     private nonisolated func describe(_ pod: KubeObject, _ container: String) throws(APIFailure) -> PodDescription {

@@ -21,6 +21,16 @@ package struct NodeGatewaySet: NodeGateway {
         try await node(of: pod).exec(pod: pod, container: container, request)
     }
 
+    package func attach(pod: KubeObject, container: String, _ streams: AttachStreams) async throws(APIFailure)
+        -> any ExecSession
+    {
+        try await node(of: pod).attach(pod: pod, container: container, streams)
+    }
+
+    package func connect(pod: KubeObject, port: Int) async throws(APIFailure) -> any PodConnection {
+        try await node(of: pod).connect(pod: pod, port: port)
+    }
+
     private func node(of pod: KubeObject) throws(APIFailure) -> any NodeGateway {
         let name = pod.spec["nodeName"]?.string ?? ""
         if name.isEmpty { throw .badRequest("pod \(pod.name) does not have a host assigned") }

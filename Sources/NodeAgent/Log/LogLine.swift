@@ -1,8 +1,11 @@
+package import KubeClient
 package import KubeTypes
 
 /// One line of a container's log as the CRI writes it: `2026-01-02T03:04:05.000000006Z stdout F text`.
 package struct LogLine: Sendable, Hashable {
     package var time: ArraySlice<UInt8>
+    /// `stdout` or `stderr`.
+    package var stream: ArraySlice<UInt8>
     /// Whether the program's line ends here; `P` lines are continued by the next.
     package var isWhole: Bool
     package var text: ArraySlice<UInt8>
@@ -13,6 +16,7 @@ package struct LogLine: Sendable, Hashable {
         let parts = line.split(separator: 32, maxSplits: 3, omittingEmptySubsequences: false)
         guard parts.count == 4, let tag = parts[2].first else { return nil }
         time = parts[0]
+        stream = parts[1]
         isWhole = tag == UInt8(ascii: "F")
         text = parts[3]
     }
@@ -24,14 +28,16 @@ package struct LogLine: Sendable, Hashable {
 package struct LogFilter: Sendable {
     private let since: Timestamp?
     private let hasTimestamps: Bool
+    private let stream: LogStream
     private var left: Int
     private var rest: [UInt8] = []
     private var isPastStart: Bool
     /// The present program line began with a shown part.
     private var isContinued = false
 
-    package init(since: Timestamp?, hasTimestamps: Bool, limit: Int?) {
+    package init(since: Timestamp?, hasTimestamps: Bool, limit: Int?, stream: LogStream = .all) {
         self.since = since
+        self.stream = stream
         self.hasTimestamps = hasTimestamps
         left = limit ?? .max
         isPastStart = since == nil
@@ -57,7 +63,7 @@ package struct LogFilter: Sendable {
     }
 
     private mutating func show(_ raw: ArraySlice<UInt8>, in output: inout [UInt8]) {
-        guard let line = LogLine(raw) else { return }
+        guard let line = LogLine(raw), stream.takes(line.stream) else { return }
         if !isPastStart {
             guard let since, let time = line.timestamp, time >= since else { return }
             isPastStart = true
@@ -69,5 +75,15 @@ package struct LogFilter: Sendable {
         output += line.text
         if line.isWhole { output.append(10) }
         isContinued = !line.isWhole
+    }
+}
+
+extension LogStream {
+    fileprivate func takes(_ name: ArraySlice<UInt8>) -> Bool {
+        switch self {
+        case .all: true
+        case .stdout: name.elementsEqual("stdout".utf8)
+        case .stderr: name.elementsEqual("stderr".utf8)
+        }
     }
 }

@@ -23,7 +23,9 @@ package actor LogReader {
         follows = options.follow
         var since = options.sinceTime.flatMap { Timestamp($0) }
         if let seconds = options.sinceSeconds { since = now + .seconds(-seconds) }
-        filter = LogFilter(since: since, hasTimestamps: options.timestamps, limit: options.limitBytes)
+        filter = LogFilter(
+            since: since, hasTimestamps: options.timestamps, limit: options.limitBytes,
+            stream: options.stream)
         if let lines = options.tailLines {
             (files, position) = LogFiles(path: path).tail(max(0, lines))
         } else {

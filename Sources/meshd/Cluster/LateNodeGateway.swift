@@ -21,6 +21,16 @@ final class LateNodeGateway: NodeGateway {
         try await ready().exec(pod: pod, container: container, request)
     }
 
+    func attach(pod: KubeObject, container: String, _ streams: AttachStreams) async throws(APIFailure)
+        -> any ExecSession
+    {
+        try await ready().attach(pod: pod, container: container, streams)
+    }
+
+    func connect(pod: KubeObject, port: Int) async throws(APIFailure) -> any PodConnection {
+        try await ready().connect(pod: pod, port: port)
+    }
+
     private func ready() throws(APIFailure) -> any NodeGateway {
         guard let nodes else {
             throw APIFailure(
