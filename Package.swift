@@ -85,7 +85,11 @@ let package = Package(
 
         // The control plane.
         module("Store", ["Wire", "CSQLite", logging]),
-        module("Transport", ["TLS", "COpenSSL", "CZlib", "Wire", nioCore, nioPosix, nioHTTP1, nioWebSocket, logging]),
+        module(
+            "Transport",
+            [
+                "TLS", "COpenSSL", "CZlib", "Wire", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioWebSocket, logging,
+            ]),
         module(
             "KubeClient", ["KubeTypes", "Wire", "Kernel", "TLS", nioCore, nioPosix, nioHTTP1, yams, logging, deque]),
         module(
@@ -100,7 +104,7 @@ let package = Package(
             "MeshControl",
             [
                 "MeshModel", "ProxyResources", "CProxyTemplates", "Kernel", "KubeClient", "KubeTypes", "Wire", "TLS",
-                nioCore,
+                "Transport", nioCore,
                 nioPosix, nioHTTP1, nioHTTP2,
                 nioHPACK, yams, logging,
             ]),
@@ -174,7 +178,7 @@ let package = Package(
             "MeshControlTests", exclude: ["ads_client.py"],
             [
                 "MeshControl", "MeshModel", "Proxy", "ProxyResources", "Loop", "Kernel", "KubeClient", "KubeTypes",
-                "Wire", "TLS",
+                "Wire", "TLS", "Transport",
                 nioCore, nioPosix, nioHTTP2,
                 nioHPACK, logging,
             ]),

@@ -6,6 +6,7 @@ import NIOHTTP2
 import NIOPosix
 import ProxyResources
 import Synchronization
+import Transport
 
 /// A proxy's end of an ADS stream, as the protocol has it: subscribes, acknowledges, keeps what it is told.
 final class ADSClient: Sendable {

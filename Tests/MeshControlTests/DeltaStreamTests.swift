@@ -1,6 +1,7 @@
 import MeshControl
 import ProxyResources
 import Testing
+import Transport
 
 @Suite struct DeltaStreamTests {
     static func backend(_ name: String, _ port: Int = 1) -> ProxyResource {

@@ -8,6 +8,7 @@ import NIOCore
 import NIOPosix
 import ProxyResources
 import Testing
+import Transport
 import Wire
 
 /// Mesh control over the API in memory, with a pod `demo/frontend-x` whose socket is open.

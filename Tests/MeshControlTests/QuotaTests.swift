@@ -10,6 +10,7 @@ import Proxy
 import ProxyResources
 import Synchronization
 import Testing
+import Transport
 import Wire
 
 /// Two gateways of one mesh, each a proxy in this process with the control plane's socket of its pod, that answer `/` by

@@ -1,6 +1,7 @@
 import NIOCore
 import NIOHPACK
 import NIOHTTP2
+import Transport
 
 /// A gRPC call a proxy makes on its pod's socket, without its framing. Lives on its stream's event loop.
 protocol ProxyCall: AnyObject {

@@ -1,4 +1,5 @@
 import NIOCore
+import Transport
 
 /// An ADS call: `DeltaStream` at work for one proxy.
 final class ADSCall: ProxyCall {

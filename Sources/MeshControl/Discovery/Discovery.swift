@@ -7,6 +7,7 @@ import NIOHTTP2
 import NIOPosix
 import ProxyResources
 import Synchronization
+import Transport
 import Wire
 
 /// The ADS server. Each pod has its own Unix socket, so the socket says who asks; nothing a client sends is believed about that.

@@ -1,6 +1,7 @@
 import KubeTypes
 import NIOCore
 import ProxyResources
+import Transport
 
 /// A call on which a proxy leases tokens: reports in, grants out.
 final class QuotaCall: ProxyCall {

@@ -5,10 +5,22 @@ package struct GRPCFrames: Sendable {
     /// How a gRPC call ends (`grpc-status`).
     package enum Status: Int, Sendable {
         case ok = 0
+        case cancelled = 1
+        case unknown = 2
         case invalidArgument = 3
+        case deadlineExceeded = 4
+        case notFound = 5
+        case alreadyExists = 6
+        case permissionDenied = 7
         case resourceExhausted = 8
+        case failedPrecondition = 9
+        case aborted = 10
+        case outOfRange = 11
         case unimplemented = 12
+        case internalError = 13
         case unavailable = 14
+        case dataLoss = 15
+        case unauthenticated = 16
     }
 
     package struct Fault: Error, Sendable, Hashable {
