@@ -8,7 +8,8 @@
 SWIFT ?= swift
 TOOLS := .build/tools
 BUILD_PACKAGES := libssl-dev libnftables-dev libsqlite3-dev zlib1g-dev libyaml-dev busybox-static
-TEST_PACKAGES := iproute2 nftables tcpdump bind9-dnsutils curl openssl python3 python3-venv util-linux nghttp2-client
+TEST_PACKAGES := iproute2 nftables tcpdump bind9-dnsutils curl openssl python3 python3-venv util-linux nghttp2-client \
+  etcd-server etcd-client
 BENCH_PACKAGES := haproxy nginx-light wrk nghttp2-client iperf3
 RELEASE := .build/release
 ONLY ?=
@@ -71,6 +72,7 @@ lint:
 	python3 Tests/Lint/house_rules.py
 
 bench: deps-bench build
+	@$(SWIFT) build -c release --product store-load
 	python3 Benchmarks/run.py --programs $(RELEASE) $(if $(ONLY),--only $(ONLY))
 
 # Seconds for each libFuzzer target.

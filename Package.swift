@@ -84,12 +84,12 @@ let package = Package(
         module("Proxy", ["Loop", "Wire", "YAMLText", "TLS", "COpenSSL", "Kernel", "CKernel", "ProxyResources"]),
 
         // The control plane.
-        module("Store", ["Wire", "CSQLite", logging]),
         module(
             "Transport",
             [
                 "TLS", "COpenSSL", "CZlib", "Wire", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioWebSocket, logging,
             ]),
+        module("Store", ["Wire", "CSQLite", "CZlib", "TLS", "Transport", nioCore, nioPosix, logging]),
         module(
             "KubeClient", ["KubeTypes", "Wire", "Kernel", "TLS", nioCore, nioPosix, nioHTTP1, yams, logging, deque]),
         module(
@@ -136,7 +136,7 @@ let package = Package(
             "meshctl",
             [
                 "ClusterLayout", "KubeClient", "KubeTypes", "MeshModel", "Wire", "Kernel", "CKernel",
-                "ContainerRuntime", arguments,
+                "ContainerRuntime", "Store", arguments,
                 yams, logging, nioCore, nioPosix,
             ]),
         program("demo-service", ["Kernel", "CKernel", "Wire"]),
@@ -144,6 +144,11 @@ let package = Package(
             name: "mesh-compiler",
             dependencies: ["MeshControl", "MeshModel", "ProxyResources", "KubeClient", "KubeTypes", "Wire"],
             path: "Tests/Corpora/MeshCompiler", swiftSettings: house),
+        .executableTarget(
+            name: "store-load",
+            dependencies: ["Store", "Transport", "TLS", "Wire", arguments, logging, nioCore],
+            path: "Benchmarks/store/Load",
+            swiftSettings: house),
         .executableTarget(
             name: "hpack-stories", dependencies: ["Wire"], path: "Tests/Corpora/HPACKStories", swiftSettings: house),
 
@@ -162,7 +167,9 @@ let package = Package(
                 "CAllocations", "Proxy", "Loop", "Wire", "YAMLText", "TLS", "COpenSSL", "ProxyResources", "Kernel",
                 "CKernel", "MeshControl", "MeshModel", "KubeTypes", nioCore, nioPosix, logging,
             ]),
-        tests("StoreTests", ["Store", "Wire"]),
+        tests(
+            "StoreTests",
+            ["Store", "store-load", "TestSupport", "Transport", "TLS", "Wire", "CSQLite", nioCore, nioPosix, logging]),
         tests("TransportTests", ["Transport", "TLS", "Kernel", nioCore, nioPosix, nioHTTP1]),
         tests("KubeClientTests", ["KubeClient", "KubeTypes", "Wire", "TestSupport"]),
         tests(

@@ -12,7 +12,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
-PARTS = ("proxy", "cluster")
+PARTS = ("proxy", "cluster", "store")
 
 
 def load(part):

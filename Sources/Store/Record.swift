@@ -9,13 +9,16 @@ package final class Record: Sendable {
     package let revision: Int64
     /// The write that made the key.
     package let created: Int64
+    /// The lease the key goes with; 0 for none.
+    package let lease: Int64
     private let decoded = Mutex<JSON?>(nil)
 
-    init(key: String, value: [UInt8], revision: Int64, created: Int64) {
+    init(key: String, value: [UInt8], revision: Int64, created: Int64, lease: Int64 = 0) {
         self.key = key
         self.value = value
         self.revision = revision
         self.created = created
+        self.lease = lease
     }
 
     /// What a reader makes of the value; made once for all watchers while the record is recent.
@@ -44,32 +47,3 @@ package struct StoreEvent: Sendable {
         if kind == .deleted { record.forgetDecoded() }
     }
 }
-
-/// Why the store did not do what was asked.
-package enum StoreFailure: Error, Sendable, Hashable, CustomStringConvertible {
-    case exists(key: String)
-    case missing(key: String)
-    /// The key has another revision than the writer saw.
-    case changed(key: String, revision: Int64)
-    /// The history asked for is gone: read again and watch from there.
-    case expired(asked: Int64, oldest: Int64)
-    case diskFull(path: String)
-    case unusable(String)
-    case closed
-
-    package var description: String {
-        switch self {
-        case .exists(let key): "key \(key) exists"
-        case .missing(let key): "key \(key) not found"
-        case .changed(let key, let revision): "key \(key) is at revision \(revision) now"
-        case .expired(let asked, let oldest): "too old resource version: \(asked) (\(oldest))"
-        case .diskFull(let path):
-            "no space left on the disk of \(path): nothing was written, what was stored before is safe"
-        case .unusable(let why): why
-        case .closed: "the store is closed"
-        }
-    }
-}
-
-/// What a write expects to find.
-package enum Expectation: Sendable, Hashable { case absent, revision(Int64), present }

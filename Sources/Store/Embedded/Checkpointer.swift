@@ -5,13 +5,15 @@ import Synchronization
 
 /// Copies the write-ahead log into the database file from a thread and a connection of its own, so that writers never wait for it.
 final class Checkpointer: @unchecked Sendable {
-    /// The log's size from which it is worth the trouble.
+    /// The log's size in bytes from which it is worth the trouble.
     private static let threshold = 8 << 20
-    private static let interval = 1.0
+    /// While writes never pause, the log never starts from its beginning by itself; from this size on the writer sees to it.
+    private static let restart = 64 << 20
 
     private let path: String
     private let logger: Logger
     private let isStopping = Atomic(false)
+    private let wantsRestart = Atomic(false)
     private var thread = pthread_t()
 
     /// `@unchecked Sendable`: `thread` is written once, before anybody else knows the object.
@@ -38,6 +40,11 @@ final class Checkpointer: @unchecked Sendable {
         pthread_join(thread, nil)
     }
 
+    /// Whether the writer should copy the rest itself now: it is short, the log is long. Says so once a pass.
+    func takeRestartWish() -> Bool {
+        wantsRestart.load(ordering: .relaxed) && wantsRestart.exchange(false, ordering: .relaxed)
+    }
+
     private func run() {
         var database: Database?
         while !isStopping.load(ordering: .sequentiallyConsistent) {
@@ -49,6 +56,7 @@ final class Checkpointer: @unchecked Sendable {
                 if let database { open = database } else { open = try Database(path: path) }
                 database = open
                 try open.execute("PRAGMA wal_checkpoint(PASSIVE)")
+                if details.st_size > Self.restart { wantsRestart.store(true, ordering: .relaxed) }
             } catch {
                 logger.warning("the write-ahead log grows", metadata: ["reason": "\(error)"])
             }

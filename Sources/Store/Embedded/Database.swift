@@ -1,13 +1,16 @@
 import CSQLite
+import Glibc
 
 /// One SQLite connection, used by one thread at a time.
 final class Database {
     private let handle: OpaquePointer
     let path: String
 
-    init(path: String) throws(StoreFailure) {
+    /// `mayCreate`: otherwise the file must be there.
+    init(path: String, mayCreate: Bool = true) throws(StoreFailure) {
         var opened: OpaquePointer?
-        let code = sqlite3_open_v2(path, &opened, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, nil)
+        let flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (mayCreate ? SQLITE_OPEN_CREATE : 0)
+        let code = sqlite3_open_v2(path, &opened, flags, nil)
         guard code == SQLITE_OK, let opened else {
             let why = opened.map { String(cString: sqlite3_errmsg($0)) } ?? "out of memory"
             sqlite3_close(opened)
@@ -32,9 +35,17 @@ final class Database {
     }
 
     func failure() -> StoreFailure {
-        let code = sqlite3_errcode(handle) & 0xFF
-        if code == SQLITE_FULL { return .diskFull(path: path) }
-        return .unusable("store \(path): \(String(cString: sqlite3_errmsg(handle)))")
+        let system = sqlite3_system_errno(handle)
+        let text = String(cString: sqlite3_errmsg(handle))
+        switch sqlite3_errcode(handle) & 0xFF {
+        case SQLITE_FULL: return .diskFull(path: path)
+        // Quotas and limits on a file's size come as write errors.
+        case SQLITE_IOERR where system == ENOSPC || system == EDQUOT || system == EFBIG: return .diskFull(path: path)
+        case SQLITE_IOERR where system != 0:
+            return .unusable("store \(path): \(text): \(String(cString: strerror(system)))")
+        case SQLITE_CORRUPT, SQLITE_NOTADB: return .damaged(path: path, what: text)
+        default: return .unusable("store \(path): \(text)")
+        }
     }
 }
 

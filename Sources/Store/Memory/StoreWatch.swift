@@ -13,14 +13,15 @@ package final class StoreWatch: Sendable {
     private let memory: Memory
     private let scope: String
     private let id: Int
+    private let epoch: Int
 
     /// `scope`: a prefix that ends in a slash, or one whole key.
     init(_ memory: Memory, scope: String) {
         self.memory = memory
         self.scope = scope
-        id = memory.state.withLock { state in
+        (id, epoch) = memory.state.withLock { state in
             state.nextWatcher += 1
-            return state.nextWatcher
+            return (state.nextWatcher, state.epoch)
         }
     }
 
@@ -46,6 +47,7 @@ package final class StoreWatch: Sendable {
                 revision = max(revision, now)
                 try Task.checkCancellation()
                 return .idle(revision)
+            case .replaced: continue
             case .closed: throw StoreFailure.closed
             }
         }
@@ -54,16 +56,18 @@ package final class StoreWatch: Sendable {
     private func read(after revision: Int64) throws(StoreFailure) -> (events: [StoreEvent], through: Int64) {
         try memory.state.withLock { state throws(StoreFailure) in
             guard !state.isClosed else { throw .closed }
-            guard revision >= state.history.horizon else {
+            guard revision >= state.history.horizon, epoch == state.epoch else {
                 throw .expired(asked: revision, oldest: state.history.horizon)
             }
-            return state.history.events(after: revision, in: scope, limit: 256)
+            let found = state.history.events(after: revision, in: scope, limit: 256)
+            return (found.events, found.through ?? max(revision, state.revision))
         }
     }
 
     private func park(_ continuation: Memory.Parked, from revision: Int64) {
         let now = memory.state.withLock { state -> Memory.Wake? in
             if state.isClosed { return .closed }
+            if state.epoch != epoch { return .replaced }
             // Something was published since the reader looked; it looks again.
             if state.revision > revision { return .event(revision + 1) }
             // A cancellation before this point found nobody parked.

@@ -1,0 +1,175 @@
+import CSQLite
+import Logging
+
+/// The writes on disk: a row a revision. Rows a later one made useless are deleted once the later one left the history.
+///
+/// Used by the opening thread, then by the writer's only.
+final class RecordLog {
+    /// From so many useless rows on, a write takes some away with it, however busy the store is.
+    private static let mostGarbage = 8192
+
+    private let database: Database
+    private let insert: Statement
+    private let remove: Statement
+    private let noteHorizon: Statement
+    private let grant: Statement
+    private let revoke: Statement
+    private let logger: Logger
+    /// Revisions of rows, each with the revision from whose leaving the history on it is useless. In order of the latter.
+    private var superseded: [(row: Int64, by: Int64)] = []
+    private var nextSuperseded = 0
+    private var horizon: Int64 = 0
+
+    /// Opens or creates the file. WAL with a sync a commit: an answered write survives a crash of the machine.
+    init(path: String, logger: Logger) throws(StoreFailure) {
+        database = try Database(path: path)
+        self.logger = logger
+        try database.execute(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-16384;")
+        try RecordSchema.prepare(database)
+        insert = try database.prepare(
+            "INSERT INTO record(revision, key, created, value, lease, checksum) VALUES(?, ?, ?, ?, ?, ?)")
+        remove = try database.prepare("DELETE FROM record WHERE revision = ?")
+        noteHorizon = try database.prepare("UPDATE horizon SET revision = ? WHERE id = 1")
+        grant = try database.prepare("INSERT INTO lease(id, seconds) VALUES(?, ?)")
+        revoke = try database.prepare("DELETE FROM lease WHERE id = ?")
+    }
+
+    /// Reads all rows in order, each with what its key held before.
+    ///
+    /// - Throws: `damaged`, naming the first record that is not what was written.
+    func load(_ body: (StoreEvent) -> Void) throws(StoreFailure) -> (horizon: Int64, latest: Int64) {
+        horizon = try RecordSchema.horizon(database)
+        let rows = try RecordRows(database)
+        var check = RecordCheck(horizon: horizon)
+        var current: [String: Record] = [:]
+        while let row = try rows.next() {
+            if let damage = check.damage(of: row) { throw .damaged(path: database.path, what: damage) }
+            let previous = current[row.key]
+            let record = Record(
+                key: row.key, value: row.value ?? previous?.value ?? [], revision: row.revision, created: row.created,
+                lease: row.lease)
+            let kind: StoreEvent.Kind = row.value == nil ? .deleted : previous == nil ? .created : .updated
+            current[row.key] = row.value == nil ? nil : record
+            let event = StoreEvent(kind: kind, record: record, previous: previous)
+            supersede(by: event)
+            body(event)
+        }
+        return (horizon, check.latest)
+    }
+
+    func leases() throws(StoreFailure) -> [StoreLease] {
+        let rows = try database.prepare("SELECT id, seconds FROM lease")
+        var found: [StoreLease] = []
+        while try rows.step() { found.append(StoreLease(id: rows.integer(0), seconds: rows.integer(1))) }
+        return found
+    }
+
+    /// Writes all or nothing, durably.
+    func append(_ events: [StoreEvent], granted: [StoreLease] = [], revoked: [Int64] = []) throws(StoreFailure) {
+        let end = isCrowded ? garbageEnd(limit: 2 * events.count) : nextSuperseded
+        try transaction { () throws(StoreFailure) in
+            for lease in granted {
+                grant.bind(1, lease.id)
+                grant.bind(2, lease.seconds)
+                try grant.run()
+            }
+            for event in events { try write(event) }
+            for id in revoked {
+                revoke.bind(1, id)
+                try revoke.run()
+            }
+            if end > nextSuperseded { try removeGarbage(to: end) }
+        }
+        forgetGarbage(to: end)
+    }
+
+    private func write(_ event: StoreEvent) throws(StoreFailure) {
+        let record = event.record
+        let value = event.kind == .deleted ? nil : record.value
+        insert.bind(1, record.revision)
+        insert.bind(2, record.key)
+        insert.bind(3, record.created)
+        insert.bind(4, value)
+        insert.bind(5, record.lease)
+        insert.bind(
+            6,
+            RecordChecksum.of(
+                revision: record.revision, key: record.key, created: record.created, lease: record.lease, value: value))
+        try insert.run()
+    }
+
+    private func transaction(_ body: () throws(StoreFailure) -> Void) throws(StoreFailure) {
+        try database.execute("BEGIN IMMEDIATE")
+        do throws(StoreFailure) {
+            try body()
+            try database.execute("COMMIT")
+        } catch {
+            // SQLite may have rolled back by itself already.
+            try? database.execute("ROLLBACK")
+            throw error
+        }
+    }
+
+    /// Learns what became useless, and what may go now.
+    func note(_ events: [StoreEvent], horizon: Int64) {
+        for event in events { supersede(by: event) }
+        self.horizon = horizon
+    }
+
+    private func supersede(by event: StoreEvent) {
+        if let previous = event.previous { superseded.append((previous.revision, event.revision)) }
+        if event.kind == .deleted { superseded.append((event.revision, event.revision)) }
+    }
+
+    /// A row goes only when the one that replaced it is not in the history either, since its event shows the row as the previous value.
+    var hasGarbage: Bool { nextSuperseded < superseded.count && superseded[nextSuperseded].by <= horizon }
+
+    private var isCrowded: Bool {
+        let place = nextSuperseded + Self.mostGarbage
+        return place < superseded.count && superseded[place].by <= horizon
+    }
+
+    private func garbageEnd(limit: Int) -> Int {
+        var end = nextSuperseded
+        while end < superseded.count, end - nextSuperseded < limit, superseded[end].by <= horizon { end += 1 }
+        return end
+    }
+
+    private func removeGarbage(to end: Int) throws(StoreFailure) {
+        noteHorizon.bind(1, horizon)
+        try noteHorizon.run()
+        for place in nextSuperseded..<end {
+            remove.bind(1, superseded[place].row)
+            try remove.run()
+        }
+    }
+
+    private func forgetGarbage(to end: Int) {
+        nextSuperseded = end
+        if nextSuperseded > 65536 {
+            superseded.removeFirst(nextSuperseded)
+            nextSuperseded = 0
+        }
+    }
+
+    /// Takes away up to `limit` useless rows.
+    func compact(_ limit: Int) {
+        let end = garbageEnd(limit: limit)
+        do throws(StoreFailure) {
+            try transaction { () throws(StoreFailure) in try removeGarbage(to: end) }
+        } catch {
+            // Nothing is lost: what stays is found again at the next start.
+            logger.warning("old revisions stay in the store", metadata: ["reason": "\(error)"])
+        }
+        forgetGarbage(to: end)
+    }
+
+    /// Copies what little the other thread's checkpoint left, so that the write-ahead log starts from its beginning again.
+    func finishCheckpoint() { try? database.execute("PRAGMA wal_checkpoint(PASSIVE)") }
+
+    /// Puts the write-ahead log into the database file, as far as possible.
+    func close() {
+        try? database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+}
