@@ -23,9 +23,7 @@ package final class APIServer: Sendable {
 
     /// Opens the store, makes what every cluster has, writes the kubeconfig, and serves. Ready when it returns.
     package static func start(_ configuration: APIServerConfiguration) async throws -> APIServer {
-        let store = try EmbeddedStore(
-            directory: configuration.stateDirectory, historyEvents: configuration.historyEvents,
-            logger: configuration.logger)
+        let store = try await open(configuration)
         do {
             let registry = try await openRegistry(store, configuration)
             let pki = try ClusterPKI.open(
@@ -41,12 +39,27 @@ package final class APIServer: Sendable {
         }
     }
 
-    private static func openRegistry(_ store: EmbeddedStore, _ configuration: APIServerConfiguration) async throws
+    private static func open(_ configuration: APIServerConfiguration) async throws -> any Store {
+        switch configuration.storage {
+        case .embedded:
+            return try EmbeddedStore(
+                directory: configuration.stateDirectory, historyEvents: configuration.historyEvents,
+                logger: configuration.logger)
+        case .etcd(var etcd):
+            etcd.historyEvents = configuration.historyEvents
+            return try await EtcdStore.open(etcd, logger: configuration.logger)
+        }
+    }
+
+    private static func openRegistry(_ store: any Store, _ configuration: APIServerConfiguration) async throws
         -> Registry
     {
         let addresses = try ServiceAddresses(
             range: configuration.serviceRange, reserved: [configuration.kubernetesAddress, configuration.dnsAddress])
-        let registry = Registry(store: store, catalog: .builtIn, addresses: addresses, logger: configuration.logger)
+        let registry = Registry(
+            store: store, catalog: .builtIn, addresses: addresses, encryption: configuration.encryption,
+            logger: configuration.logger)
+        try registry.requireReadableSecrets()
         let services = try registry.list(try registry.definition(of: .services), namespace: "", .all)
         addresses.adopt(services.items)
         registry.admission = AdmissionChain(

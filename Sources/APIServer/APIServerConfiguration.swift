@@ -1,10 +1,21 @@
 package import KubeClient
 package import Logging
+package import Store
 
 /// How one API server is set up.
 package struct APIServerConfiguration: Sendable {
-    /// Holds the store, `pki/` and the kubeconfig.
+    /// Where objects are kept.
+    package enum Storage: Sendable {
+        /// In the state directory.
+        case embedded
+        case etcd(EtcdConfiguration)
+    }
+
+    /// Holds the embedded store, `pki/` and the kubeconfig.
     package var stateDirectory: String
+    package var storage = Storage.embedded
+    /// Which kinds are encrypted in the store, and how.
+    package var encryption: EncryptionAtRest?
     /// Sockets that listen already; the server closes them in the end.
     package var listeners: [CInt]
     package var serviceRange = "10.96.0.0/16"

@@ -81,6 +81,7 @@ struct RequestHandler: Sendable {
         // An escaped slash would lead to another object's key.
         if route.name.contains("/") || route.namespace.contains("/") { throw Self.noSuchPath }
         if !route.name.isEmpty, definition.type.isNamespaced, route.namespace.isEmpty { throw Self.noSuchPath }
+        if registry.isShared { try await registry.catchUp(for: request) }
         if !route.subresource.isEmpty {
             try await serveSubresource(request, route, definition, responder, warnings)
             return

@@ -101,7 +101,7 @@ extension Registry {
         guard let record = store.get(StorageKey.key(.namespaces, ObjectKey(name: name))) else {
             throw .notFound(.namespaces, name)
         }
-        let namespace = KubeObject(record.decoded(keeping: false) { (try? JSON(parsing: $0.value)) ?? [:] })
+        let namespace = KubeObject(record.decoded(keeping: false) { (try? JSON(parsing: self.plainValue($0))) ?? [:] })
         guard namespace.deletionTimestamp != nil else { return }
         throw APIFailure(
             code: 403, reason: "Forbidden",

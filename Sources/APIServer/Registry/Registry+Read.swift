@@ -24,6 +24,7 @@ extension Registry {
             throw .badRequest("\(type.resource) \"\(key.name)\": a namespace is required")
         }
         guard let record = store.get(StorageKey.key(type, key)) else { throw .notFound(type, key.name) }
+        if encryption != nil { try requireReadable(record) }
         return record
     }
 
@@ -99,7 +100,8 @@ extension Registry {
         }
         guard asked <= snapshot.revision else { throw Self.tooLarge(asked, snapshot.revision) }
         if options.resourceVersionMatch == "Exact", asked != snapshot.revision {
-            guard let exact = pages.snapshot(asked) else {
+            if let exact = pages.snapshot(asked) { return (exact, nil) }
+            guard let exact = try? store.snapshot(at: asked) else {
                 throw .expired("The resourceVersion for the provided list is too old.")
             }
             return (exact, nil)

@@ -121,7 +121,7 @@ extension Registry {
             guard !context.isDryRun else { return object }
             return try await remove(definition, key, object, record)
         }
-        if ObjectIdentity.isSame(object, old) {
+        if ObjectIdentity.isSame(object, old), !isStale(record, type) {
             addresses.giveBack(lease)
             return old
         }

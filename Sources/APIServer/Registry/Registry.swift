@@ -6,7 +6,7 @@ import Wire
 
 /// Every kind's storage behind the same rules: names, versions, admission, validation, deletion. Kinds differ by their definitions only.
 final class Registry: Sendable {
-    let store: EmbeddedStore
+    let store: any Store
     let addresses: ServiceAddresses
     let logger: Logger
     /// Listings being paged through, each with the store as it was at its first page.
@@ -14,8 +14,15 @@ final class Registry: Sendable {
     private let content: Mutex<SchemaCatalog>
     private let chain: Mutex<AdmissionChain>
 
-    init(store: EmbeddedStore, catalog: SchemaCatalog, addresses: ServiceAddresses, logger: Logger) {
+    /// `nil`: everything is stored as it is.
+    let encryption: EncryptionAtRest?
+
+    init(
+        store: any Store, catalog: SchemaCatalog, addresses: ServiceAddresses, encryption: EncryptionAtRest? = nil,
+        logger: Logger
+    ) {
         self.store = store
+        self.encryption = encryption
         self.addresses = addresses
         self.logger = logger
         content = Mutex(catalog)
@@ -69,12 +76,12 @@ enum StorageKey {
 extension Registry {
     /// A record as an object of the asked version.
     func object(_ record: Record, as definition: ResourceDefinition, keeping: Bool = false) -> KubeObject {
-        definition.presented(KubeObject(record.decoded(keeping: keeping, Self.decode)))
+        definition.presented(KubeObject(record.decoded(keeping: keeping, decode)))
     }
 
-    private static func decode(_ record: Record) -> JSON {
+    private func decode(_ record: Record) -> JSON {
         // The store holds what we wrote; a record we cannot read shows as an empty object rather than ending the server.
-        var json = (try? JSON(parsing: record.value)) ?? [:]
+        var json = (try? JSON(parsing: plainValue(record))) ?? [:]
         json[path: ["metadata", "resourceVersion"]] = .string(String(record.revision))
         return json
     }
@@ -82,7 +89,8 @@ extension Registry {
     func encode(_ object: KubeObject, _ definition: ResourceDefinition) -> [UInt8] {
         var object = definition.stored(object)
         object.resourceVersion = ""
-        return object.json.bytes
+        guard let encryption else { return object.json.bytes }
+        return encryption.stored(object.json.bytes, StorageKey.key(definition.storageType, object.key), definition.type)
     }
 
     func failure(_ failure: StoreFailure, _ type: ResourceType, _ name: String) -> APIFailure {
@@ -93,7 +101,9 @@ extension Registry {
         case .expired: return .expired("\(failure)")
         case .diskFull: return APIFailure(code: 507, reason: "InsufficientStorage", message: "\(failure)")
         case .closed: return .serverClosing
-        case .unusable: return .internalError("\(failure)")
+        case .unavailable: return APIFailure(code: 503, reason: "ServiceUnavailable", message: "\(failure)")
+        case .future(let asked, let latest): return Self.tooLarge(asked, latest)
+        case .unusable, .damaged, .leaseMissing: return .internalError("\(failure)")
         }
     }
 
