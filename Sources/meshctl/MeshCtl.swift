@@ -17,12 +17,13 @@ struct MeshCtl: AsyncParsableCommand {
               meshctl tap deploy/frontend -n demo        requests as they happen
               meshctl explain <request id>               what happened to one request, hop by hop
               meshctl upgrade-proxy deploy/frontend -n demo   another proxy program, in place
+              meshctl store snapshot backup.db           copy all objects while the cluster runs
               meshctl down                               end the cluster and leave nothing behind
             """,
         version: weftVersion,
         subcommands: [
             Up.self, Down.self, Status.self, Check.self, Kubeconfig.self, Apply.self, Get.self, Stat.self, Edges.self,
-            Tap.self, Explain.self, ProxyStatus.self, UpgradeProxy.self, Version.self, Completion.self,
+            Tap.self, Explain.self, ProxyStatus.self, UpgradeProxy.self, StoreCommand.self, Version.self, Completion.self,
         ])
 }
 

@@ -23,6 +23,8 @@ struct Up: AsyncParsableCommand {
               meshctl up                        one node
               meshctl up --nodes 2 --demo       two nodes, and the canary demo with 1,000 requests
               meshctl up --cluster test --api-port 7443 --gateway-port 9080
+              meshctl up --store etcd=https://10.0.0.1:2379,https://10.0.0.2:2379 \\
+                  --store-ca ca.pem --store-cert client.pem --store-key client-key.pem
             """)
 
     @OptionGroup var cluster: ClusterOption
@@ -32,6 +34,20 @@ struct Up: AsyncParsableCommand {
     var apiPort: Int?
     @Option(help: "The port of the ingress gateway on 127.0.0.1 (default: as before, or 8080).")
     var gatewayPort: Int?
+    @Option(
+        help: ArgumentHelp(
+            "Where objects are kept: embedded, or etcd=https://host:port,… (default: as before, or embedded).",
+            valueName: "where"))
+    var store: String?
+    @Option(help: ArgumentHelp("Who signs etcd's certificates, PEM.", valueName: "file"))
+    var storeCa: String?
+    @Option(help: ArgumentHelp("The certificate we show to etcd, PEM.", valueName: "file"))
+    var storeCert: String?
+    @Option(help: ArgumentHelp("The key of that certificate, PEM.", valueName: "file"))
+    var storeKey: String?
+    @Option(
+        help: ArgumentHelp("Which kinds to encrypt in the store: an EncryptionConfiguration.", valueName: "file"))
+    var encryptionProviderConfig: String?
     @Flag(help: "Also build the demo's images, apply its canary and send requests through it.")
     var demo = false
     @Option(help: "Which language the demo's route is written in: gateway-api or istio.")
@@ -87,10 +103,25 @@ struct Up: AsyncParsableCommand {
 
     /// Only what was asked for: the daemon knows the rest from before.
     private var settings: [String] {
-        [("--nodes", nodes), ("--api-port", apiPort), ("--gateway-port", gatewayPort)].flatMap { name, value in
-            value.map { [name, "\($0)"] } ?? []
-        }
+        let numbers = [("--nodes", nodes), ("--api-port", apiPort), ("--gateway-port", gatewayPort)]
+        let files = [
+            ("--store-ca", storeCa), ("--store-cert", storeCert), ("--store-key", storeKey),
+            ("--encryption-provider-config", encryptionProviderConfig),
+        ]
+        var words: [String] = []
+        for case (let name, let value?) in numbers { words += [name, "\(value)"] }
+        if let store { words += ["--store", store] }
+        for case (let name, let value?) in files { words += [name, absolute(value)] }
+        return words
     }
+}
+
+/// The daemon has another working directory than its starter.
+private func absolute(_ path: String) -> String {
+    if path.isEmpty || path.hasPrefix("/") { return path }
+    guard let here = getcwd(nil, 0) else { return path }
+    defer { free(here) }
+    return "\(String(cString: here))/\(path)"
 }
 
 struct Down: AsyncParsableCommand {

@@ -17,6 +17,7 @@ struct ClusterCommand: AsyncParsableCommand {
     var apiPort: Int?
     @Option(help: "The port of the ingress gateway on 127.0.0.1.")
     var gatewayPort: Int?
+    @OptionGroup var storage: StorageOptions
     @Option(help: "An open descriptor to which progress is written, one JSON object a line.")
     var progressDescriptor: Int32?
     @Option(help: "trace, debug, info, warning or error.")
@@ -43,6 +44,7 @@ struct ClusterCommand: AsyncParsableCommand {
             if let nodes { settings.nodes = max(nodes, settings.nodes) }
             settings.apiPort = apiPort ?? settings.apiPort
             settings.gatewayPort = gatewayPort ?? settings.gatewayPort
+            storage.change(&settings.storage)
             try settings.save(layout)
             try await ClusterProcess(layout: layout, settings: settings, progress: progress).run()
             _ = consume lock

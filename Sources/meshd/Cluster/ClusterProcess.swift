@@ -95,6 +95,7 @@ struct ClusterProcess {
         configuration.mutating = [admission]
         configuration.validating = [admission, IdleKinds()]
         configuration.nodes = gateways
+        try settings.storage.configure(&configuration)
         return try await APIServer.start(configuration)
     }
 

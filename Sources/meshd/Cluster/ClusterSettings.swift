@@ -8,6 +8,7 @@ struct ClusterSettings: Hashable {
     var nodes = 1
     var apiPort = 6443
     var gatewayPort = 8080
+    var storage = StorageSettings()
 
     static func load(_ layout: ClusterLayout) throws -> ClusterSettings? {
         guard access(layout.settingsFile, F_OK) == 0 else { return nil }
@@ -19,13 +20,15 @@ struct ClusterSettings: Hashable {
         settings.nodes = json["nodes"]?.int ?? settings.nodes
         settings.apiPort = json["apiPort"]?.int ?? settings.apiPort
         settings.gatewayPort = json["gatewayPort"]?.int ?? settings.gatewayPort
+        settings.storage = StorageSettings(json["storage"] ?? [:])
         return settings
     }
 
     func save(_ layout: ClusterLayout) throws {
-        let json: JSON = [
+        var json: JSON = [
             "nodes": .int(Int64(nodes)), "apiPort": .int(Int64(apiPort)), "gatewayPort": .int(Int64(gatewayPort)),
         ]
+        if storage != StorageSettings() { json["storage"] = storage.json }
         try SmallFile.replace(layout.settingsFile, with: json.bytes)
     }
 
