@@ -7,14 +7,19 @@ package struct ControllerSet: Sendable {
     package struct Configuration: Sendable {
         /// Certificates by which pods verify the API server, PEM.
         package var rootCertificate: String
-        /// Every type the API serves that can be listed and deleted: what a namespace may hold, and what may own or be owned.
-        package var types: [ResourceType]
+        /// Every type the API serves now that can be listed and deleted: what a namespace may hold, and what may own or be
+        /// owned.
+        package var types: @Sendable () -> [ResourceType]
         /// Ended pods kept to be looked at.
         package var keptFinishedPods = 12_500
 
-        package init(rootCertificate: String, types: [ResourceType]) {
+        package init(rootCertificate: String, types: @escaping @Sendable () -> [ResourceType]) {
             self.rootCertificate = rootCertificate
             self.types = types
+        }
+
+        package init(rootCertificate: String, types: [ResourceType]) {
+            self.init(rootCertificate: rootCertificate) { types }
         }
 
         /// For a server that serves this catalog.

@@ -12,45 +12,47 @@ struct GarbageCollector: Sendable {
         var description: String { "\(type.qualifiedName) \(key)" }
     }
 
-    private struct Kind: Hashable {
-        var apiVersion: String
-        var kind: String
-    }
-
     private let plane: ControlPlane
-    private let informers: [ResourceType: Informer]
-    private let types: [Kind: ResourceType]
+    private let kinds: WatchedKinds
     private let queue: WorkQueue<Place>
+    /// Between two looks at which kinds there are.
+    private static let interval = Duration.seconds(2)
 
-    /// - Parameter types: all types whose objects may own or be owned.
-    init(_ plane: ControlPlane, types: [ResourceType]) {
+    /// - Parameter types: all types whose objects may own or be owned, as they are served now.
+    init(_ plane: ControlPlane, types: @escaping @Sendable () -> [ResourceType]) {
         self.plane = plane
-        var informers: [ResourceType: Informer] = [:]
-        var kinds: [Kind: ResourceType] = [:]
-        for type in types where type != .events {
-            informers[type] = plane.informers.informer(type, indexes: [.uid])
-            kinds[Kind(apiVersion: type.apiVersion, kind: type.kind)] = type
-        }
-        self.informers = informers
-        self.types = kinds
+        kinds = WatchedKinds(plane, types)
         queue = WorkQueue(clock: plane.clock)
     }
 
     /// Runs until the task is cancelled.
     func run() async {
-        for (type, informer) in informers {
-            informer.onChange { change in look(at: change, type) }
-        }
-        await queue.run(workers: 4) { place in
-            do throws(APIFailure) {
-                try await collect(place)
-                queue.forget(place)
-            } catch {
-                if !error.isConflict, !error.isNotFound {
-                    plane.logger.debug("garbage collection of \(place): \(error)")
+        lookForKinds()
+        await withDiscardingTaskGroup { group in
+            group.addTask {
+                while !Task.isCancelled {
+                    do { try await Task.sleep(for: Self.interval) } catch { return }
+                    lookForKinds()
                 }
-                queue.retry(place)
             }
+            await queue.run(workers: 4) { place in
+                do throws(APIFailure) {
+                    try await collect(place)
+                    queue.forget(place)
+                } catch {
+                    if !error.isConflict, !error.isNotFound {
+                        plane.logger.debug("garbage collection of \(place): \(error)")
+                    }
+                    queue.retry(place)
+                }
+            }
+            group.cancelAll()
+        }
+    }
+
+    private func lookForKinds() {
+        for (type, informer) in kinds.refresh() {
+            informer.onChange { change in look(at: change, type) }
         }
     }
 
@@ -84,7 +86,7 @@ struct GarbageCollector: Sendable {
     // MARK: One object
 
     func collect(_ place: Place) async throws(APIFailure) {
-        guard let object = informers[place.type]?.cache[place.key] else { return }
+        guard let object = kinds.informer(place.type)?.cache[place.key] else { return }
         if object.deletionTimestamp != nil {
             if object.finalizers.contains("orphan") {
                 try await orphan(object, place)
@@ -125,7 +127,7 @@ struct GarbageCollector: Sendable {
         let all = dependents(of: object.uid)
         var blocking = 0
         for dependent in all {
-            guard let found = informers[dependent.type]?.cache[dependent.key] else { continue }
+            guard let found = kinds.informer(dependent.type)?.cache[dependent.key] else { continue }
             let blocks = found.ownerReferences.contains { $0.uid == object.uid && $0.blocksDeletion }
             if blocks { blocking += 1 }
             if found.deletionTimestamp == nil { queue.add(dependent) }
@@ -136,7 +138,7 @@ struct GarbageCollector: Sendable {
     /// Makes the dependents forget `object`, then lets it go.
     private func orphan(_ object: KubeObject, _ place: Place) async throws(APIFailure) {
         for dependent in dependents(of: object.uid) {
-            guard let found = informers[dependent.type]?.cache[dependent.key] else { continue }
+            guard let found = kinds.informer(dependent.type)?.cache[dependent.key] else { continue }
             try await forget([object.uid], found, dependent)
         }
         try await remove("orphan", from: object, place)
@@ -178,7 +180,7 @@ struct GarbageCollector: Sendable {
             // A kind we do not watch: nothing is known, so nothing is deleted.
             return .there
         }
-        if let cached = informers[place.type]?.cache[place.key], cached.uid == owner.uid {
+        if let cached = kinds.informer(place.type)?.cache[place.key], cached.uid == owner.uid {
             return Self.state(of: cached)
         }
         do throws(APIFailure) {
@@ -196,19 +198,13 @@ struct GarbageCollector: Sendable {
 
     /// Owners stand in the namespace of what they own, or in none.
     private func place(of owner: OwnerReference, namespace: String) -> Place? {
-        guard let type = types[Kind(apiVersion: owner.apiVersion, kind: owner.kind)] ?? anyVersion(of: owner) else {
-            return nil
-        }
+        guard let type = kinds.type(of: owner) else { return nil }
         return Place(type: type, key: ObjectKey(namespace: type.isNamespaced ? namespace : "", name: owner.name))
     }
 
-    /// The same kind in another version of its group.
-    private func anyVersion(of owner: OwnerReference) -> ResourceType? {
-        let group = owner.apiVersion.contains("/") ? String(owner.apiVersion.prefix { $0 != "/" }) : ""
-        return types.values.first { $0.group == group && $0.kind == owner.kind }
-    }
-
     private func dependents(of uid: String) -> [Place] {
-        informers.flatMap { type, informer in informer.cache.owned(by: uid).map { Place(type: type, key: $0.key) } }
+        kinds.informers.flatMap { type, informer in
+            informer.cache.owned(by: uid).map { Place(type: type, key: $0.key) }
+        }
     }
 }

@@ -8,13 +8,12 @@ struct NamespaceController: Controller {
 
     private let plane: ControlPlane
     private let namespaces: Informer
-    private let types: [ResourceType]
+    private let served: @Sendable () -> [ResourceType]
 
-    /// - Parameter types: all that may stand in a namespace.
-    init(_ plane: ControlPlane, types: [ResourceType]) {
+    /// - Parameter types: all that is served now.
+    init(_ plane: ControlPlane, types: @escaping @Sendable () -> [ResourceType]) {
         self.plane = plane
-        // Events last: emptying a namespace makes some.
-        self.types = types.filter { $0.isNamespaced && $0 != .events } + types.filter { $0 == .events }
+        served = types
         namespaces = plane.informers.informer(.namespaces)
     }
 
@@ -36,6 +35,9 @@ struct NamespaceController: Controller {
         guard let namespace = namespaces.cache[key], namespace.deletionTimestamp != nil,
             namespace[Namespace.finalizers]?.contains("kubernetes") == true
         else { return .onChange }
+        let all = served()
+        // Events last: emptying a namespace makes some.
+        let types = all.filter { $0.isNamespaced && $0 != .events } + all.filter { $0 == .events }
         var content = NamespaceContent()
         for type in types { await empty(key.name, of: type, &content) }
         // What was deleted above is mostly gone now; look again before giving the namespace free.

@@ -118,7 +118,7 @@ struct ClusterProcess {
         let plane = ControlPlane(
             api: server.api(as: .component("controllers")), informers: informers, logger: Logger(label: "controllers"))
         let controllers = ControllerSet(
-            plane, .init(rootCertificate: server.rootCertificate, types: server.storedTypes))
+            plane, .init(rootCertificate: server.rootCertificate) { server.storedTypes })
         let scheduler = Scheduler(
             api: server.api(as: .component("scheduler")), informers: informers, logger: Logger(label: "scheduler"))
         tasks.addTask { await controllers.run() }
