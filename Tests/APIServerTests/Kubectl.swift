@@ -15,7 +15,7 @@ struct Kubectl: Sendable {
 
     private let program: String
     private let home: String
-    private let kubeconfig: String
+    let kubeconfig: String
 
     /// - Throws: when there is no kubectl: these tests are worth nothing without it.
     init(home: String, kubeconfig: String) throws {

@@ -136,7 +136,7 @@ struct DiscoveryTests {
                               name: {type: string, pattern: '^[a-z]+$'}
                               legs: {type: integer, default: 4, maximum: 8}
                 """))
-        let catalog = catalog.adding(CustomKinds.definitions(of: crd))
+        let catalog = catalog.adding(CustomDefinition(crd).definitions())
         let pets = try #require(catalog.definition(named: "pt"))
         var pet = try pets.decode(
             [
@@ -147,7 +147,9 @@ struct DiscoveryTests {
         pets.default(&pet.object)
         #expect(pet.object.spec == ["name": "Rex", "legs": 4])
         #expect(
-            pets.faults(pet.object).map(\.description) == ["spec.name: Invalid value: \"Rex\": should match '^[a-z]+$'"]
+            pets.faults(pet.object).map(\.description) == [
+                "spec.name: Invalid value: \"Rex\": spec.name in body should match '^[a-z]+$'"
+            ]
         )
         #expect(pets.cells(pet.object, Timestamp(seconds: 0)) == ["a", 4])
         #expect(OpenAPIDocuments(catalog).document(group: "example.com", version: "v1") != nil)

@@ -158,7 +158,7 @@ struct ValidationTests {
             ),
             (
                 Manifest.httpRoute, "weight: 90", "weight: -1",
-                "spec.rules[0].backendRefs[0].weight: Invalid value: -1: should be greater than or equal to 0"
+                "spec.rules[0].backendRefs[0].weight: Invalid value: -1: spec.rules[0].backendRefs[0].weight in body"
             ),
             (
                 Manifest.httpRoute, "  - backendRefs", "  - matches: [{path: {value: api}}]\n    backendRefs",
@@ -175,7 +175,7 @@ struct ValidationTests {
             ),
             (
                 Manifest.httpRoute, "  rules:", "  hostnames: [\"Bad Host\"]\n  rules:",
-                "spec.hostnames[0]: Invalid value: \"Bad Host\": should match"
+                "spec.hostnames[0]: Invalid value: \"Bad Host\": spec.hostnames[0] in body should match"
             ),
             (Manifest.virtualService, "weight: 90", "weight: 0", ""),
             (

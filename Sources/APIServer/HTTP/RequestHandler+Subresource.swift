@@ -64,7 +64,7 @@ extension RequestHandler {
         _ context: WriteContext
     ) async throws(APIFailure) {
         if request.http.method == .GET {
-            try await answers.send(.ok, Scale.of(try registry.get(definition, route.key)))
+            try await answers.send(.ok, try Scale.of(try registry.get(definition, route.key), definition))
             return
         }
         let (body, _) = try request.tree(try await request.body())
@@ -72,7 +72,7 @@ extension RequestHandler {
         let isPatch = request.http.method == .PATCH
         let changed = try await registry.change(definition, route.key, subresource: "scale", context) {
             old throws(APIFailure) in
-            var wanted = Scale.of(old)
+            var wanted = try Scale.of(old, definition)
             if isPatch {
                 if type.hasPrefix(PatchKind.json.rawValue) {
                     do throws(PatchFault) {
@@ -86,9 +86,9 @@ extension RequestHandler {
             } else {
                 wanted.json = body
             }
-            return try Scale.apply(wanted, to: old, definition.type)
+            return try Scale.apply(wanted, to: old, definition)
         }
-        try await answers.send(.ok, Scale.of(changed))
+        try await answers.send(.ok, try Scale.of(changed, definition))
     }
 
     /// Deletes the pod as its own node would wish: gracefully.

@@ -82,6 +82,7 @@ struct RequestHandler: Sendable {
         if route.name.contains("/") || route.namespace.contains("/") { throw Self.noSuchPath }
         if !route.name.isEmpty, definition.type.isNamespaced, route.namespace.isEmpty { throw Self.noSuchPath }
         if registry.isShared { try await registry.catchUp(for: request) }
+        if let text = definition.custom?.deprecationWarning { warnings.add(text) }
         if !route.subresource.isEmpty {
             try await serveSubresource(request, route, definition, responder, warnings)
             return

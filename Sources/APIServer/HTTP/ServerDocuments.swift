@@ -1,14 +1,12 @@
 import KubeTypes
 import NIOHTTP1
 import Store
-import TLS
 import Transport
 import Wire
 
 /// What the server answers beside objects: discovery, OpenAPI, health, version, metrics.
 struct ServerDocuments: Sendable {
     let registry: Registry
-    let openAPI: OpenAPIDocuments
     let metrics: RequestMetrics
     /// `host:port`, as the legacy discovery names the server.
     let address: String
@@ -60,30 +58,30 @@ struct ServerDocuments: Sendable {
             return
         }
         await sendTagged(
-            catalog.aggregatedDiscovery(legacy: isLegacy).bytes, type: SchemaCatalog.aggregatedType,
+            registry.published.aggregated(legacy: isLegacy), type: SchemaCatalog.aggregatedType,
             ["vary": "Accept", "cache-control": "public"], request, responder)
     }
 
     /// Answers 304 when the client has the very bytes already.
     private func sendTagged(
-        _ bytes: [UInt8], type: String, _ more: HTTPHeaders, _ request: APIRequest, _ responder: HTTPResponder
+        _ document: TaggedDocument, type: String, _ more: HTTPHeaders, _ request: APIRequest,
+        _ responder: HTTPResponder
     ) async {
-        let digits = Array("0123456789ABCDEF")
-        let tag = "\"" + String(sha256(bytes).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }) + "\""
         var headers = more
-        headers.add(name: "etag", value: tag)
-        if request.header("if-none-match") == tag {
+        headers.add(name: "etag", value: document.tag)
+        if request.header("if-none-match") == document.tag {
             await responder.respond(.notModified, headers)
             return
         }
         headers.add(name: "content-type", value: type)
-        await responder.respond(.ok, headers, bytes)
+        await responder.respond(.ok, headers, document.bytes)
     }
 
     private func document(_ request: APIRequest, _ parts: [String], _ responder: HTTPResponder) async throws(APIFailure)
     {
+        let openAPI = registry.published.openAPI
         if parts.count == 2 {
-            await sendTagged(openAPI.index().bytes, type: Self.json, [:], request, responder)
+            await sendTagged(TaggedDocument(openAPI.index().bytes), type: Self.json, [:], request, responder)
             return
         }
         let place = Array(parts[2...])
@@ -91,7 +89,8 @@ struct ServerDocuments: Sendable {
         if place.count == 2, place[0] == "api" { bytes = openAPI.document(group: "", version: place[1]) }
         if place.count == 3, place[0] == "apis" { bytes = openAPI.document(group: place[1], version: place[2]) }
         guard let bytes else { throw RequestHandler.noSuchPath }
-        await sendTagged(bytes, type: Self.json, ["cache-control": "public, immutable"], request, responder)
+        await sendTagged(
+            TaggedDocument(bytes), type: Self.json, ["cache-control": "public, immutable"], request, responder)
     }
 
     private func health(_ request: APIRequest, _ kind: String, _ responder: HTTPResponder) async {

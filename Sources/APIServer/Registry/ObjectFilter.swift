@@ -13,7 +13,8 @@ struct ObjectFilter: Sendable {
             throw .badRequest("unable to parse labelSelector \"\(selection.labels)\": \(error)")
         }
         do throws(SelectorFault) {
-            fields = try KubeTypes.FieldSelector(parsing: selection.fields, for: definition.type)
+            fields = try KubeTypes.FieldSelector(
+                parsing: selection.fields, for: definition.type, fields: definition.custom?.selectableFields ?? [])
         } catch {
             throw .badRequest("unable to parse fieldSelector \"\(selection.fields)\": \(error)")
         }

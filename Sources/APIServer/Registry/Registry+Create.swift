@@ -13,6 +13,13 @@ extension Registry {
                 code: 405, reason: "MethodNotAllowed",
                 message: "\(type.qualifiedName) are not kept: ask over the server's socket")
         }
+        if let custom = definition.custom, custom.isTerminating {
+            throw APIFailure(
+                code: 405, reason: "MethodNotAllowed",
+                message: "create is not supported on resources of kind \"\(type.qualifiedName)\": their"
+                    + " CustomResourceDefinition is being deleted",
+                details: ["group": .string(type.group), "kind": .string(type.resource)])
+        }
         var object = given
         try placeInNamespace(&object, type, namespace)
         if !object.resourceVersion.isEmpty {
@@ -127,7 +134,7 @@ extension Registry {
         metadata["deletionTimestamp"] = nil
         metadata["deletionGracePeriodSeconds"] = nil
         metadata["selfLink"] = nil
-        metadata["generation"] = definition.schema.properties["spec"] == nil ? nil : 1
+        metadata["generation"] = definition.isCustom || definition.schema.properties["spec"] != nil ? 1 : nil
         object.json["metadata"] = metadata
         let type = definition.type
         switch type {

@@ -84,6 +84,11 @@ extension Registry {
             object.json[path: ["metadata", "deletionGracePeriodSeconds"]] = .int(Int64(grace))
         }
         if definition.type == .namespaces { object.json[path: ["status", "phase"]] = "Terminating" }
+        if definition.type == .customResourceDefinitions {
+            var crd = CustomDefinition(object)
+            crd.prepareForDeletion(now: .now())
+            object = crd.object
+        }
         var finalizers = object.finalizers.filter { name in
             switch options.propagation {
             case .foreground, .background: name != "orphan" && name != "foregroundDeletion"

@@ -35,7 +35,12 @@ struct RegistryWatch: Sendable {
         while true {
             do {
                 switch try await source.next(after: &revision) {
-                case .idle(let revision): return .idle(revision)
+                case .idle(let revision):
+                    // A custom kind may be gone; its clients find that out when they come again.
+                    if definition.isCustom, registry.catalog.definition(of: definition.type) == nil {
+                        throw APIFailure.serverClosing
+                    }
+                    return .idle(revision)
                 case .events(let events):
                     let seen = events.compactMap { event($0) }
                     if !seen.isEmpty { return .events(seen) }

@@ -11,7 +11,9 @@ final class Registry: Sendable {
     let logger: Logger
     /// Listings being paged through, each with the store as it was at its first page.
     let pages = PageSnapshots()
-    private let content: Mutex<SchemaCatalog>
+    private let content: Mutex<PublishedCatalog>
+    /// Held by whoever changes `content`.
+    private let publishing = Mutex(())
     private let chain: Mutex<AdmissionChain>
 
     /// `nil`: everything is stored as it is.
@@ -25,11 +27,23 @@ final class Registry: Sendable {
         self.encryption = encryption
         self.addresses = addresses
         self.logger = logger
-        content = Mutex(catalog)
+        content = Mutex(PublishedCatalog(catalog))
         chain = Mutex(AdmissionChain(mutating: [], validating: []))
     }
 
-    var catalog: SchemaCatalog { content.withLock { $0 } }
+    var published: PublishedCatalog { content.withLock { $0 } }
+    var catalog: SchemaCatalog { published.catalog }
+
+    /// Serves other kinds from now on, or other groups of other servers.
+    func publish(_ change: (PublishedCatalog) -> (SchemaCatalog, remote: [JSON])) {
+        // Readers go on with what there was while the new is made.
+        publishing.withLock { _ in
+            let before = published
+            let (catalog, remote) = change(before)
+            let after = PublishedCatalog(catalog, remote: remote, after: before)
+            content.withLock { $0 = after }
+        }
+    }
     var admission: AdmissionChain {
         get { chain.withLock { $0 } }
         set { chain.withLock { $0 = newValue } }

@@ -68,7 +68,9 @@ struct Estimator {
             let one = estimate(then, &locals)
             let two = estimate(otherwise, &locals)
             let cost = estimate(condition, &locals).cost + one.cost.union(two.cost)
-            return Estimate(cost: cost, size: one.size.union(two.size))
+            // `has(self.a) ? self.a : []` holds what `self.a` holds.
+            let path = isEmpty(otherwise) || one.path == two.path ? one.path : isEmpty(then) ? two.path : nil
+            return Estimate(cost: cost, size: one.size.union(two.size), path: path)
         case .list(let elements):
             var cost = CostRange(least: 10, most: 10)
             for element in elements { cost = cost + estimate(element.value, &locals).cost }
@@ -101,6 +103,15 @@ struct Estimator {
             var made = estimate(body, &locals)
             made.cost = CostRange(least: 1, most: made.cost.most.added(13)) + source.cost
             return made
+        }
+    }
+
+    /// A list or map written out with nothing in it.
+    private func isEmpty(_ node: Int) -> Bool {
+        switch tree[node].kind {
+        case .list(let elements): elements.isEmpty
+        case .map(let entries): entries.isEmpty
+        default: false
         }
     }
 

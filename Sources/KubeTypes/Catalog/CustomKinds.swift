@@ -58,7 +58,7 @@ package enum CustomKinds {
 
     static func definition(
         group: String, names: JSON, isNamespaced: Bool, version: String, storage: String, served: [String],
-        subresources: JSON?, columns: [JSON], schema: SchemaLink
+        subresources: JSON?, columns: [JSON], schema: SchemaLink, custom: CustomTraits? = nil
     ) -> ResourceDefinition {
         let kind = names["kind"]?.string ?? ""
         var parts: [Subresource] = []
@@ -93,23 +93,7 @@ package enum CustomKinds {
             categories: KubernetesResources.strings(names["categories"]),
             verbs: ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
             subresources: parts, isCustom: true, storageVersion: storage, servedVersions: served,
-            columns: [name] + (own.isEmpty ? [age] : own), schemaLink: schema)
-    }
-
-    /// The resources a `CustomResourceDefinition` object (apiextensions.k8s.io/v1) asks for.
-    package static func definitions(of crd: KubeObject) -> [ResourceDefinition] {
-        let versions = crd.spec["versions"]?.array?.filter { $0["served"]?.bool == true } ?? []
-        let served = versions.compactMap { $0["name"]?.string }.sorted { APIVersion($0) > APIVersion($1) }
-        let all = crd.spec["versions"]?.array ?? []
-        let storage = all.first { $0["storage"]?.bool == true }?["name"]?.string ?? served.first ?? ""
-        return versions.map { version in
-            definition(
-                group: crd.spec["group"]?.string ?? "", names: crd.spec["names"] ?? [:],
-                isNamespaced: crd.spec["scope"]?.string != "Cluster", version: version["name"]?.string ?? "",
-                storage: storage, served: served, subresources: version["subresources"],
-                columns: version["additionalPrinterColumns"]?.array ?? [],
-                schema: SchemaLink(custom: CustomSchema(version["schema"]?["openAPIV3Schema"] ?? [:])))
-        }
+            columns: [name] + (own.isEmpty ? [age] : own), schemaLink: schema, custom: custom)
     }
 }
 

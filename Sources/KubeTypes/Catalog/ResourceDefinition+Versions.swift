@@ -3,16 +3,33 @@ import Wire
 /// The versions of a kind share one stored object. Where their schemas are the same, only `apiVersion` differs.
 extension ResourceDefinition {
     /// The object as this version shows it.
+    ///
+    /// Where a webhook converts, an object of another version is given back as it is stored.
     package func presented(_ stored: KubeObject) -> KubeObject {
+        if needsConversion(stored) { return stored }
         var object = stored
         if isOldAutoscaler, stored.apiVersion == "autoscaling/v2" { Autoscaler.toOld(&object) }
         if object.apiVersion != type.apiVersion { object.json["apiVersion"] = .string(type.apiVersion) }
         if object.kind != type.kind { object.json["kind"] = .string(type.kind) }
+        if schemaLink.isGiven { settle(&object) }
         return object
+    }
+
+    /// Whether only a webhook can say how the object looks in this version.
+    package func needsConversion(_ object: KubeObject) -> Bool {
+        custom?.conversion != nil && object.apiVersion != type.apiVersion
+    }
+
+    /// What was stored under an older schema gets the defaults of this one, and loses what it does not know.
+    private func settle(_ object: inout KubeObject) {
+        var structure = Structure()
+        structure.fit(&object, schema)
+        self.default(&object)
     }
 
     /// The object as it is kept: in its storage version.
     package func stored(_ object: KubeObject) -> KubeObject {
+        if custom?.conversion != nil { return object }
         var object = object
         if isOldAutoscaler, object.apiVersion == "autoscaling/v1" { Autoscaler.toNew(&object) }
         let wanted = storageType.apiVersion

@@ -14,9 +14,11 @@ package struct ResourceDefinition: Sendable {
     package let servedVersions: [String]
     package let columns: [PrinterColumn]
     package let schemaLink: SchemaLink
+    /// What only kinds of a user's CRD have.
+    package var custom: CustomTraits? = nil
 
     package var schema: Schema { schemaLink.schema }
-    package var listKind: String { type.kind + "List" }
+    package var listKind: String { custom?.listKind ?? type.kind + "List" }
     package var isStored: Bool { verbs.contains("get") || verbs.contains("list") }
     package var hasStatus: Bool { subresources.contains { $0.name == "status" } }
 

@@ -50,7 +50,8 @@ extension ResourceDefinition {
         var json = object.json
         object.json = .null
         if type.group.isEmpty, type.kind == "Secret" { Self.mergeStringData(&json) }
-        Defaults.apply(&json, schema)
+        if !isCustom || schema.hasDefaults { Defaults.apply(&json, schema) }
+        if isCustomDefinition { CustomDefinition.setDefaults(&json) }
         object.json = json
     }
 

@@ -5,10 +5,20 @@ package import Wire
 ///
 /// kubectl needs of them: the PATCH operation of each kind with its query parameters and body types, and the schemas with their merge keys.
 package final class OpenAPIDocuments: Sendable {
+    private struct Made {
+        let hash: String
+        let bytes: [UInt8]
+    }
     private let catalog: SchemaCatalog
-    private let made = Mutex<[String: [UInt8]]>([:])
+    private let made: Mutex<[String: Made]>
+    /// Documents kept: most clients look at few, and a cluster may have hundreds.
+    private static let mostKept = 64
 
-    package init(_ catalog: SchemaCatalog) { self.catalog = catalog }
+    /// - Parameter before: what it made is taken over where nothing changed.
+    package init(_ catalog: SchemaCatalog, after before: OpenAPIDocuments? = nil) {
+        self.catalog = catalog
+        made = Mutex(before?.made.withLock { $0 } ?? [:])
+    }
 
     /// `api/v1`, `apis/apps/v1`: the paths of the index.
     private static func path(_ group: String, _ version: String) -> String {
@@ -39,7 +49,7 @@ package final class OpenAPIDocuments: Sendable {
             mix(
                 "\(definition.type.description) \(definition.type.kind) \(definition.verbs.count) \(definition.subresources.count)"
             )
-            if let given = definition.schemaLink.givenDocument { mix(given.text) }
+            if definition.schemaLink.isGiven { mix(String(definition.schemaLink.fingerprint)) }
         }
         return String(hash, radix: 16, uppercase: true)
     }
@@ -49,12 +59,16 @@ package final class OpenAPIDocuments: Sendable {
 
     /// `GET /openapi/v3/api/v1`, `GET /openapi/v3/apis/apps/v1`; `nil` for a version that is not served.
     package func document(group: String, version: String) -> [UInt8]? {
-        let path = Self.path(group, version)
-        if let bytes = made.withLock({ $0[path] }) { return bytes }
         let definitions = catalog.definitions(group: group, version: version)
         if definitions.isEmpty { return nil }
+        let path = Self.path(group, version)
+        let hash = hash(group: group, version: version)
+        if let known = made.withLock({ $0[path] }), known.hash == hash { return known.bytes }
         let bytes = OpenAPIDocument(definitions).json.bytes
-        made.withLock { $0[path] = bytes }
+        made.withLock { made in
+            if made.count >= Self.mostKept { made.removeAll() }
+            made[path] = Made(hash: hash, bytes: bytes)
+        }
         return bytes
     }
 }

@@ -34,6 +34,9 @@ package struct ResourceType: Sendable, Hashable, CustomStringConvertible {
 extension ResourceType {
     package static let namespaces = ResourceType(
         group: "", version: "v1", resource: "namespaces", kind: "Namespace", isNamespaced: false)
+    package static let customResourceDefinitions = ResourceType(
+        group: "apiextensions.k8s.io", version: "v1", resource: "customresourcedefinitions",
+        kind: "CustomResourceDefinition", isNamespaced: false)
     package static let nodes = ResourceType(
         group: "", version: "v1", resource: "nodes", kind: "Node", isNamespaced: false)
     package static let pods = ResourceType(group: "", version: "v1", resource: "pods", kind: "Pod")

@@ -12,10 +12,25 @@ package final class Schema: Sendable {
     /// How server-side apply merges a list.
     package enum ListType: String, Sendable { case atomic, set, map }
 
-    /// A CEL rule of a custom kind; kept, not evaluated.
+    /// One of a custom kind's `x-kubernetes-validations`; `SchemaRules` evaluates them.
     package struct Rule: Sendable {
         package let rule: String
         package let message: String
+        package let messageExpression: String
+        /// Empty means `FieldValueInvalid`.
+        package let reason: String
+        package let fieldPath: String
+        /// Also evaluated where there is no old value; `oldSelf` is optional then. `nil` when the schema does not say.
+        package let isOldSelfOptional: Bool?
+
+        init(_ json: JSON) {
+            rule = json["rule"]?.string ?? ""
+            message = json["message"]?.string ?? ""
+            messageExpression = json["messageExpression"]?.string ?? ""
+            reason = json["reason"]?.string ?? ""
+            fieldPath = json["fieldPath"]?.string ?? ""
+            isOldSelfOptional = json["optionalOldSelf"]?.bool
+        }
     }
 
     /// The definition's name; `nil` for schemas written in place.
@@ -38,6 +53,10 @@ package final class Schema: Sendable {
     package let pattern: String?
     package let minimum: Double?
     package let maximum: Double?
+    /// The bounds themselves are not allowed.
+    package let excludesMinimum: Bool
+    package let excludesMaximum: Bool
+    package let multipleOf: Double?
     package let minLength: Int?
     package let maxLength: Int?
     package let minItems: Int?
@@ -53,6 +72,9 @@ package final class Schema: Sendable {
     package let listMapKeys: [String]
     package let isAtomicMap: Bool
     package let rules: [Rule]
+    /// Whether this schema or one within it, written in place, has rules or defaults.
+    package let hasRules: Bool
+    package let hasDefaults: Bool
 
     /// A custom kind's schema leaves out what it does not name; a built-in object without properties is free.
     package init(_ json: JSON, name: String? = nil, isCustom: Bool) {
@@ -62,6 +84,7 @@ package final class Schema: Sendable {
         for member in json["properties"]?.object ?? JSONObject() {
             properties[member.key] = SchemaLink(member.value, isCustom: isCustom)
         }
+        if json["x-kubernetes-embedded-resource"]?.bool == true { Self.addResourceFields(&properties) }
         let typeName = json["type"]?.string
         let format = json["format"]?.string
         self.format = format
@@ -89,6 +112,9 @@ package final class Schema: Sendable {
         pattern = json["pattern"]?.string
         minimum = json["minimum"]?.double
         maximum = json["maximum"]?.double
+        excludesMinimum = json["exclusiveMinimum"]?.bool ?? false
+        excludesMaximum = json["exclusiveMaximum"]?.bool ?? false
+        multipleOf = json["multipleOf"]?.double
         minLength = json["minLength"]?.int
         maxLength = json["maxLength"]?.int
         minItems = json["minItems"]?.int
@@ -105,10 +131,21 @@ package final class Schema: Sendable {
         listType = json["x-kubernetes-list-type"]?.string.flatMap(ListType.init(rawValue:))
         listMapKeys = json["x-kubernetes-list-map-keys"]?.array?.compactMap(\.string) ?? []
         isAtomicMap = json["x-kubernetes-map-type"]?.string == "atomic"
-        rules =
-            json["x-kubernetes-validations"]?.array?.map {
-                Rule(rule: $0["rule"]?.string ?? "", message: $0["message"]?.string ?? "")
-            } ?? []
+        rules = json["x-kubernetes-validations"]?.array?.map(Rule.init) ?? []
+        var inner = properties.values.compactMap(\.inline)
+        if let link = items?.inline { inner.append(link) }
+        if case .of(let link) = additional, let schema = link.inline { inner.append(schema) }
+        hasRules = !rules.isEmpty || inner.contains(where: \.hasRules)
+        hasDefaults =
+            properties.values.contains { $0.defaultValue != nil } || inner.contains(where: \.hasDefaults)
+    }
+
+    /// What an embedded object has though its schema does not say so.
+    private static func addResourceFields(_ properties: inout [String: SchemaLink]) {
+        for name in ["apiVersion", "kind"] where properties[name] == nil {
+            properties[name] = SchemaLink(["type": "string"], isCustom: true)
+        }
+        properties["metadata"] = SchemaLink(named: SchemaLibrary.objectMeta)
     }
 
     /// The schema of an object's member; `nil` when the object may not have it or nothing is known of it.
@@ -192,6 +229,30 @@ package struct SchemaLink: Sendable {
         }
     }
 
+    /// The schema that is written in place, if it is.
+    var inline: Schema? {
+        guard case .inline(let schema) = target else { return nil }
+        return schema
+    }
+
+    /// The rules of a custom kind, compiled at their first use; `nil` where there are none.
+    package var rules: SchemaRules? {
+        guard case .custom(let schema) = target else { return nil }
+        return schema.rules
+    }
+
+    /// Whether it came in a user's CRD: the schema can change under what is stored.
+    package var isGiven: Bool {
+        guard case .custom(let schema) = target else { return false }
+        return schema.isGiven
+    }
+
+    /// Changes with the schema. Only for those a user gave.
+    package var fingerprint: UInt64 {
+        guard case .custom(let schema) = target else { return 0 }
+        return schema.fingerprint
+    }
+
     /// The definition's name when the link is a reference.
     package var name: String? {
         guard case .named(let name) = target else { return nil }
@@ -202,51 +263,5 @@ package struct SchemaLink: Sendable {
     package var document: JSON? {
         guard case .custom(let schema) = target else { return nil }
         return schema.document
-    }
-
-    /// The same, when it came from a user's CRD rather than with the program.
-    package var givenDocument: JSON? {
-        guard case .custom(let schema) = target else { return nil }
-        return schema.given
-    }
-}
-
-/// The schema of a whole custom kind, parsed when first used.
-package final class CustomSchema: Sendable {
-    private enum Source: Sendable {
-        case embedded(EmbeddedFile, Range<Int>)
-        case given(JSON)
-    }
-    private let source: Source
-    private let parsed = Mutex<Schema?>(nil)
-
-    init(_ file: EmbeddedFile, _ range: Range<Int>) { source = .embedded(file, range) }
-    /// From a CRD's `openAPIV3Schema`.
-    package init(_ json: JSON) { source = .given(json) }
-
-    var given: JSON? {
-        guard case .given(let json) = source else { return nil }
-        return json
-    }
-
-    /// A CRD may leave out the three fields every object has, and says nothing of what metadata holds.
-    package var document: JSON {
-        var json: JSON
-        switch source {
-        case .embedded(let file, let range): json = file.parse(range)
-        case .given(let given): json = given
-        }
-        json["type"] = "object"
-        json[path: ["properties", "apiVersion"]] = ["type": "string"]
-        json[path: ["properties", "kind"]] = ["type": "string"]
-        json[path: ["properties", "metadata"]] = ["$ref": .string(SchemaLibrary.objectMeta)]
-        return json
-    }
-
-    package var schema: Schema {
-        if let schema = parsed.withLock({ $0 }) { return schema }
-        let schema = Schema(document, isCustom: true)
-        parsed.withLock { $0 = schema }
-        return schema
     }
 }

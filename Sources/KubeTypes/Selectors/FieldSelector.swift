@@ -6,6 +6,15 @@ package struct FieldSelector: Sendable, Hashable, CustomStringConvertible {
         package let field: String
         package let value: String
         package let isEqual: Bool
+        /// Where a custom kind has the field.
+        let custom: SelectableField?
+
+        package init(field: String, value: String, isEqual: Bool, custom: SelectableField? = nil) {
+            self.field = field
+            self.value = value
+            self.isEqual = isEqual
+            self.custom = custom
+        }
     }
 
     package var requirements: [Requirement]
@@ -14,7 +23,10 @@ package struct FieldSelector: Sendable, Hashable, CustomStringConvertible {
     package static let everything = FieldSelector()
 
     /// - Throws: when the text makes no sense, or the kind cannot be chosen by the field.
-    package init(parsing text: String, for type: ResourceType) throws(SelectorFault) {
+    /// - Parameter fields: those a custom kind says it can be chosen by.
+    package init(
+        parsing text: String, for type: ResourceType, fields: [SelectableField] = []
+    ) throws(SelectorFault) {
         requirements = []
         var term = ""
         var terms: [String] = []
@@ -33,7 +45,7 @@ package struct FieldSelector: Sendable, Hashable, CustomStringConvertible {
             }
         }
         terms.append(term)
-        let known = Self.fields(of: type)
+        let known = Self.fields(of: type) + fields.map(\.name)
         for term in terms where !term.isEmpty {
             guard let sign = term.firstIndex(of: "=") else {
                 throw SelectorFault(message: "invalid field selector \"\(text)\": \"\(term)\" has no '=', '==' or '!='")
@@ -49,7 +61,9 @@ package struct FieldSelector: Sendable, Hashable, CustomStringConvertible {
                         "field label not supported: \"\(name)\"; \(type.kind) objects can be chosen by \(known.joined(separator: ", "))"
                 )
             }
-            requirements.append(Requirement(field: name, value: String(value), isEqual: isEqual))
+            requirements.append(
+                Requirement(
+                    field: name, value: String(value), isEqual: isEqual, custom: fields.first { $0.name == name }))
         }
     }
 
@@ -60,7 +74,8 @@ package struct FieldSelector: Sendable, Hashable, CustomStringConvertible {
 
     package func matches(_ object: KubeObject) -> Bool {
         requirements.allSatisfy { requirement in
-            (Self.value(of: requirement.field, in: object) == requirement.value) == requirement.isEqual
+            let value = requirement.custom?.value(object) ?? Self.value(of: requirement.field, in: object)
+            return (value == requirement.value) == requirement.isEqual
         }
     }
 

@@ -2,11 +2,15 @@
 struct FieldPath {
     enum Step {
         case member(String)
+        /// An entry of a map, written in brackets.
+        case key(String)
         case element(Int)
     }
     private(set) var steps: [Step] = []
 
-    mutating func enter(_ member: String) { steps.append(.member(member)) }
+    mutating func enter(_ member: String, isKey: Bool = false) {
+        steps.append(isKey ? .key(member) : .member(member))
+    }
     mutating func enter(_ index: Int) { steps.append(.element(index)) }
     mutating func leave() { steps.removeLast() }
 
@@ -18,6 +22,7 @@ struct FieldPath {
             case .element(let index): text += "[\(index)]"
             case .member(let name) where name.utf8.contains(UInt8(ascii: ".")) || name.utf8.contains(UInt8(ascii: "/")):
                 text += "[\(name)]"
+            case .key(let name): text += "[\(name)]"
             case .member(let name): text += text.isEmpty ? name : "." + name
             }
         }

@@ -14,11 +14,38 @@ extension ResourceDefinition {
         var validator = Validator()
         validator.metadata(object, old: old, type)
         var constraints = SchemaConstraints()
-        constraints.check(object, schema)
+        constraints.check(object, old: old, schema)
         validator.kind(object, old: old, type)
+        var said = constraints.faults
+        if isCustom, let rules = schemaLink.rules { said += faults(object, old: old, rules, after: said) }
         // A rule of the kind says more than the schema's word on the same field.
         let told = Set(validator.faults.map(\.path))
-        return validator.faults + constraints.faults.filter { !told.contains($0.path) }
+        return validator.faults + said.filter { !isSaid($0.path, told) }
+    }
+
+    /// Whether a fault is told already; an embedded kind's own rules also name the part of what its expressions refuse.
+    private func isSaid(_ path: String, _ told: Set<String>) -> Bool {
+        if told.contains(path) { return true }
+        guard isCustom, !schemaLink.isGiven, !path.isEmpty else { return false }
+        return told.contains { $0.hasPrefix(path + ".") || $0.hasPrefix(path + "[") }
+    }
+
+    /// Expressions are not run on an object whose form may surprise them.
+    private func faults(
+        _ object: KubeObject, old: KubeObject?, _ rules: SchemaRules, after faults: [FieldFault]
+    ) -> [FieldFault] {
+        let blocking: Set<FieldFault.Kind> = [.unsupported, .required, .tooLong, .tooMany, .wrongType]
+        if faults.contains(where: { blocking.contains($0.kind) }) {
+            return [
+                FieldFault(
+                    .invalid, "<nil>", value: .null,
+                    "some validation rules were not checked because the object was invalid; correct the existing errors"
+                        + " to complete validation")
+            ]
+        }
+        var checks = RuleChecks()
+        checks.check(object, old: old, rules)
+        return checks.faults
     }
 }
 

@@ -99,7 +99,7 @@ extension Validator {
         guard let match, let value = match["value"]?.string else { return }
         let type = match["type"]?.string ?? "PathPrefix"
         if type == "RegularExpression" {
-            if !Patterns.compiles(value) { invalid("\(path).value", .string(value), "must be a regular expression") }
+            if Patterns.fault(value) != nil { invalid("\(path).value", .string(value), "must be a regular expression") }
             return
         }
         if !value.hasPrefix("/") {
@@ -229,7 +229,7 @@ extension Validator {
         guard let match else { return }
         let kinds = ["exact", "prefix", "regex"].filter { match[$0] != nil }
         for extra in kinds.dropFirst() { forbidden("\(path).\(extra)", "cannot be set together with \(kinds[0])") }
-        if let regex = match["regex"]?.string, !Patterns.compiles(regex) {
+        if let regex = match["regex"]?.string, Patterns.fault(regex) != nil {
             invalid("\(path).regex", .string(regex), "must be a regular expression")
         }
     }

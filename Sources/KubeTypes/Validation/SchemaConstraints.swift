@@ -2,25 +2,34 @@ import Synchronization
 import Wire
 
 /// Checks a value against what its schema says beyond types: required members, enums, patterns, ranges, sizes, choices.
+///
+/// A custom kind's faults are worded as Kubernetes' own validator words them, since tools look for them. What an update leaves as
+/// it was is not looked at again, so that an object stays changeable when its schema becomes stricter (KEP-4008).
 struct SchemaConstraints {
     private(set) var faults: [FieldFault] = []
     private var path = FieldPath()
 
-    mutating func check(_ object: KubeObject, _ schema: Schema) { check(object.json, schema) }
+    mutating func check(_ object: KubeObject, old: KubeObject? = nil, _ schema: Schema) {
+        check(object.json, old: schema.isCustom ? old?.json : nil, schema)
+    }
 
     private mutating func fault(_ kind: FieldFault.Kind, _ value: JSON?, _ detail: String) {
         faults.append(FieldFault(kind, path.text, value: value, detail))
     }
 
-    private mutating func check(_ value: JSON, _ schema: Schema) {
-        if value.isNull { return }
+    private mutating func invalid(_ value: JSON, _ schema: Schema, _ detail: String) {
+        fault(.invalid, value, schema.isCustom ? "\(path.text) in body \(detail)" : detail)
+    }
+
+    private mutating func check(_ value: JSON, old: JSON?, _ schema: Schema) {
+        if value.isNull || old == value { return }
         if !schema.allowed.isEmpty, !schema.allowed.contains(value) {
             let list = schema.allowed.map(\.text).joined(separator: ", ")
             fault(.unsupported, value, "supported values: \(list)")
         }
         switch value {
-        case .object(let members): check(members, value, schema)
-        case .array(let elements): check(elements, value, schema)
+        case .object(let members): check(members, value, old: old, schema)
+        case .array(let elements): check(elements, value, old: old, schema)
         case .string(let text): check(text, value, schema)
         case .int(let number): range(Double(number), value, schema)
         case .double(let number): range(number, value, schema)
@@ -29,7 +38,7 @@ struct SchemaConstraints {
         choices(value, schema)
     }
 
-    private mutating func check(_ members: JSONObject, _ value: JSON, _ schema: Schema) {
+    private mutating func check(_ members: JSONObject, _ value: JSON, old: JSON?, _ schema: Schema) {
         for name in schema.required where members[name] == nil {
             // Kubernetes' own lists and structs may be left out and are then empty; its checks of kinds say which may not.
             if !schema.isCustom, let inner = schema.link(name)?.schema, inner.kind == .object || inner.kind == .array {
@@ -38,34 +47,43 @@ struct SchemaConstraints {
             if !schema.isCustom, name == "value" { continue }
             faults.append(FieldFault(.required, path.text(name)))
         }
+        if schema.isEmbeddedResource { embedded(members) }
         if let most = schema.maxProperties, members.count > most {
             fault(.tooMany, nil, "\(members.count): must have at most \(most) entries")
         }
         if let least = schema.minProperties, members.count < least {
-            fault(.invalid, value, "must have at least \(least) entries")
+            invalid(value, schema, "should have at least \(least) properties")
         }
         for member in members {
             // What we write ourselves, and what controllers report, is not checked here.
             if path.steps.isEmpty, member.key == "metadata" || !schema.isCustom && member.key == "status" { continue }
             guard let link = schema.link(member.key) else { continue }
-            path.enter(member.key)
-            check(member.value, link.schema)
+            path.enter(member.key, isKey: schema.isCustom && schema.properties[member.key] == nil)
+            check(member.value, old: old?[member.key], link.schema)
             path.leave()
         }
     }
 
-    private mutating func check(_ elements: [JSON], _ value: JSON, _ schema: Schema) {
+    /// An object within an object must say what it is.
+    private mutating func embedded(_ members: JSONObject) {
+        for name in ["apiVersion", "kind"] where members[name]?.string?.isEmpty ?? true {
+            faults.append(FieldFault(.required, path.text(name), "must not be empty"))
+        }
+    }
+
+    private mutating func check(_ elements: [JSON], _ value: JSON, old: JSON?, _ schema: Schema) {
         if let most = schema.maxItems, elements.count > most {
             fault(.tooMany, nil, "\(elements.count): must have at most \(most) items")
         }
         if let least = schema.minItems, elements.count < least {
-            fault(.invalid, value, "should have at least \(least) items")
+            invalid(value, schema, "should have at least \(least) items")
         }
         if schema.isCustom, schema.listType == .map || schema.listType == .set { unique(elements, schema) }
         guard let inner = schema.items?.schema else { return }
+        let before = OldElements(old?.array, schema)
         for (index, element) in elements.enumerated() {
             path.enter(index)
-            check(element, inner)
+            check(element, old: before.match(element), inner)
             path.leave()
         }
     }
@@ -87,52 +105,68 @@ struct SchemaConstraints {
     private mutating func check(_ text: String, _ value: JSON, _ schema: Schema) {
         if let most = schema.maxLength, text.unicodeScalars.count > most {
             // A pattern is not tried on text of any length.
-            return fault(.tooLong, nil, "may not be more than \(most) characters")
+            return fault(.tooLong, nil, "may not be more than \(most) \(schema.isCustom ? "bytes" : "characters")")
         }
         if let least = schema.minLength, text.unicodeScalars.count < least {
-            fault(.invalid, value, least == 1 ? "must not be empty" : "should be at least \(least) characters long")
+            let what = schema.isCustom ? "chars" : "characters"
+            invalid(value, schema, "should be at least \(least) \(what) long")
         }
         if let pattern = schema.pattern, !Patterns.matches(pattern, text) {
-            fault(.invalid, value, "should match '\(pattern)'")
+            invalid(value, schema, "should match '\(pattern)'")
         }
-        if schema.format == "date-time", Timestamp(text) == nil {
-            fault(.invalid, value, "must be a time in RFC 3339 form, such as 2026-01-02T15:04:05Z")
+        guard let format = schema.format, !TextFormats.matches(format, text) else { return }
+        if schema.isCustom {
+            fault(.wrongType, value, "\(path.text) in body must be of type \(format): \(value.text)")
+        } else {
+            fault(.invalid, value, TextFormats.expectation(format))
         }
-        if schema.format == "byte", Base64.decode(text) == nil { fault(.invalid, value, "must be base64") }
     }
 
     private mutating func range(_ number: Double, _ value: JSON, _ schema: Schema) {
-        if let least = schema.minimum, number < least {
-            fault(.invalid, value, "should be greater than or equal to \(JSON.number(least))")
+        if let least = schema.minimum, schema.excludesMinimum ? number <= least : number < least {
+            let equal = schema.excludesMinimum ? "" : "or equal to "
+            invalid(value, schema, "should be greater than \(equal)\(JSON.number(least))")
         }
-        if let most = schema.maximum, number > most {
-            fault(.invalid, value, "should be less than or equal to \(JSON.number(most))")
+        if let most = schema.maximum, schema.excludesMaximum ? number >= most : number > most {
+            let equal = schema.excludesMaximum ? "" : "or equal to "
+            invalid(value, schema, "should be less than \(equal)\(JSON.number(most))")
+        }
+        guard let step = schema.multipleOf, step > 0 else { return }
+        let quotient = number / step
+        if quotient != quotient.rounded() {
+            invalid(value, schema, "should be a multiple of \(JSON.number(step))")
         }
     }
 
     private mutating func choices(_ value: JSON, _ schema: Schema) {
-        for part in schema.allOf { check(value, part) }
+        for part in schema.allOf { check(value, old: nil, part) }
+        let name = "\"\(path.text)\""
         if !schema.anyOf.isEmpty, !schema.isIntOrString, !schema.anyOf.contains(where: { Self.fits(value, $0) }) {
-            fault(.invalid, value, "must have at least one of the allowed forms: \(Self.forms(schema.anyOf))")
+            fault(.invalid, value, "\(name) must validate at least one schema (anyOf)\(Self.forms(schema.anyOf))")
         }
         if !schema.oneOf.isEmpty {
             let count = schema.oneOf.count { Self.fits(value, $0) }
             if count != 1 {
-                let what = count == 0 ? "none" : "more than one"
-                fault(.invalid, value, "must have exactly one of \(Self.forms(schema.oneOf)), found \(what)")
+                let what = count == 0 ? "Found none valid" : "Found \(count) valid alternatives"
+                fault(
+                    .invalid, value,
+                    "\(name) must validate one and only one schema (oneOf). \(what)\(Self.forms(schema.oneOf))")
             }
         }
-        if let not = schema.not, Self.fits(value, not) { fault(.invalid, value, "must not have \(Self.forms([not]))") }
+        if let not = schema.not, Self.fits(value, not) {
+            fault(.invalid, value, "\(name) must not validate the schema (not)\(Self.forms([not]))")
+        }
     }
 
+    /// The fields the alternatives ask for, which says more than that none fits.
     private static func forms(_ schemas: [Schema]) -> String {
         let names = schemas.flatMap { $0.required.isEmpty ? $0.anyOf.flatMap(\.required) : $0.required }
-        return names.isEmpty ? "its forms" : names.map { "'\($0)'" }.joined(separator: ", ")
+        return names.isEmpty ? "" : ": " + names.map { "'\($0)'" }.joined(separator: ", ")
     }
 
     private static func fits(_ value: JSON, _ schema: Schema) -> Bool {
         var inner = SchemaConstraints()
-        inner.check(value, schema)
+        inner.check(value, old: nil, schema)
         if !inner.faults.isEmpty { return false }
         switch (schema.kind, value) {
         case (.any, _), (.object, .object), (.array, .array), (.string, .string), (.boolean, .bool), (.integer, .int),
@@ -148,20 +182,29 @@ extension JSON {
     fileprivate static func number(_ value: Double) -> String { Int64(exactly: value).map(String.init) ?? "\(value)" }
 }
 
-/// Regular expressions of schemas, compiled once each.
+/// Regular expressions of schemas (RE2's syntax, as in Go), compiled once each; matching takes time linear in the text.
 enum Patterns {
-    private static let compiled = Mutex<[String: Regex<AnyRegexOutput>]>([:])
+    private static let compiled = Mutex<[String: Pattern]>([:])
+    private static let most = 4096
 
     /// Whether the pattern is found in the text. A pattern that cannot be compiled matches everything: better than to refuse all.
     static func matches(_ pattern: String, _ text: String) -> Bool {
+        if let known = compiled.withLock({ $0[pattern] }) { return known.first(in: text) != nil }
+        guard let made = try? Pattern(pattern) else { return true }
         compiled.withLock { compiled in
-            if let regex = compiled[pattern] { return (try? regex.firstMatch(in: text)) != nil }
-            guard let regex = try? Regex(pattern).matchingSemantics(.unicodeScalar) else { return true }
-            let found = (try? regex.firstMatch(in: text)) != nil
-            compiled[pattern] = regex
-            return found
+            if compiled.count >= most { compiled.removeAll() }
+            compiled[pattern] = made
         }
+        return made.first(in: text) != nil
     }
 
-    static func compiles(_ pattern: String) -> Bool { (try? Regex(pattern)) != nil }
+    /// What is wrong with the pattern.
+    static func fault(_ pattern: String) -> String? {
+        do {
+            _ = try Pattern(pattern)
+            return nil
+        } catch {
+            return "\(error)"
+        }
+    }
 }

@@ -110,9 +110,31 @@ package struct Structure {
     }
 
     private mutating func wrongType(_ value: JSON, _ schema: Schema) -> JSON? {
+        if schema.isCustom {
+            let name = Self.typeName(value)
+            let wanted = schema.isIntOrString ? "integer,string" : schema.kind.rawValue
+            faults.append(
+                FieldFault(
+                    .wrongType, path.text, value: .string(name),
+                    "\(path.text) in body must be of type \(wanted): \"\(name)\""))
+            return nil
+        }
         let (expected, found) = (schema.expectation, Self.found(value))
         faults.append(FieldFault(.wrongType, path.text, value: value, "expected \(expected), found \(found)"))
         return nil
+    }
+
+    /// As JSON schemas call it.
+    private static func typeName(_ value: JSON) -> String {
+        switch value {
+        case .null: "null"
+        case .bool: "boolean"
+        case .int: "integer"
+        case .double: "number"
+        case .string: "string"
+        case .array: "array"
+        case .object: "object"
+        }
     }
 
     private static func found(_ value: JSON) -> String {
