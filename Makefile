@@ -73,6 +73,7 @@ lint:
 
 bench: deps-bench build
 	@$(SWIFT) build -c release --product store-load
+	@$(SWIFT) build -c release --product apiserver-load
 	python3 Benchmarks/run.py --programs $(RELEASE) $(if $(ONLY),--only $(ONLY))
 
 # Seconds for each libFuzzer target.

@@ -86,7 +86,8 @@ let package = Package(
         module(
             "Transport",
             [
-                "TLS", "COpenSSL", "CZlib", "Wire", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioWebSocket, logging,
+                "TLS", "COpenSSL", "CZlib", "Wire", nioCore, nioPosix, nioHTTP1, nioHTTP2, nioHPACK, nioWebSocket,
+                logging,
             ]),
         module("Store", ["Wire", "CSQLite", "CZlib", "TLS", "Transport", nioCore, nioPosix, logging]),
         module(
@@ -94,8 +95,8 @@ let package = Package(
         module(
             "APIServer",
             [
-                "KubeTypes", "KubeClient", "Wire", "Store", "Transport", "TLS", "Kernel", nioCore, nioPosix, nioHTTP1,
-                nioWebSocket, yams, logging, deque,
+                "KubeTypes", "KubeClient", "Wire", "Store", "Transport", "TLS", "Kernel", "CZlib", nioCore, nioPosix,
+                nioHTTP1, nioWebSocket, yams, logging, deque,
             ]),
         module("Controllers", ["KubeClient", "KubeTypes", "Wire", logging]),
         module("Scheduler", ["KubeClient", "KubeTypes", "Wire", logging]),
@@ -149,6 +150,10 @@ let package = Package(
             path: "Benchmarks/store/Load",
             swiftSettings: house),
         .executableTarget(
+            name: "apiserver-load",
+            dependencies: ["KubeClient", "TLS", "Transport", "Wire", arguments, nioCore, nioPosix],
+            path: "Benchmarks/apiserver/Load", swiftSettings: house),
+        .executableTarget(
             name: "hpack-stories", dependencies: ["Wire"], path: "Tests/Corpora/HPACKStories", swiftSettings: house),
 
         // Tests.
@@ -156,7 +161,7 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: house),
         tests("WireTests", ["Wire"]),
         tests("CELTests", ["CEL", "Wire"]),
-        tests("KubeTypesTests", ["KubeTypes", "Wire", yams]),
+        tests("KubeTypesTests", ["KubeTypes", "CSchemas", "Wire", yams]),
         tests("MeshModelTests", ["MeshModel", "ProxyResources", "KubeTypes", "Wire", yams]),
         tests("KernelTests", ["Kernel", "CKernel"]),
         tests("TLSTests", ["TLS", "COpenSSL"]),
@@ -172,7 +177,8 @@ let package = Package(
         tests("TransportTests", ["Transport", "TLS", "Kernel", nioCore, nioPosix, nioHTTP1]),
         tests("KubeClientTests", ["KubeClient", "KubeTypes", "Wire", "TestSupport"]),
         tests(
-            "APIServerTests", exclude: ["Peers"],
+            "APIServerTests",
+            exclude: ["Peers"],
             ["APIServer", "KubeClient", "KubeTypes", "Store", "Transport", "TLS", "Kernel", "Wire", nioCore, nioPosix]),
         tests("ControllersTests", ["Controllers", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
         tests(

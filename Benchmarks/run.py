@@ -12,7 +12,7 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
-PARTS = ("proxy", "cluster", "store")
+PARTS = ("proxy", "apiserver", "cluster", "store")
 
 
 def load(part):
@@ -24,11 +24,17 @@ def load(part):
 
 
 def judged(row, budgets):
-    """Adds ratio, budget and met. A budget is a limit on the ratio to the peer or, without a peer, on the value."""
+    """Adds ratio, budget and met. A budget is a limit on the ratio to the peer or, without a peer, on the value.
+
+    Where more is better it is written {"at_least": limit}.
+    """
     if row.get("peer_value"):
         row["ratio"] = round(row["ours"] / row["peer_value"], 3)
     budget = budgets.get(row["name"] + (f" / {row['peer']}" if row.get("peer") else ""))
-    if budget is not None:
+    if isinstance(budget, dict):
+        row["budget"] = f">= {budget['at_least']}"
+        row["met"] = row["ours"] >= budget["at_least"]
+    elif budget is not None:
         row["budget"] = budget
         row["met"] = (row.get("ratio") if row.get("peer") else row["ours"]) <= budget
     return row

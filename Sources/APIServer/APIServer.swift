@@ -12,17 +12,20 @@ package final class APIServer: Sendable {
     private let http: HTTPServer
     private let extensions: ExtensionList
     private let customResources: Task<Void, Never>
+    private let lifecycle: ServerLifecycle
     /// The certificate clients check this server's by, PEM.
     package let rootCertificate: String
 
     private init(
         _ registry: Registry, _ http: HTTPServer, _ extensions: ExtensionList, _ customResources: Task<Void, Never>,
+        _ lifecycle: ServerLifecycle,
         rootCertificate: String
     ) {
         self.registry = registry
         self.customResources = customResources
         self.http = http
         self.extensions = extensions
+        self.lifecycle = lifecycle
         self.rootCertificate = rootCertificate
     }
 
@@ -34,13 +37,14 @@ package final class APIServer: Sendable {
             let pki = try ClusterPKI.open(
                 configuration.stateDirectory + "/pki", serverNames: serverNames(configuration))
             let extensions = ExtensionList()
-            let http = try makeServer(registry, pki, extensions, configuration)
+            let lifecycle = ServerLifecycle(registry)
+            let http = try makeServer(registry, pki, extensions, lifecycle, configuration)
             let custom = CustomResources(registry)
             let revision = custom.load()
             let following = Task { await custom.run(from: revision) }
             for listener in configuration.listeners { try await http.listen(on: listener) }
             let root = String(decoding: try pki.authority.certificate.pem(), as: UTF8.self)
-            return APIServer(registry, http, extensions, following, rootCertificate: root)
+            return APIServer(registry, http, extensions, following, lifecycle, rootCertificate: root)
         } catch {
             store.close()
             throw error
@@ -78,7 +82,8 @@ package final class APIServer: Sendable {
     }
 
     private static func makeServer(
-        _ registry: Registry, _ pki: ClusterPKI, _ extensions: ExtensionList, _ configuration: APIServerConfiguration
+        _ registry: Registry, _ pki: ClusterPKI, _ extensions: ExtensionList, _ lifecycle: ServerLifecycle,
+        _ configuration: APIServerConfiguration
     ) throws -> HTTPServer {
         let server = "https://\(configuration.publicAddress):\(configuration.publicPort)"
         try Kubeconfig.write(
@@ -86,7 +91,8 @@ package final class APIServer: Sendable {
         let tls = try TLSContext(
             .server,
             .server(
-                certificates: [pki.serverCertificate], key: pki.serverKey, clientRoots: [pki.authority.certificate]))
+                certificates: [pki.serverCertificate], key: pki.serverKey, clientRoots: [pki.authority.certificate],
+                applicationProtocols: ["h2", "http/1.1"]))
         let metrics = RequestMetrics()
         let handler = RequestHandler(
             registry: registry,
@@ -94,7 +100,7 @@ package final class APIServer: Sendable {
             nodes: configuration.nodes,
             documents: ServerDocuments(
                 registry: registry, metrics: metrics,
-                address: "\(configuration.publicAddress):\(configuration.publicPort)"),
+                address: "\(configuration.publicAddress):\(configuration.publicPort)", lifecycle: lifecycle),
             metrics: metrics, extensions: extensions, logger: configuration.logger)
         return HTTPServer(HTTPServer.Configuration(tls: tls), logger: configuration.logger) { request, responder in
             await handler.handle(request, responder)
@@ -128,12 +134,14 @@ package final class APIServer: Sendable {
     /// Serves more paths from now on.
     package func add(_ part: any APIExtension) { extensions.add(part) }
 
-    /// Ends watches and connections, then closes the store. Everything answered before is stored.
+    /// Says it is not ready, ends watches, lets requests in work finish, then closes the store. Everything answered before is
+    /// stored.
     package func stop() async {
+        lifecycle.beginShutdown()
         registry.store.endWatches()
         customResources.cancel()
         await customResources.value
-        await http.stop()
+        await http.stop(grace: .seconds(5))
         registry.store.close()
     }
 }

@@ -8,7 +8,7 @@ package import TLS
 /// Answers one request. The response must be ended, or the connection is closed.
 package typealias HTTPHandler = @Sendable (HTTPRequest, HTTPResponder) async -> Void
 
-/// An HTTP/1.1 server on sockets that are listening already.
+/// An HTTP server on sockets that are listening already: HTTP/1.1, and over TLS HTTP/2 where the client asks for it.
 package final class HTTPServer: Sendable {
     package struct Configuration: Sendable {
         /// `nil` serves plain HTTP.
@@ -67,14 +67,6 @@ package final class HTTPServer: Sendable {
     }
 
     private func open(_ channel: any Channel) throws {
-        let peer = channel.eventLoop.makePromise(of: Certificate?.self)
-        let wrapped: ServerConnection.Stream
-        do {
-            wrapped = try addHandlers(to: channel, peer)
-        } catch {
-            peer.fail(error)
-            throw error
-        }
         let id = ObjectIdentifier(channel)
         let isLate = state.withLock { state -> Bool in
             state.connections[id] = channel
@@ -82,52 +74,68 @@ package final class HTTPServer: Sendable {
         }
         channel.closeFuture.whenComplete { _ in self.state.withLock { _ = $0.connections.removeValue(forKey: id) } }
         if isLate { channel.close(promise: nil) }
-        let task = Task {
+        let settings = ConnectionSettings(
+            idleLimit: configuration.idleLimit, bodyLimit: configuration.bodyLimit, handler: handler)
+        guard let tls = configuration.tls else {
+            try Self.serve(channel, settings, certificate: nil, isHTTP2: false)
+            return
+        }
+        let peer = channel.eventLoop.makePromise(of: Certificate?.self)
+        let tlsHandler: TLSHandler
+        do {
+            tlsHandler = TLSHandler(try TLSSession(tls), established: peer)
+            try channel.pipeline.syncOperations.addHandler(tlsHandler)
+        } catch {
+            peer.fail(error)
+            throw error
+        }
+        let bound = NIOLoopBound(tlsHandler, eventLoop: channel.eventLoop)
+        let logger = logger
+        // The promise is kept on the loop, before the first plain bytes are handed on.
+        peer.futureResult.whenComplete { outcome in
             do {
-                let certificate: Certificate?
-                do {
-                    certificate = try await peer.futureResult.get()
-                } catch {
-                    // The stream must be opened and closed even where nothing will ever travel on it.
-                    try? await wrapped.executeThenClose { _, _ in }
-                    throw error
-                }
-                let connection = ServerConnection(
-                    stream: wrapped, certificate: certificate, idleLimit: self.configuration.idleLimit,
-                    bodyLimit: self.configuration.bodyLimit, handler: self.handler)
-                try await connection.serve()
+                let certificate = try outcome.get()
+                let isHTTP2 = bound.value.applicationProtocol == "h2"
+                try Self.serve(channel, settings, certificate: certificate, isHTTP2: isHTTP2)
             } catch {
-                self.logger.debug("connection ended", metadata: ["reason": "\(error)"])
+                logger.debug("connection ended", metadata: ["reason": "\(error)"])
                 channel.close(promise: nil)
             }
         }
-        channel.closeFuture.whenComplete { _ in task.cancel() }
     }
 
-    private func addHandlers(
-        to channel: any Channel, _ peer: EventLoopPromise<Certificate?>
-    ) throws -> ServerConnection.Stream {
+    private static func serve(
+        _ channel: any Channel, _ settings: ConnectionSettings, certificate: Certificate?, isHTTP2: Bool
+    ) throws {
         let pipeline = channel.pipeline.syncOperations
-        if let tls = configuration.tls {
-            try pipeline.addHandler(TLSHandler(try TLSSession(tls), established: peer))
-        } else {
-            peer.succeed(nil)
+        let info = ConnectionInfo(certificate: certificate, remoteAddress: channel.remoteAddress)
+        if isHTTP2 {
+            try pipeline.addHandler(HTTP2Connection(settings, info, channel))
+            return
         }
         try pipeline.addHandlers([
-            HTTPResponseEncoder(), ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes)),
-            HTTPEnd<HTTPServerRequestPart, HTTPServerResponsePart>(),
+            ByteToMessageHandler(HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes)),
+            HTTP1Connection(settings, info, channel),
         ])
-        return try ServerConnection.Stream(wrappingChannelSynchronously: channel)
     }
 
-    /// Stops listening, then ends the open connections, those with a request in work too.
-    package func stop() async {
-        let (listeners, connections) = state.withLock { state in
+    /// Stops listening, lets requests in work end, and ends what is open after `grace`.
+    package func stop(grace: Duration = .zero) async {
+        let listeners = state.withLock { state in
             state.isStopping = true
             defer { state.listeners = [] }
-            return (state.listeners, Array(state.connections.values))
+            return state.listeners
         }
         for listener in listeners { try? await listener.close() }
-        for connection in connections { try? await connection.close() }
+        if grace > .zero {
+            for connection in state.withLock({ Array($0.connections.values) }) {
+                connection.pipeline.fireUserInboundEventTriggered(DrainRequest())
+            }
+            let end = ContinuousClock.now + grace
+            while .now < end, state.withLock({ !$0.connections.isEmpty }) {
+                try? await Task.sleep(for: .milliseconds(5))
+            }
+        }
+        for connection in state.withLock({ Array($0.connections.values) }) { try? await connection.close() }
     }
 }

@@ -62,18 +62,19 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
         }
     }
 
+    /// What both ends agreed to speak (ALPN), once the handshake is over.
+    var applicationProtocol: String? { session.applicationProtocol }
+
     private func deliver(_ context: ChannelHandlerContext) throws(TLSFailure) {
         while !isOver {
             var plain = context.channel.allocator.buffer(capacity: 16384)
-            let outcome = plain.withUnsafeMutableWritableBytes { space -> Result<TLSSession.ReadOutcome, TLSFailure> in
-                do throws(TLSFailure) { return .success(try session.read(into: space)) } catch {
-                    return .failure(error)
-                }
-            }
+            var outcome = Result<TLSSession.ReadOutcome, TLSFailure>.success(.needsInput)
+            repeat {
+                outcome = plain.writeWithTLS(session)
+            } while outcome.isBytes && plain.writableBytes >= 4096
+            if plain.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(plain)) }
             switch try outcome.get() {
-            case .bytes(let count):
-                plain.moveWriterIndex(forwardBy: count)
-                context.fireChannelRead(wrapInboundOut(plain))
+            case .bytes: break
             case .needsInput: return
             case .ended:
                 isOver = true
@@ -164,5 +165,23 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
             send(nil, context)
         }
         context.close(mode: mode, promise: promise)
+    }
+}
+
+extension ByteBuffer {
+    /// Appends what the session has decrypted, as far as there is room.
+    fileprivate mutating func writeWithTLS(_ session: TLSSession) -> Result<TLSSession.ReadOutcome, TLSFailure> {
+        let outcome = withUnsafeMutableWritableBytes { space -> Result<TLSSession.ReadOutcome, TLSFailure> in
+            do throws(TLSFailure) { return .success(try session.read(into: space)) } catch { return .failure(error) }
+        }
+        if case .success(.bytes(let count)) = outcome { moveWriterIndex(forwardBy: count) }
+        return outcome
+    }
+}
+
+extension Result<TLSSession.ReadOutcome, TLSFailure> {
+    fileprivate var isBytes: Bool {
+        if case .success(.bytes) = self { return true }
+        return false
     }
 }

@@ -11,8 +11,9 @@ struct MeshD: AsyncParsableCommand {
 
             EXAMPLES
               meshd cluster --name weft --nodes 2     the whole cluster on this machine, in the foreground
+              meshd apiserver --state DIR             an API server alone
               meshd teardown --name weft              remove what a cluster left behind
             """,
         version: weftVersion,
-        subcommands: [ClusterCommand.self, TeardownCommand.self])
+        subcommands: [ClusterCommand.self, APIServerCommand.self, TeardownCommand.self])
 }

@@ -75,10 +75,10 @@ struct ServerSideApplyTests {
         let mine = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 5}}"
         let failure = #expect(throws: APIFailure.self) { try apply(mine, to: live, by: "you") }
         #expect(failure?.code == 409)
-        #expect(failure?.message == "Apply failed with 1 conflict: conflict with \"me\" using apps/v1: .spec.replicas")
+        #expect(failure?.message == "Apply failed with 1 conflict: conflict with \"me\": .spec.replicas")
         #expect(
             failure?.details?["causes"]?[0] == [
-                "reason": "FieldManagerConflict", "message": "conflict with \"me\" using apps/v1",
+                "reason": "FieldManagerConflict", "message": "conflict with \"me\"",
                 "field": ".spec.replicas",
             ])
         let shared = try apply(mine.replacing("5", with: "2"), to: live, by: "you")
@@ -91,7 +91,7 @@ struct ServerSideApplyTests {
         let inner = #expect(throws: APIFailure.self) { try apply(container, to: live, by: "you") }
         #expect(
             inner?.message
-                == "Apply failed with 1 conflict: conflict with \"me\" using apps/v1: .spec.template.spec.containers[name=\"web\"].image"
+                == "Apply failed with 1 conflict: conflict with \"me\": .spec.template.spec.containers[name=\"web\"].image"
         )
     }
 

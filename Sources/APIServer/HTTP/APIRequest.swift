@@ -11,6 +11,10 @@ struct APIRequest: Sendable {
     let route: Route
     let query: Query
     let user: User
+    /// Tells this request in logs, errors and the audit: the client's own choice or a random UUID.
+    let id: String
+    /// The verb of the access rules.
+    let verb: String
     /// Bodies above this are refused.
     static let bodyLimit = 3 << 20
 
@@ -18,12 +22,33 @@ struct APIRequest: Sendable {
         let parts = http.target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         self.http = http
         self.user = user
+        id = Self.id(http)
         path = String(parts[0])
         route = Route(path: path)
         query = Query(parts.count > 1 ? parts[1] : "")
+        verb = Self.verb(http, route, query)
     }
 
     func header(_ name: String) -> String? { http.headers.first(name: name) }
+
+    static func id(_ http: HTTPRequest) -> String {
+        if let given = http.headers.first(name: "audit-id"), (1...64).contains(given.utf8.count),
+            given.utf8.allSatisfy({ (0x21...0x7E).contains($0) })
+        {
+            return given
+        }
+        return ObjectIdentity.newUID()
+    }
+
+    /// Whether an answer may take as long as it likes.
+    var isLong: Bool {
+        if verb == "watch" { return true }
+        guard case .resource(let route) = route else { return false }
+        switch route.subresource {
+        case "log", "exec", "attach", "portforward", "proxy": return true
+        default: return false
+        }
+    }
 
     func body() async throws(APIFailure) -> [UInt8] {
         do {
@@ -50,12 +75,36 @@ struct APIRequest: Sendable {
                 "query parameter dryRun: \"\(other.joined(separator: ","))\": the only value allowed is All")
         }
         let manager = query["fieldManager"]
-        let agent = header("user-agent")?.split(separator: "/").first.map(String.init) ?? "unknown"
-        context.fieldManager = manager.isEmpty ? agent : manager
+        if manager.utf8.count > 128 {
+            throw Self.invalidOption(
+                "fieldManager", "Too long: may not be more than 128 bytes", reason: "FieldValueTooLong")
+        }
+        if manager.unicodeScalars.contains(where: { !$0.properties.isGraphemeBase || $0.value < 0x20 }) {
+            throw Self.invalidOption("fieldManager", "Invalid value: should only contain printable characters")
+        }
+        let agent = header("user-agent")?.prefix { $0 != "/" }.prefix(128)
+        context.fieldManager = manager.isEmpty ? agent.map(String.init) ?? "unknown" : manager
+        if http.method == .PATCH, header("content-type")?.hasPrefix(PatchKind.apply.rawValue) == true {
+            if manager.isEmpty {
+                throw Self.invalidOption(
+                    "fieldManager", "Required value: is required for apply patch", reason: "FieldValueRequired")
+            }
+        } else if query.flag("force") {
+            throw Self.invalidOption("force", "Forbidden: may not be specified for non-apply patch")
+        }
         context.fieldValidation = try fieldValidation()
         context.force = query.flag("force")
         context.warn = { warnings.add($0) }
         return context
+    }
+
+    static func invalidOption(_ field: String, _ why: String, reason: String = "FieldValueInvalid") -> APIFailure {
+        APIFailure(
+            code: 422, reason: "Invalid", message: "PatchOptions.meta.k8s.io \"\" is invalid: \(field): \(why)",
+            details: [
+                "group": "meta.k8s.io", "kind": "PatchOptions",
+                "causes": [["reason": .string(reason), "message": .string(why), "field": .string(field)]],
+            ])
     }
 
     func fieldValidation() throws(APIFailure) -> FieldValidation {
@@ -67,8 +116,7 @@ struct APIRequest: Sendable {
         return mode
     }
 
-    /// The verb of the access rules.
-    var verb: String {
+    private static func verb(_ http: HTTPRequest, _ route: Route, _ query: Query) -> String {
         guard case .resource(let route) = route else {
             switch http.method {
             case .GET, .HEAD: return "get"

@@ -56,11 +56,12 @@ extension AnswerForm {
         }
         guard ranges.contains(where: { $0.type == ResourceDefinition.protobufType && $0.parameters["as"] == nil })
         else {
-            throw APIFailure(
-                code: 406, reason: "NotAcceptable",
-                message:
-                    "only the following media types are accepted: application/json, \(ResourceDefinition.protobufType)")
+            throw Self.notAcceptable
         }
         self = .protobuf
     }
+
+    static let notAcceptable = APIFailure(
+        code: 406, reason: "NotAcceptable",
+        message: "only the following media types are accepted: application/json, \(ResourceDefinition.protobufType)")
 }

@@ -12,24 +12,23 @@ extension RequestHandler {
     ) async throws(APIFailure) {
         guard definition.subresource(route.subresource) != nil else { throw Self.noSuchPath }
         let context = try request.context(warnings)
-        let answers = Answers(request, definition, responder, warnings)
+        let answers = Answers(request, definition, responder, warnings, registry)
         switch (definition.type.qualifiedName, route.subresource, request.http.method) {
-        case (_, "status", .GET): try await answers.send(.ok, try registry.get(definition, route.key))
-        case (_, "status", .PUT), ("namespaces", "finalize", .PUT):
+        case (_, "status", .GET): try await answers.send(.ok, try registry.record(definition, route.key))
+        case (_, "status", .PUT), ("namespaces", "finalize", .PUT), ("pods", "ephemeralcontainers", .PUT),
+            ("pods", "resize", .PUT):
             let object = try await bodyObject(request, definition, warnings)
             try await answers.send(
                 .ok, try await registry.update(definition, route.key, object, subresource: route.subresource, context))
-        case (_, "status", .PATCH):
-            let (object, _) = try await patch(request, definition, route, subresource: "status", context)
+        case (_, "status", .PATCH), ("pods", "ephemeralcontainers", .PATCH), ("pods", "resize", .PATCH):
+            let (object, _) = try await patch(request, definition, route, subresource: route.subresource, context)
             try await answers.send(.ok, object)
         case (_, "scale", .GET), (_, "scale", .PUT), (_, "scale", .PATCH):
             try await scale(request, route, definition, answers, context)
         case ("pods", "binding", .POST):
             let (body, _) = try request.tree(try await request.body())
-            try await registry.bind(
-                route.key, uid: body["metadata"]?["uid"]?.string ?? "", node: body["target"]?["name"]?.string ?? "",
-                annotations: body["metadata"]?["annotations"]?.stringMap ?? [:], context)
-            await answers.sendStatus([:])
+            try await bind(route.key, body, context)
+            await answers.sendStatus([:], .created)
         case ("pods", "eviction", .POST): try await evict(request, route, definition, answers, context)
         case ("pods", "ephemeralcontainers", .GET), ("pods", "resize", .GET):
             try await answers.send(.ok, try registry.get(definition, route.key))
@@ -41,13 +40,6 @@ extension RequestHandler {
             try await portForward(request, route, definition, responder)
         case ("pods", "proxy", _), ("services", "proxy", _):
             try await proxy(request, route, definition, responder)
-        case ("pods", "ephemeralcontainers", .PUT), ("pods", "resize", .PUT):
-            let object = try await bodyObject(request, definition, warnings)
-            try await answers.send(
-                .ok, try await registry.update(definition, route.key, object, subresource: route.subresource, context))
-        case ("pods", "ephemeralcontainers", .PATCH), ("pods", "resize", .PATCH):
-            let (object, _) = try await patch(request, definition, route, subresource: route.subresource, context)
-            try await answers.send(.ok, object)
         case ("serviceaccounts", "token", .POST): try await token(request, route, definition, answers, warnings)
         case (_, _, .GET), (_, _, .POST), (_, _, .PUT), (_, _, .PATCH), (_, _, .DELETE):
             throw APIFailure(
@@ -106,7 +98,7 @@ extension RequestHandler {
         var context = context
         if body["deleteOptions"]?["dryRun"]?.array?.contains("All") == true { context.isDryRun = true }
         _ = try await registry.delete(definition, route.key, options, context)
-        await answers.sendStatus([:])
+        await answers.sendStatus([:], .created)
     }
 
     private func token(

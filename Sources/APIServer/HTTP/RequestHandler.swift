@@ -2,6 +2,7 @@ import KubeClient
 import KubeTypes
 import Logging
 import NIOHTTP1
+import Store
 import Transport
 import Wire
 
@@ -14,41 +15,57 @@ struct RequestHandler: Sendable {
     let metrics: RequestMetrics
     let extensions: ExtensionList
     let logger: Logger
+    let lines = EventLines()
+    let inFlight = RequestsInFlight()
 
     func handle(_ http: HTTPRequest, _ responder: HTTPResponder) async {
         let began = ContinuousClock.now
         let warnings = WarningSink()
-        var verb = "unknown"
-        var resource = ""
+        var series = RequestMetrics.Series()
+        var ticket: RequestsInFlight.Ticket?
         do throws(APIFailure) {
             let request = APIRequest(http, user: try authentication.user(http))
-            verb = request.verb
-            resource = knownResource(request.route)
+            series = self.series(request)
+            ticket = inFlight.begin(responder, isLong: request.isLong, isMutating: http.method != .GET, request.id)
             try authorize(request)
             if let part = extensions.first(for: request.path) {
                 try await answer(request, by: part, responder)
             } else {
                 switch request.route {
-                case .path: try await documents.answer(request, responder)
+                case .path: try await documents.answer(request, responder, inFlight.counts)
                 case .resource(let route): try await serve(request, route, responder, warnings)
                 }
             }
         } catch {
-            if responder.status == 0 { await respond(error, responder, warnings) }
+            if responder.status == 0 { await respond(error, http, responder, warnings) }
         }
+        if let ticket { inFlight.end(ticket) }
+        series.code = responder.status
         metrics.count(
-            verb: verb, resource: resource, status: responder.status, took: ContinuousClock.now - began,
-            isLong: verb == "watch" || responder.status == 101)
+            series, took: ContinuousClock.now - began,
+            isLong: series.verb == "watch" || series.verb == "connect" || responder.status == 101)
         logger.debug(
             "request",
             metadata: ["method": "\(http.method)", "target": "\(http.target)", "status": "\(responder.status)"])
     }
 
     /// Only resources we serve are counted by name: anybody can make up others.
-    private func knownResource(_ route: Route) -> String {
-        guard case .resource(let route) = route else { return "" }
-        let found = registry.catalog.definition(group: route.group, version: route.version, resource: route.resource)
-        return found == nil ? "" : route.resource
+    private func series(_ request: APIRequest) -> RequestMetrics.Series {
+        var series = RequestMetrics.Series()
+        series.verb = request.verb
+        guard case .resource(let route) = request.route,
+            let definition = registry.catalog.definition(
+                group: route.group, version: route.version, resource: route.resource)
+        else { return series }
+        series.group = route.group
+        series.version = route.version
+        series.resource = route.resource
+        if !route.subresource.isEmpty, definition.subresource(route.subresource) != nil {
+            series.subresource = route.subresource
+        }
+        series.scope = !route.name.isEmpty ? "resource" : route.namespace.isEmpty ? "cluster" : "namespace"
+        series.isDryRun = request.query["dryRun"] == "All"
+        return series
     }
 
     private func authorize(_ request: APIRequest) throws(APIFailure) {
@@ -87,8 +104,11 @@ struct RequestHandler: Sendable {
             try await serveSubresource(request, route, definition, responder, warnings)
             return
         }
-        let answers = Answers(request, definition, responder, warnings)
-        let context = try request.context(warnings)
+        if let text = definition.deprecation { warnings.add(text) }
+        let answers = Answers(request, definition, responder, warnings, registry)
+        if definition.type.group.isEmpty, try await serveVirtual(request, route, definition, answers, warnings) {
+            return
+        }
         switch (request.http.method, route.name.isEmpty) {
         case (.GET, true), (.HEAD, true):
             guard definition.isStored else { throw Self.notAllowed(request) }
@@ -102,19 +122,47 @@ struct RequestHandler: Sendable {
             if request.query.flag("watch") {
                 try await watch(request, route, definition, responder)
             } else {
-                try await answers.send(.ok, try registry.get(definition, route.key))
+                try await answers.send(.ok, try read(request, definition, route.key))
             }
+        default: try await write(request, route, definition, answers, warnings)
+        }
+    }
+
+    /// A get may ask for a version at least as new as one it knows.
+    private func read(
+        _ request: APIRequest, _ definition: ResourceDefinition, _ key: ObjectKey
+    ) throws(APIFailure) -> Record {
+        let asked = request.query["resourceVersion"]
+        if !asked.isEmpty, asked != "0" {
+            guard let revision = Int64(asked), revision > 0 else {
+                throw .badRequest(
+                    "resourceVersion: Invalid value: \"\(asked)\": it is not a resource version of this server")
+            }
+            let latest = registry.store.revision
+            guard revision <= latest else { throw Registry.tooLarge(revision, latest) }
+        }
+        return try registry.record(definition, key)
+    }
+
+    private func write(
+        _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ answers: Answers,
+        _ warnings: WarningSink
+    ) async throws(APIFailure) {
+        let context = try request.context(warnings)
+        guard Self.mayWrite(request.http.method, route, definition) else { throw Self.notAllowed(request) }
+        switch (request.http.method, route.name.isEmpty) {
         case (.POST, true):
             let object = try await bodyObject(request, definition, warnings)
             if let review = Reviews.answer(object, definition.type, request.user, authentication.tokens) {
                 try await answers.send(.created, review)
                 return
             }
-            let made = try await registry.create(definition, namespace: route.namespace, object, context)
+            let made = try await registry.createStored(definition, namespace: route.namespace, object, context)
             try await answers.send(.created, made)
         case (.PUT, false):
             let object = try await bodyObject(request, definition, warnings)
-            try await answers.send(.ok, try await put(definition, route, object, context))
+            let (stored, isNew) = try await put(definition, route, object, context)
+            try await answers.send(isNew ? .created : .ok, stored)
         case (.PATCH, false):
             let (object, isNew) = try await patch(request, definition, route, subresource: nil, context)
             try await answers.send(isNew ? .created : .ok, object)
@@ -137,7 +185,20 @@ struct RequestHandler: Sendable {
         options.resourceVersion = request.query["resourceVersion"]
         options.resourceVersionMatch = request.query["resourceVersionMatch"]
         try await answers.sendList(
-            try registry.list(definition, namespace: route.namespace, request.selection, options))
+            try registry.records(definition, namespace: route.namespace, request.selection, options))
+    }
+
+    /// Whether the kind has the verb that a method means.
+    private static func mayWrite(_ method: HTTPMethod, _ route: ResourceRoute, _ definition: ResourceDefinition) -> Bool
+    {
+        switch (method, route.name.isEmpty) {
+        case (.POST, true): definition.verbs.contains("create")
+        case (.PUT, false): definition.verbs.contains("update")
+        case (.PATCH, false): definition.verbs.contains("patch")
+        case (.DELETE, false): definition.verbs.contains("delete")
+        case (.DELETE, true): definition.verbs.contains("deletecollection")
+        default: false
+        }
     }
 
     func bodyObject(
@@ -150,14 +211,25 @@ struct RequestHandler: Sendable {
         return object
     }
 
-    /// A replacement; some kinds are made by it too, but none of ours.
+    /// Kinds a replacement of nothing creates, as Kubernetes has it.
+    private static let madeByReplacing: Set<String> = [
+        "endpoints", "events", "events.events.k8s.io", "leases.coordination.k8s.io", "limitranges", "podtemplates",
+        "services", "clusterroles.rbac.authorization.k8s.io", "clusterrolebindings.rbac.authorization.k8s.io",
+        "roles.rbac.authorization.k8s.io", "rolebindings.rbac.authorization.k8s.io",
+    ]
+
     private func put(
         _ definition: ResourceDefinition, _ route: ResourceRoute, _ object: KubeObject, _ context: WriteContext
-    ) async throws(APIFailure) -> KubeObject {
+    ) async throws(APIFailure) -> (KubeObject, isNew: Bool) {
         if object.name.isEmpty {
             throw .invalid(definition.type, "", [FieldFault(.required, "metadata.name", "name is required")])
         }
-        return try await registry.update(definition, route.key, object, subresource: nil, context)
+        if Self.madeByReplacing.contains(definition.type.qualifiedName), object.resourceVersion.isEmpty,
+            object.name == route.name, !registry.exists(definition.storageType, route.key)
+        {
+            return (try await registry.create(definition, namespace: route.namespace, object, context), true)
+        }
+        return (try await registry.update(definition, route.key, object, subresource: nil, context), false)
     }
 
     func patch(
@@ -169,7 +241,15 @@ struct RequestHandler: Sendable {
         guard let kind = PatchKind(rawValue: media) else {
             throw .unsupportedMediaType(type, PatchType.allCases.map(\.rawValue))
         }
-        let (body, _) = try request.tree(try await request.body())
+        let (body, duplicates) = try request.tree(try await request.body())
+        let twice = duplicates.map { "duplicate field \"\($0)\"" }
+        switch context.fieldValidation {
+        case .strict where !twice.isEmpty:
+            throw .badRequest(
+                "\(definition.type.kind) \"\(route.name)\": strict decoding error: " + twice.joined(separator: ", "))
+        case .warn: for text in twice { context.warn(text) }
+        default: break
+        }
         let isNew = kind == .apply && subresource == nil && !registry.exists(definition.storageType, route.key)
         let object = try await registry.patch(definition, route.key, kind, body, subresource: subresource, context)
         return (object, isNew)
@@ -215,6 +295,12 @@ struct RequestHandler: Sendable {
             found.options.uid = body["preconditions"]?["uid"]?.string
             found.options.resourceVersion = body["preconditions"]?["resourceVersion"]?.string
             found.isDryRun = body["dryRun"]?.array?.contains("All") ?? false
+            if let orphans = body["orphanDependents"]?.bool, propagation.isEmpty {
+                propagation = orphans ? "Orphan" : "Background"
+            }
+            if let kind = body["kind"]?.string, !kind.isEmpty, kind != "DeleteOptions" {
+                throw .badRequest("the body of a deletion must be DeleteOptions, found \(kind)")
+            }
         }
         if !propagation.isEmpty {
             guard let policy = DeleteOptions.Propagation(rawValue: propagation) else {
@@ -228,8 +314,20 @@ struct RequestHandler: Sendable {
         return found
     }
 
-    private func respond(_ failure: APIFailure, _ responder: HTTPResponder, _ warnings: WarningSink) async {
-        var headers: HTTPHeaders = ["content-type": "application/json"]
+    private func respond(
+        _ failure: APIFailure, _ http: HTTPRequest, _ responder: HTTPResponder, _ warnings: WarningSink
+    ) async {
+        let id = APIRequest.id(http)
+        var failure = failure
+        if failure.code >= 500 {
+            logger.warning(
+                "request failed",
+                metadata: ["request": "\(id)", "target": "\(http.target)", "reason": "\(failure.message)"])
+            failure.message += " (request \(id))"
+        }
+        var headers: HTTPHeaders = [
+            "content-type": "application/json", "cache-control": "no-cache, private", "audit-id": id,
+        ]
         if let wait = failure.details?["retryAfterSeconds"]?.int { headers.add(name: "retry-after", value: "\(wait)") }
         for text in warnings.headers { headers.add(name: "warning", value: text) }
         await responder.respond(HTTPResponseStatus(statusCode: failure.code), headers, failure.status.bytes)

@@ -1,6 +1,7 @@
 import KubeTypes
 import NIOHTTP1
 import Store
+import TLS
 import Transport
 import Wire
 
@@ -10,6 +11,7 @@ struct ServerDocuments: Sendable {
     let metrics: RequestMetrics
     /// `host:port`, as the legacy discovery names the server.
     let address: String
+    let lifecycle: ServerLifecycle
     private static let json = "application/json"
 
     static let version: JSON = [
@@ -18,7 +20,9 @@ struct ServerDocuments: Sendable {
         "goVersion": "", "compiler": "swiftc", "platform": "linux/amd64",
     ]
 
-    func answer(_ request: APIRequest, _ responder: HTTPResponder) async throws(APIFailure) {
+    func answer(
+        _ request: APIRequest, _ responder: HTTPResponder, _ inFlight: RequestsInFlight.Counts
+    ) async throws(APIFailure) {
         guard request.http.method == .GET || request.http.method == .HEAD else {
             throw RequestHandler.notAllowed(request)
         }
@@ -27,15 +31,21 @@ struct ServerDocuments: Sendable {
         let parts = path.split(separator: "/").map(String.init)
         switch (parts.first, parts.count) {
         case ("api", 1), ("apis", 1): await discovery(request, isLegacy: parts[0] == "api", responder)
-        case ("api", 2): try await send(registry.catalog.legacyResources(group: "", version: parts[1]), responder)
+        case ("api", 2):
+            try await send(registry.catalog.legacyResources(group: "", version: parts[1], digest: sha256), responder)
         case ("apis", 2): try await send(registry.catalog.legacyGroup(parts[1]), responder)
         case ("apis", 3):
-            try await send(registry.catalog.legacyResources(group: parts[1], version: parts[2]), responder)
+            try await send(
+                registry.catalog.legacyResources(group: parts[1], version: parts[2], digest: sha256), responder)
         case ("version", 1): try await send(Self.version, responder)
         case ("openapi", 2...) where parts[1] == "v3": try await document(request, parts, responder)
-        case ("healthz", _), ("livez", _), ("readyz", _): await health(request, parts[0], responder)
+        case ("healthz", _), ("livez", _), ("readyz", _):
+            try await health(request, parts[0], parts.dropFirst().joined(separator: "/"), responder)
         case ("metrics", 1):
-            let text = metrics.text(revision: registry.store.revision, objects: registry.store.count)
+            let text = metrics.text(
+                revision: registry.store.revision, objects: registry.store.count,
+                byResource: registry.countByResource(),
+                inFlight: inFlight)
             await responder.respond(.ok, ["content-type": "text/plain; version=0.0.4"], Array(text.utf8))
         case (nil, _):
             try await send(
@@ -74,6 +84,13 @@ struct ServerDocuments: Sendable {
             return
         }
         headers.add(name: "content-type", value: type)
+        if document.bytes.count > GzipStream.threshold, GzipStream.isAccepted(request.header("accept-encoding")),
+            let packed = GzipStream()?.pack(document.bytes, isLast: true)
+        {
+            headers.add(name: "content-encoding", value: "gzip")
+            await responder.respond(.ok, headers, packed)
+            return
+        }
         await responder.respond(.ok, headers, document.bytes)
     }
 
@@ -93,8 +110,19 @@ struct ServerDocuments: Sendable {
             TaggedDocument(bytes), type: Self.json, ["cache-control": "public, immutable"], request, responder)
     }
 
-    private func health(_ request: APIRequest, _ kind: String, _ responder: HTTPResponder) async {
-        let text = request.query.flag("verbose") ? "[+]ping ok\n[+]store ok\n\(kind) check passed\n" : "ok"
-        await responder.respond(.ok, ["content-type": "text/plain; charset=utf-8"], Array(text.utf8))
+    /// The whole check, or the one named: `/readyz/store`.
+    private func health(
+        _ request: APIRequest, _ kind: String, _ name: String, _ responder: HTTPResponder
+    ) async throws(APIFailure) {
+        let report = HealthReport(
+            kind: kind, checks: lifecycle.checks(kind), only: name, excluded: request.query.all("exclude"),
+            isVerbose: request.query.flag("verbose"))
+        guard let report else { throw RequestHandler.noSuchPath }
+        await responder.respond(
+            report.isHealthy ? .ok : .internalServerError,
+            [
+                "content-type": "text/plain; charset=utf-8", "cache-control": "no-cache, private",
+                "x-content-type-options": "nosniff",
+            ], Array(report.text.utf8))
     }
 }

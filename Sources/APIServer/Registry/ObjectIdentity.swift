@@ -5,7 +5,10 @@ import Wire
 enum ObjectIdentity {
     /// A random UUID (RFC 9562 version 4).
     static func newUID() -> String {
-        var bytes = (0..<16).map { _ in UInt8.random(in: 0...255) }
+        var random = SystemRandomNumberGenerator()
+        let (high, low): (UInt64, UInt64) = (random.next(), random.next())
+        var bytes = (0..<8).map { UInt8(truncatingIfNeeded: high >> (8 * $0)) }
+        bytes += (0..<8).map { UInt8(truncatingIfNeeded: low >> (8 * $0)) }
         bytes[6] = bytes[6] & 0x0F | 0x40
         bytes[8] = bytes[8] & 0x3F | 0x80
         let digits = Array("0123456789abcdef".utf8)

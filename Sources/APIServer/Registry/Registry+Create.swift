@@ -7,6 +7,13 @@ extension Registry {
     func create(
         _ definition: ResourceDefinition, namespace: String, _ given: KubeObject, _ context: WriteContext
     ) async throws(APIFailure) -> KubeObject {
+        try await createStored(definition, namespace: namespace, given, context).object
+    }
+
+    /// The same, with the record the store made of it.
+    func createStored(
+        _ definition: ResourceDefinition, namespace: String, _ given: KubeObject, _ context: WriteContext
+    ) async throws(APIFailure) -> WrittenObject {
         let type = definition.type
         guard definition.isStored else {
             throw APIFailure(
@@ -44,10 +51,10 @@ extension Registry {
 
     private func createOnce(
         _ definition: ResourceDefinition, _ given: KubeObject, _ context: WriteContext
-    ) async throws(APIFailure) -> KubeObject {
+    ) async throws(APIFailure) -> WrittenObject {
         let type = definition.type
         // Asked before anything is taken for it; the store's own check is the one that counts.
-        if exists(type, given.key) { throw .alreadyExists(type, given.name) }
+        if exists(definition.storageType, given.key) { throw .alreadyExists(type, given.name) }
         var object = given
         prepare(&object, definition)
         definition.default(&object)
@@ -57,14 +64,17 @@ extension Registry {
             oldObject: nil, user: context.user, isDryRun: context.isDryRun)
         object = try await mutated(request, definition, key)
         try validate(object, old: nil, definition)
+        for text in definition.warnings(object) { context.warn(text) }
         request.object = object
         for warning in try await admission.validate(request) { context.warn(warning) }
         let lease = try addresses.assign(&object, old: nil, type, isDryRun: context.isDryRun)
         recordManager(&object, old: nil, definition, subresource: nil, context)
-        if context.isDryRun { return object }
+        if context.isDryRun { return WrittenObject(object: object, record: nil) }
         do throws(StoreFailure) {
-            let record = try await store.create(StorageKey.key(type, key), encode(object, definition))
-            return self.object(record, as: definition)
+            let record = try await store.create(
+                StorageKey.key(definition.storageType, key), encode(object, definition))
+            object.resourceVersion = String(record.revision)
+            return WrittenObject(object: object, record: record)
         } catch {
             addresses.giveBack(lease)
             throw failure(error, type, key.name)
@@ -108,8 +118,7 @@ extension Registry {
         guard let record = store.get(StorageKey.key(.namespaces, ObjectKey(name: name))) else {
             throw .notFound(.namespaces, name)
         }
-        let namespace = KubeObject(record.decoded(keeping: false) { (try? JSON(parsing: self.plainValue($0))) ?? [:] })
-        guard namespace.deletionTimestamp != nil else { return }
+        guard isTerminating(record) else { return }
         throw APIFailure(
             code: 403, reason: "Forbidden",
             message:

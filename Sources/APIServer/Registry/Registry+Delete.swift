@@ -22,7 +22,7 @@ extension Registry {
     ) async throws(APIFailure) -> Deletion {
         let type = definition.type
         for _ in 1...Self.attempts {
-            let record = try record(type, key)
+            let record = try record(definition, key)
             let old = object(record, as: definition)
             try checkPreconditions(old, options, type)
             if type == .namespaces, Bootstrap.lasting.contains(key.name) {

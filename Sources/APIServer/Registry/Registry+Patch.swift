@@ -71,6 +71,11 @@ extension Registry {
     ) {
         if context.isApply || context.fieldManager.isEmpty { return }
         var before = old
+        if let given = object.metadata["managedFields"]?.array, old != nil, given.isEmpty || given == [[:]] {
+            // A client that empties the record: nobody owns anything from now on.
+            object.json[path: ["metadata", "managedFields"]] = nil
+            return
+        }
         // A client that changes the record itself, as kubectl does to move from one way of applying to the other, is believed.
         if let given = object.metadata["managedFields"]?.array, !given.isEmpty, before != nil {
             before?.json[path: ["metadata", "managedFields"]] = .array(given)

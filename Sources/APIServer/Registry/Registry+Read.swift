@@ -11,6 +11,45 @@ struct ListOptions: Sendable {
     var resourceVersionMatch = ""
 }
 
+extension ListOptions {
+    /// Whether what is asked can be meant together.
+    func check() throws(APIFailure) {
+        func refuse(_ field: String, _ why: String) -> APIFailure {
+            APIFailure(
+                code: 422, reason: "Invalid", message: "ListOptions.meta.k8s.io \"\" is invalid: \(field): \(why)",
+                details: [
+                    "group": "meta.k8s.io", "kind": "ListOptions",
+                    "causes": [["reason": "FieldValueForbidden", "message": .string(why), "field": .string(field)]],
+                ])
+        }
+        switch resourceVersionMatch {
+        case "": break
+        case "Exact", "NotOlderThan":
+            if resourceVersion.isEmpty {
+                throw refuse(
+                    "resourceVersionMatch",
+                    "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided")
+            }
+            if !continuation.isEmpty {
+                throw refuse(
+                    "resourceVersionMatch", "Forbidden: resourceVersionMatch is forbidden when continue is provided")
+            }
+            if resourceVersionMatch == "Exact", resourceVersion == "0" {
+                throw refuse(
+                    "resourceVersionMatch",
+                    "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"")
+            }
+        default:
+            throw refuse(
+                "resourceVersionMatch",
+                "Unsupported value: \"\(resourceVersionMatch)\": supported values: \"Exact\", \"NotOlderThan\"")
+        }
+        if !continuation.isEmpty, !resourceVersion.isEmpty, resourceVersion != "0" {
+            throw .badRequest("specifying resource version is not allowed when using continue")
+        }
+    }
+}
+
 struct ListResult: Sendable {
     var items: [KubeObject]
     var resourceVersion: String
@@ -18,55 +57,72 @@ struct ListResult: Sendable {
     var remaining: Int?
 }
 
+/// A list as the store has it.
+struct RecordList: Sendable {
+    var records: [Record]
+    let revision: Int64
+    var continuation: String?
+    var remaining: Int?
+}
+
 extension Registry {
-    func record(_ type: ResourceType, _ key: ObjectKey) throws(APIFailure) -> Record {
+    func record(_ definition: ResourceDefinition, _ key: ObjectKey) throws(APIFailure) -> Record {
+        let type = definition.type
         if type.isNamespaced, key.namespace.isEmpty {
             throw .badRequest("\(type.resource) \"\(key.name)\": a namespace is required")
         }
-        guard let record = store.get(StorageKey.key(type, key)) else { throw .notFound(type, key.name) }
+        guard let record = store.get(StorageKey.key(definition.storageType, key)) else {
+            throw .notFound(type, key.name)
+        }
         if encryption != nil { try requireReadable(record) }
         return record
     }
 
     func get(_ definition: ResourceDefinition, _ key: ObjectKey) throws(APIFailure) -> KubeObject {
-        object(try record(definition.type, key), as: definition)
+        object(try record(definition, key), as: definition)
     }
 
     func list(
         _ definition: ResourceDefinition, namespace: String, _ selection: Selection,
         _ options: ListOptions = ListOptions()
     ) throws(APIFailure) -> ListResult {
+        let found = try records(definition, namespace: namespace, selection, options)
+        return ListResult(
+            items: found.records.map { object($0, as: definition) }, resourceVersion: String(found.revision),
+            continuation: found.continuation, remaining: found.remaining)
+    }
+
+    /// A list's records, read only as far as the selection asks.
+    func records(
+        _ definition: ResourceDefinition, namespace: String, _ selection: Selection,
+        _ options: ListOptions = ListOptions()
+    ) throws(APIFailure) -> RecordList {
         let filter = try ObjectFilter(selection, definition)
         let (snapshot, after) = try start(options)
-        let scope = StorageKey.scope(definition.type, namespace: namespace)
-        var items: [KubeObject] = []
-        var last: String?
-        var more = 0
+        let scope = StorageKey.scope(definition.storageType, namespace: namespace)
+        var result = RecordList(records: [], revision: snapshot.revision)
+        func matches(_ record: Record) -> Bool {
+            if filter.matchesAll { return true }
+            return filter.matches(plainValue(record)) ?? filter.matches(object(record, as: definition))
+        }
         if let name = filter.exactName, !namespace.isEmpty || !definition.type.isNamespaced {
-            if let record = snapshot.index[scope + name] {
-                let object = object(record, as: definition)
-                if filter.matches(object) { items.append(object) }
-            }
-            return ListResult(items: items, resourceVersion: String(snapshot.revision))
+            if let record = snapshot.index[scope + name], matches(record) { result.records.append(record) }
+            return result
         }
         let isSelective = !filter.matchesAll
+        var more = 0
         snapshot.index.visit(under: scope, after: after) { record in
-            if options.limit > 0, items.count >= options.limit {
+            if options.limit > 0, result.records.count >= options.limit {
                 more += 1
                 // Counting what is left is only meaningful, and cheap, without selectors.
                 return !isSelective
             }
-            let object = object(record, as: definition)
-            if filter.matches(object) {
-                items.append(object)
-                last = record.key
-            }
+            if matches(record) { result.records.append(record) }
             return true
         }
-        var result = ListResult(items: items, resourceVersion: String(snapshot.revision))
-        if more > 0, let last {
+        if more > 0, let last = result.records.last {
             pages.keep(snapshot)
-            result.continuation = Continuation(revision: snapshot.revision, after: last).token
+            result.continuation = Continuation(revision: snapshot.revision, after: last.key).token
             if !isSelective { result.remaining = more }
         }
         return result
@@ -74,6 +130,7 @@ extension Registry {
 
     /// The state of the store a list shows, and the key after which it goes on.
     private func start(_ options: ListOptions) throws(APIFailure) -> (StoreSnapshot, String?) {
+        try options.check()
         if !options.continuation.isEmpty {
             guard let from = Continuation(token: options.continuation) else {
                 throw .badRequest("continue key is not valid: \(options.continuation)")
@@ -86,7 +143,8 @@ extension Registry {
                         + " without the continue parameter, or use the continue token in this response to retrieve the"
                         + " remainder of the results. Continuing with the provided token results in an inconsistent list."
                 )
-                failure.details = ["continue": .string(Continuation(revision: -1, after: from.after).token)]
+                // In the Status' own list metadata, where clients look for it.
+                failure.continuation = Continuation(revision: -1, after: from.after).token
                 throw failure
             }
             return (snapshot, from.after)

@@ -34,7 +34,7 @@ extension Registry {
     ) async throws(APIFailure) -> KubeObject {
         let type = definition.type
         for attempt in 1... {
-            let record = try record(type, key)
+            let record = try record(definition, key)
             let old = object(record, as: definition)
             var fresh = try await body(old)
             let asked = fresh.resourceVersion
@@ -62,7 +62,7 @@ extension Registry {
     ) throws(APIFailure) {
         ObjectIdentity.keep(from: old, in: &fresh)
         // A client that knows nothing of managers leaves them as they are.
-        if fresh.metadata["managedFields"]?.array?.isEmpty ?? true {
+        if fresh.metadata["managedFields"]?.array == nil {
             fresh.json[path: ["metadata", "managedFields"]] = old.metadata["managedFields"]
         }
         fresh.json["apiVersion"] = old.json["apiVersion"]
@@ -110,7 +110,8 @@ extension Registry {
             object: object,
             oldObject: old, user: context.user, isDryRun: context.isDryRun)
         object = try await mutated(request, definition, key)
-        try validate(object, old: old, definition)
+        try validate(object, old: old, definition, subresource: subresource)
+        for text in definition.warnings(object, old: old) { context.warn(text) }
         request.object = object
         for warning in try await admission.validate(request) { context.warn(warning) }
         if subresource != "status", definition.asksForChange(from: old, to: object), old.metadata["generation"] != nil {
@@ -130,7 +131,8 @@ extension Registry {
         do throws(StoreFailure) {
             let written = try await store.update(record.key, encode(object, definition), .revision(record.revision))
             addresses.release(old, keeping: object, type)
-            return self.object(written, as: definition)
+            object.resourceVersion = String(written.revision)
+            return object
         } catch {
             addresses.giveBack(lease)
             if case .changed = error { return nil }

@@ -25,13 +25,27 @@ struct RegistryWatch: Sendable {
         self.definition = definition
         self.filter = filter
         self.revision = revision
-        var scope = StorageKey.scope(definition.type, namespace: namespace)
+        var scope = StorageKey.scope(definition.storageType, namespace: namespace)
         if let name = filter.exactName, !namespace.isEmpty || !definition.type.isNamespaced { scope += name }
         source = registry.store.watch(scope)
     }
 
     /// - Throws: `APIFailure` 410 when the history is gone, 500 when the server ends; `CancellationError`.
     mutating func next() async throws -> Step {
+        switch try await nextSeen() {
+        case .idle(let revision): return .idle(revision)
+        case .events(let events):
+            return .events(
+                events.map { event in
+                    var object = registry.object(event.record, as: definition, keeping: true)
+                    if event.revision != event.record.revision { object.resourceVersion = String(event.revision) }
+                    return WatchEvent(event.kind, object)
+                })
+        }
+    }
+
+    /// The same, with what the store has of each object.
+    mutating func nextSeen() async throws -> SeenStep {
         while true {
             do {
                 switch try await source.next(after: &revision) {
@@ -42,7 +56,7 @@ struct RegistryWatch: Sendable {
                     }
                     return .idle(revision)
                 case .events(let events):
-                    let seen = events.compactMap { event($0) }
+                    let seen = events.compactMap { self.seen($0) }
                     if !seen.isEmpty { return .events(seen) }
                 }
             } catch let failure as StoreFailure {
@@ -54,34 +68,47 @@ struct RegistryWatch: Sendable {
     /// Makes a waiting `next` return `idle`.
     func nudge() { source.nudge() }
 
+    private func matches(_ record: Record) -> Bool {
+        filter.matches(registry.plainValue(record))
+            ?? filter.matches(registry.object(record, as: definition, keeping: true))
+    }
+
     /// An object that begins or stops to match is added or deleted for this reader.
-    private func event(_ event: StoreEvent) -> WatchEvent? {
-        let object = registry.object(event.record, as: definition, keeping: true)
+    private func seen(_ event: StoreEvent) -> SeenEvent? {
+        let revision = event.revision
+        func shown(_ kind: WatchEvent.Kind, _ record: Record) -> SeenEvent {
+            SeenEvent(kind: kind, record: record, revision: revision)
+        }
         if filter.matchesAll {
             switch event.kind {
-            case .created: return WatchEvent(.added, object)
-            case .updated: return WatchEvent(.modified, object)
-            case .deleted: return WatchEvent(.deleted, object)
+            case .created: return shown(.added, event.record)
+            case .updated: return shown(.modified, event.record)
+            case .deleted: return shown(.deleted, event.record)
             }
         }
-        let matches = event.kind != .deleted && filter.matches(object)
-        var matched = false
-        var before: KubeObject?
-        if let previous = event.previous {
-            let old = registry.object(previous, as: definition, keeping: true)
-            matched = filter.matches(old)
-            before = old
-        }
+        let matches = event.kind != .deleted && matches(event.record)
+        let matched = event.previous.map { self.matches($0) } ?? false
         switch (matched, matches) {
         case (false, false): return nil
-        case (false, true): return WatchEvent(.added, object)
-        case (true, true): return WatchEvent(.modified, object)
+        case (false, true): return shown(.added, event.record)
+        case (true, true): return shown(.modified, event.record)
         case (true, false):
-            var last = event.kind == .deleted ? object : before ?? object
-            last.resourceVersion = String(event.revision)
-            return WatchEvent(.deleted, last)
+            return shown(.deleted, event.kind == .deleted ? event.record : event.previous ?? event.record)
         }
     }
+}
+
+/// An event as one reader sees it: the record to be shown, and the revision to be shown with it.
+struct SeenEvent: Sendable {
+    let kind: WatchEvent.Kind
+    let record: Record
+    let revision: Int64
+}
+
+enum SeenStep: Sendable {
+    case events([SeenEvent])
+    /// Nothing new up to this revision; for bookmarks.
+    case idle(Int64)
 }
 
 extension Registry {
@@ -91,11 +118,22 @@ extension Registry {
         _ definition: ResourceDefinition, namespace: String, _ selection: Selection, from resourceVersion: String,
         sendInitial: Bool = false
     ) throws(APIFailure) -> (initial: [KubeObject], watch: RegistryWatch) {
+        let (initial, watch) = try watchRecords(
+            definition, namespace: namespace, selection, from: resourceVersion, sendInitial: sendInitial)
+        return (initial.map { object($0, as: definition) }, watch)
+    }
+
+    func watchRecords(
+        _ definition: ResourceDefinition, namespace: String, _ selection: Selection, from resourceVersion: String,
+        sendInitial: Bool = false
+    ) throws(APIFailure) -> (initial: [Record], watch: RegistryWatch) {
         let filter = try ObjectFilter(selection, definition)
         if sendInitial || resourceVersion.isEmpty || resourceVersion == "0" {
-            let now = try list(definition, namespace: namespace, selection)
-            let revision = Int64(now.resourceVersion) ?? 0
-            return (now.items, RegistryWatch(self, definition, namespace: namespace, filter, from: revision))
+            if let asked = Int64(resourceVersion), asked > store.revision {
+                throw Self.tooLarge(asked, store.revision)
+            }
+            let now = try records(definition, namespace: namespace, selection)
+            return (now.records, RegistryWatch(self, definition, namespace: namespace, filter, from: now.revision))
         }
         guard let revision = Int64(resourceVersion), revision > 0 else {
             throw .badRequest(

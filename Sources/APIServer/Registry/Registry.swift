@@ -75,7 +75,7 @@ struct WriteContext: Sendable {
     init(user: User) { self.user = user }
 }
 
-/// Where objects are in the store: `/registry/apps/deployments/demo/web`; the core group has no element.
+/// Where objects are in the store, by their storage type: `/registry/apps/deployments/demo/web`; the core group has no element.
 enum StorageKey {
     static func scope(_ type: ResourceType, namespace: String = "") -> String {
         let kind = type.group.isEmpty ? "/registry/\(type.resource)/" : "/registry/\(type.group)/\(type.resource)/"
@@ -98,13 +98,6 @@ extension Registry {
         var json = (try? JSON(parsing: plainValue(record))) ?? [:]
         json[path: ["metadata", "resourceVersion"]] = .string(String(record.revision))
         return json
-    }
-
-    func encode(_ object: KubeObject, _ definition: ResourceDefinition) -> [UInt8] {
-        var object = definition.stored(object)
-        object.resourceVersion = ""
-        guard let encryption else { return object.json.bytes }
-        return encryption.stored(object.json.bytes, StorageKey.key(definition.storageType, object.key), definition.type)
     }
 
     func failure(_ failure: StoreFailure, _ type: ResourceType, _ name: String) -> APIFailure {

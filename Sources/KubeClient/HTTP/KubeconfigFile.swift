@@ -1,5 +1,5 @@
 internal import Kernel
-internal import TLS
+package import TLS
 internal import Wire
 
 /// What a kubeconfig's current context says: where the server is, whom to trust, who we are.
@@ -67,5 +67,15 @@ package struct KubeconfigFile: Sendable {
 
     private static func folder(of path: String) -> String {
         path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+    }
+}
+
+extension KubeconfigFile {
+    /// What a client of this server needs to speak TLS with it.
+    package func tlsConfiguration(applicationProtocols: [String]) throws(TLSFailure) -> TLSConfiguration {
+        .client(
+            roots: try Certificate.bundle(pem: roots),
+            certificates: certificate.isEmpty ? [] : try Certificate.bundle(pem: certificate),
+            key: certificate.isEmpty ? nil : try PrivateKey(pem: key), applicationProtocols: applicationProtocols)
     }
 }

@@ -184,3 +184,57 @@ enum FieldParts {
         return found
     }
 }
+
+/// The fields of a new object, all of them its creator's: written at once, without a set in between.
+enum CreatedFields {
+    private static let server: Set<String> = [
+        "name", "namespace", "creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid",
+        "generateName", "deletionTimestamp", "deletionGracePeriodSeconds",
+    ]
+
+    static func of(_ object: JSON, _ schema: Schema, except: [String]) -> JSON {
+        var members: [JSONObject.Member] = []
+        for member in object.object ?? JSONObject() {
+            switch member.key {
+            case "apiVersion", "kind": continue
+            case "metadata":
+                let inner = schema.link(member.key)?.schema
+                var kept: [JSONObject.Member] = []
+                for field in member.value.object ?? JSONObject() where !server.contains(field.key) {
+                    kept.append(.init("f:" + field.key, fields(field.value, inner?.link(field.key)?.schema)))
+                }
+                if !kept.isEmpty { members.append(.init("f:metadata", .object(JSONObject(kept)))) }
+            default:
+                if except.contains(member.key) { continue }
+                members.append(.init("f:" + member.key, fields(member.value, schema.link(member.key)?.schema)))
+            }
+        }
+        return .object(JSONObject(members))
+    }
+
+    private static func fields(_ value: JSON, _ schema: Schema?) -> JSON {
+        switch value {
+        case .object(let object):
+            if object.isEmpty || schema?.isAtomicMap == true || schema?.isEmbeddedResource == true { return leaf }
+            var members: [JSONObject.Member] = []
+            members.reserveCapacity(object.count)
+            for member in object {
+                members.append(.init("f:" + member.key, fields(member.value, schema?.link(member.key)?.schema)))
+            }
+            return .object(JSONObject(members))
+        case .array(let elements):
+            guard let parts = FieldParts.of(value, schema), !elements.isEmpty else { return leaf }
+            var members: [JSONObject.Member] = []
+            members.reserveCapacity(parts.count)
+            for part in parts {
+                var inner = [JSONObject.Member(".", leaf)]
+                if case .object(let below) = fields(part.value, part.schema) { inner += below.members }
+                members.append(.init(part.step, part.step.hasPrefix("k:") ? .object(JSONObject(inner)) : leaf))
+            }
+            return .object(JSONObject(members))
+        default: return leaf
+        }
+    }
+
+    private static let leaf = JSON.object(JSONObject())
+}

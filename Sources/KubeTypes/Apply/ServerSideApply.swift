@@ -16,13 +16,15 @@ extension ResourceDefinition {
             throw .badRequest("metadata.managedFields must be nil in an object to be applied")
         }
         let base = live ?? KubeObject(["apiVersion": .string(type.apiVersion), "kind": .string(type.kind)])
+        var applied = applied
+        for member in resetMembers(subresource) { applied.json[member] = nil }
         var entries = FieldOwners(base)
         let schema = schema
         let wanted = FieldOwners.ownable(FieldParts.fields(applied.json, schema))
         let previous = entries.fields(manager: manager, operation: "Apply", subresource: subresource)
         let conflicts = entries.conflicts(wanted, applied.json, base.json, schema, except: manager, subresource)
         if !conflicts.isEmpty {
-            guard force else { throw conflict(applied, conflicts) }
+            guard force || mayUpgrade(conflicts, base, manager) else { throw conflict(applied, conflicts) }
             entries.release(conflicts)
         }
         var result = KubeObject(Self.merged(base.json, applied.json, schema))
@@ -34,18 +36,68 @@ extension ResourceDefinition {
             now: now,
             keepsTime: previous == wanted && live != nil)
         entries.store(in: &result)
+        noteLastApplied(applied, base, manager, in: &result)
         return result
+    }
+
+    /// The members a write to the object or to a part of it does not touch, and so nobody comes to own by it.
+    private func resetMembers(_ subresource: String) -> [String] {
+        switch subresource {
+        case "" where hasStatus: ["status"]
+        case "status": ["spec"]
+        default: []
+        }
+    }
+
+    private static let lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+    /// kubectl that applied from the client before may take what it wrote then, as long as nobody changed it since.
+    private func mayUpgrade(_ conflicts: [FieldOwners.Conflict], _ live: KubeObject, _ manager: String) -> Bool {
+        guard manager == "kubectl", let text = live.annotations[Self.lastApplied], let last = try? JSON(parsing: text)
+        else { return false }
+        let fields = FieldParts.fields(last, schema)
+        let changed = FieldParts.differing(fields, last, live.json, schema)
+        return conflicts.allSatisfy { fields.contains($0.path[...]) && !changed.contains($0.path) }
+    }
+
+    /// Keeps the client's own note true, so that applying from the client still works after applying from the server.
+    private func noteLastApplied(
+        _ applied: KubeObject, _ live: KubeObject, _ manager: String, in result: inout KubeObject
+    ) {
+        guard manager == "kubectl", live.annotations[Self.lastApplied] != nil else { return }
+        var noted = applied
+        noted.annotations[Self.lastApplied] = nil
+        let text = noted.json.text + "\n"
+        result.annotations[Self.lastApplied] = text.utf8.count > 262_144 ? nil : text
     }
 
     /// Notes who changed what in a create, update or patch: the manager owns what is new or different, others lose it.
     package func trackUpdate(
         from old: KubeObject?, to new: inout KubeObject, manager: String, now: Timestamp, subresource: String = ""
     ) {
+        let reset = resetMembers(subresource)
+        if old == nil, new.metadata["managedFields"]?.array?.isEmpty ?? true {
+            let fields = CreatedFields.of(new.json, schema, except: reset)
+            let entry = FieldOwners.entry(manager, "Update", subresource, new.apiVersion, now, fields)
+            new.json[path: ["metadata", "managedFields"]] = [entry]
+            return
+        }
+        // Nobody's record was ever kept, or it was reset: it stays so until somebody applies.
+        if let old, old.metadata["managedFields"]?.array?.isEmpty ?? true { return }
         var entries = FieldOwners(old ?? new)
-        let after = FieldOwners.ownable(FieldParts.fields(new.json, schema))
-        let changed = old.map { FieldOwners.ownable(FieldParts.changes(from: $0.json, to: new.json, schema)) } ?? after
-        entries.limit(to: after)
+        let changed: FieldSet
+        if let old {
+            changed = FieldOwners.ownable(FieldParts.changes(from: old.json, to: new.json, schema))
+            // What differs seen from behind, and is not there any more.
+            let gone = FieldOwners.ownable(FieldParts.changes(from: new.json, to: old.json, schema))
+            entries.remove(gone.subtracting(changed))
+        } else {
+            var all = FieldOwners.ownable(FieldParts.fields(new.json, schema))
+            for member in reset { all.children["f:" + member] = nil }
+            changed = all
+        }
         entries.take(changed, manager: manager, subresource: subresource, apiVersion: new.apiVersion, now: now)
+        entries.cap(now)
         entries.store(in: &new)
     }
 
@@ -56,14 +108,26 @@ extension ResourceDefinition {
                 "field": .string(FieldSet.text(conflict.path)),
             ]
         }
-        let list = conflicts.map { "conflict with \($0.who): \(FieldSet.text($0.path))" }
-        let count = conflicts.count == 1 ? "1 conflict" : "\(conflicts.count) conflicts"
         return APIFailure(
-            code: 409, reason: "Conflict", message: "Apply failed with \(count): \(list.joined(separator: ", "))",
+            code: 409, reason: "Conflict", message: Self.text(conflicts),
             details: [
                 "name": .string(applied.name), "group": .string(type.group), "kind": .string(type.resource),
                 "causes": .array(causes),
             ])
+    }
+
+    /// One conflict on a line; several under the name of each manager.
+    private static func text(_ conflicts: [FieldOwners.Conflict]) -> String {
+        if conflicts.count == 1 {
+            return
+                "Apply failed with 1 conflict: conflict with \(conflicts[0].who): \(FieldSet.text(conflicts[0].path))"
+        }
+        var lines: [String] = []
+        for (who, own) in Dictionary(grouping: conflicts, by: \.who).sorted(by: { $0.key < $1.key }) {
+            lines.append("conflicts with \(who):")
+            lines += own.map { "- \(FieldSet.text($0.path))" }
+        }
+        return "Apply failed with \(conflicts.count) conflicts: " + lines.joined(separator: "\n")
     }
 
     private static func merged(_ live: JSON, _ applied: JSON, _ schema: Schema?) -> JSON {
@@ -173,7 +237,9 @@ private struct FieldOwners {
             for path in FieldParts.differing(shared, applied, live, schema) {
                 let version = entry.json["apiVersion"]?.string ?? ""
                 let part = entry.subresource.isEmpty ? "" : " with subresource \"\(entry.subresource)\""
-                found.append(Conflict(path: path, owner: index, who: "\"\(entry.manager)\"\(part) using \(version)"))
+                // Who applies does so in any version.
+                let using = entry.operation == "Update" ? " using \(version)" : ""
+                found.append(Conflict(path: path, owner: index, who: "\"\(entry.manager)\"\(part)\(using)"))
             }
         }
         return found
@@ -187,8 +253,9 @@ private struct FieldOwners {
     }
 
     /// Drops what the object no longer has.
-    mutating func limit(to fields: FieldSet) {
-        for index in entries.indices { entries[index].fields = entries[index].fields.intersection(fields) }
+    mutating func remove(_ gone: FieldSet) {
+        if gone.isEmpty { return }
+        for index in entries.indices { entries[index].fields = entries[index].fields.subtracting(gone) }
     }
 
     mutating func take(_ changed: FieldSet, manager: String, subresource: String, apiVersion: String, now: Timestamp) {
@@ -196,6 +263,7 @@ private struct FieldOwners {
         guard !changed.isEmpty else { return }
         let own = entries.firstIndex {
             $0.manager == manager && $0.operation == "Update" && $0.subresource == subresource
+                && $0.json["apiVersion"]?.string == apiVersion
         }
         let fields = own.map { entries[$0].fields.union(changed) } ?? changed
         write(fields, at: own, manager, "Update", subresource, apiVersion, now)
@@ -214,17 +282,38 @@ private struct FieldOwners {
         _ fields: FieldSet, at place: Int?, _ manager: String, _ operation: String, _ subresource: String,
         _ apiVersion: String, _ now: Timestamp
     ) {
-        var json: JSON = [
-            "manager": .string(manager), "operation": .string(operation), "apiVersion": .string(apiVersion),
-            "time": .string(now.description),
-            "fieldsType": "FieldsV1",
-        ]
-        if !subresource.isEmpty { json["subresource"] = .string(subresource) }
+        let json = Self.entry(manager, operation, subresource, apiVersion, now, [:])
         if let place {
             entries[place] = Entry(json: json, fields: fields)
         } else {
             entries.append(Entry(json: json, fields: fields))
         }
+    }
+
+    static func entry(
+        _ manager: String, _ operation: String, _ subresource: String, _ apiVersion: String, _ now: Timestamp,
+        _ fields: JSON
+    ) -> JSON {
+        var json: JSON = [
+            "manager": .string(manager), "operation": .string(operation), "apiVersion": .string(apiVersion),
+            "time": .string(now.description), "fieldsType": "FieldsV1", "fieldsV1": fields,
+        ]
+        if !subresource.isEmpty { json["subresource"] = .string(subresource) }
+        return json
+    }
+
+    /// Keeps the record short: beyond ten managers that update, the oldest become one.
+    mutating func cap(_ now: Timestamp) {
+        let most = 10
+        var updates = entries.indices.filter { entries[$0].operation == "Update" }
+        guard updates.count > most else { return }
+        updates.sort { (entries[$0].json["time"]?.string ?? "") < (entries[$1].json["time"]?.string ?? "") }
+        let old = updates.prefix(updates.count - most + 1)
+        let fields = old.reduce(FieldSet()) { $0.union(entries[$1].fields) }
+        let version = old.last.flatMap { entries[$0].json["apiVersion"]?.string } ?? ""
+        let merged = Entry(json: Self.entry("ancient-changes", "Update", "", version, now, [:]), fields: fields)
+        let gone = Set(old)
+        entries = entries.indices.filter { !gone.contains($0) }.map { entries[$0] } + [merged]
     }
 
     func store(in object: inout KubeObject) {

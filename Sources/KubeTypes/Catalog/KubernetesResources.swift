@@ -1,6 +1,6 @@
 import Wire
 
-/// The resources of Kubernetes itself that have a schema: its stable versions.
+/// The resources of Kubernetes itself that have a schema: its stable versions. Like Kubernetes, we serve no others by default.
 enum KubernetesResources {
     static func load() -> [ResourceDefinition] {
         let columns = BuiltInColumns()

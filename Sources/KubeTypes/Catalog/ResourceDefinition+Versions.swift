@@ -1,7 +1,15 @@
 import Wire
 
 /// The versions of a kind share one stored object. Where their schemas are the same, only `apiVersion` differs.
+///
+/// An object must say its version before it is stored: what `stored` makes of it depends on it.
 extension ResourceDefinition {
+    /// Whether an object is shown as it is stored, but for its `apiVersion`: its bytes need not be read then.
+    package var showsStoredBytes: Bool {
+        if isCustom { return type.version == storageVersion && !schemaLink.isGiven }
+        return aliases == nil && !isOldAutoscaler
+    }
+
     /// The object as this version shows it.
     ///
     /// Where a webhook converts, an object of another version is given back as it is stored.
@@ -9,6 +17,7 @@ extension ResourceDefinition {
         if needsConversion(stored) { return stored }
         var object = stored
         if isOldAutoscaler, stored.apiVersion == "autoscaling/v2" { Autoscaler.toOld(&object) }
+        if let aliases, stored.apiVersion == storageType.apiVersion { aliases.show(&object) }
         if object.apiVersion != type.apiVersion { object.json["apiVersion"] = .string(type.apiVersion) }
         if object.kind != type.kind { object.json["kind"] = .string(type.kind) }
         if schemaLink.isGiven { settle(&object) }
@@ -31,9 +40,11 @@ extension ResourceDefinition {
     package func stored(_ object: KubeObject) -> KubeObject {
         if custom?.conversion != nil { return object }
         var object = object
-        if isOldAutoscaler, object.apiVersion == "autoscaling/v1" { Autoscaler.toNew(&object) }
         let wanted = storageType.apiVersion
-        if object.apiVersion != wanted { object.json["apiVersion"] = .string(wanted) }
+        if object.apiVersion == wanted { return object }
+        if isOldAutoscaler, object.apiVersion == "autoscaling/v1" { Autoscaler.toNew(&object) }
+        if let aliases { aliases.store(&object) }
+        object.json["apiVersion"] = .string(wanted)
         return object
     }
 

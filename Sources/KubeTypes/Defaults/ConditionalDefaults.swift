@@ -2,6 +2,18 @@ import Wire
 
 /// The defaults that depend on other fields. Each takes the node of its type.
 enum ConditionalDefaults {
+    /// Those `before` and `after` do something for.
+    static let types: Set<String> = [
+        "apiextensions.v1.CustomResourceDefinition", "apps.v1.DaemonSet", "apps.v1.Deployment",
+        "apps.v1.StatefulSet", "autoscaling.v2.HorizontalPodAutoscaler", "batch.v1.Job",
+        "core.v1.Container", "core.v1.EndpointPort", "core.v1.EphemeralContainer",
+        "core.v1.LimitRangeItem", "core.v1.Namespace", "core.v1.NodeStatus",
+        "core.v1.Pod", "core.v1.ReplicationController", "core.v1.Service",
+        "core.v1.ServicePort", "core.v1.Volume", "networking.v1.IngressClass",
+        "networking.v1.NetworkPolicy", "rbac.v1.Subject", "resource.v1.DeviceSubRequest",
+        "resource.v1.DeviceTaint", "resource.v1.ExactDeviceRequest",
+    ]
+
     /// Rules that must see the object before the plain rules fill it.
     static func before(_ type: String, _ node: inout JSON) {
         switch type {

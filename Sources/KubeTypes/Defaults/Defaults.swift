@@ -1,3 +1,4 @@
+import Synchronization
 import Wire
 
 /// Fills in what an object leaves out, by its schema: an outer type's rules first, then those of what it holds.
@@ -5,22 +6,21 @@ struct Defaults {
     static func apply(_ value: inout JSON, _ schema: Schema) {
         guard case .object(var members) = value else { return }
         value = .null
-        if let name = schema.name {
-            let type = DefaultRules.shortName(name)
+        let plan = DefaultPlan.of(schema)
+        if plan.isConditional || !plan.rules.isEmpty {
             var node = JSON.object(members)
             members = JSONObject()
-            ConditionalDefaults.before(type, &node)
-            for rule in DefaultRules.builtIn.rules(for: type) where node[path: rule.path] == nil {
-                node[path: rule.path] = rule.value
-            }
-            ConditionalDefaults.after(type, &node)
+            if plan.isConditional { ConditionalDefaults.before(plan.type, &node) }
+            for rule in plan.rules where node[path: rule.path] == nil { node[path: rule.path] = rule.value }
+            if plan.isConditional { ConditionalDefaults.after(plan.type, &node) }
             members = node.object ?? JSONObject()
         }
-        for (name, link) in schema.properties {
-            guard let value = link.defaultValue, members.index(of: name) == nil else { continue }
-            if schema.isCustom || isWritten(value) { members[name] = value }
-        }
+        for member in plan.members where members.index(of: member.key) == nil { members.members.append(member) }
         for index in members.members.indices {
+            switch members.members[index].value {
+            case .object, .array: break
+            default: continue
+            }
             guard let inner = schema.link(members.members[index].key)?.schema else { continue }
             descend(&members.members[index].value, inner)
         }
@@ -37,6 +37,32 @@ struct Defaults {
             for index in elements.indices { descend(&elements[index], inner) }
             value = .array(elements)
         default: break
+        }
+    }
+}
+
+/// The defaults of one schema, made out once.
+final class DefaultPlan: Sendable {
+    /// The type's short name.
+    let type: String
+    let rules: [DefaultRules.Rule]
+    /// Whether `ConditionalDefaults` knows the type.
+    let isConditional: Bool
+    /// Members that are there even when nobody wrote them.
+    let members: [JSONObject.Member]
+
+    static func of(_ schema: Schema) -> DefaultPlan {
+        if let plan = schema.defaultPlan.load() { return plan }
+        return schema.defaultPlan.storeIfNil(DefaultPlan(schema))
+    }
+
+    private init(_ schema: Schema) {
+        type = schema.name.map { DefaultRules.shortName($0) } ?? ""
+        rules = DefaultRules.builtIn.rules(for: type)
+        isConditional = ConditionalDefaults.types.contains(type)
+        members = schema.properties.sorted { $0.key < $1.key }.compactMap { name, link in
+            guard let value = link.defaultValue, schema.isCustom || Self.isWritten(value) else { return nil }
+            return JSONObject.Member(name, value)
         }
     }
 

@@ -94,7 +94,11 @@ extension SchemaCatalog {
     }
 
     /// `GET /api/v1` and `GET /apis/<group>/<version>`; `nil` for a version that is not served.
-    package func legacyResources(group: String, version: String) -> JSON? {
+    ///
+    /// `digest`: SHA-256. Of a kind's storage version clients get its first 8 bytes, and see by them that it has changed.
+    package func legacyResources(
+        group: String, version: String, digest: ([UInt8]) -> [UInt8] = { _ in [] }
+    ) -> JSON? {
         let definitions = definitions(group: group, version: version)
         if definitions.isEmpty { return nil }
         var resources: [JSON] = []
@@ -106,6 +110,11 @@ extension SchemaCatalog {
             ]
             if !definition.shortNames.isEmpty { entry["shortNames"] = Self.strings(definition.shortNames) }
             if !definition.categories.isEmpty { entry["categories"] = Self.strings(definition.categories) }
+            if definition.isStored {
+                let stored = definition.storageType
+                let hash = digest(Array("\(stored.group)/\(stored.version)/\(stored.kind)".utf8)).prefix(8)
+                if !hash.isEmpty { entry["storageVersionHash"] = .string(Base64.encode(Array(hash))) }
+            }
             resources.append(entry)
             for part in definition.subresources {
                 var entry: JSON = [

@@ -7,6 +7,8 @@ package struct APIFailure: Error, Sendable, Hashable, CustomStringConvertible {
     package var message: String
     /// `name`, `group`, `kind`, `causes`, `retryAfterSeconds`, as in `Status.details`.
     package var details: JSON?
+    /// Where a list that cannot go on as it began may go on: `metadata.continue` of the Status.
+    package var continuation: String?
 
     package init(code: Int, reason: String, message: String, details: JSON? = nil) {
         self.code = code
@@ -54,6 +56,7 @@ package struct APIFailure: Error, Sendable, Hashable, CustomStringConvertible {
             "kind": "Status", "apiVersion": "v1", "metadata": [:], "status": "Failure", "message": .string(message),
             "reason": .string(reason),
         ]
+        if let continuation { status["metadata"] = ["continue": .string(continuation)] }
         status["details"] = details
         status["code"] = .int(Int64(code))
         return status
@@ -64,5 +67,6 @@ package struct APIFailure: Error, Sendable, Hashable, CustomStringConvertible {
         reason = status["reason"]?.string ?? "Unknown"
         message = status["message"]?.string ?? status.text
         details = status["details"]
+        continuation = status["metadata"]?["continue"]?.string
     }
 }

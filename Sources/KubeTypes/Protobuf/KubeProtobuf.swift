@@ -15,6 +15,11 @@ package struct KubeProtobuf: Sendable {
 
     init(tables: ProtobufTables) { self.tables = tables }
 
+    /// Whether objects of a kind have a protobuf form: custom kinds have none.
+    package func knows(_ type: ResourceType) -> Bool {
+        tables.messageName(apiVersion: type.apiVersion, kind: type.kind) != nil
+    }
+
     /// The object as its JSON. Fields with zero values that Go would leave out are left out.
     package func decode(_ bytes: [UInt8]) throws(KubeProtobufFault) -> JSON {
         guard bytes.starts(with: Self.magic) else {

@@ -75,6 +75,8 @@ package final class Schema: Sendable {
     /// Whether this schema or one within it, written in place, has rules or defaults.
     package let hasRules: Bool
     package let hasDefaults: Bool
+    /// What `Defaults` does with values of this schema, made out when first needed.
+    let defaultPlan = AtomicLazyReference<DefaultPlan>()
 
     /// A custom kind's schema leaves out what it does not name; a built-in object without properties is free.
     package init(_ json: JSON, name: String? = nil, isCustom: Bool) {
@@ -177,11 +179,24 @@ package final class Schema: Sendable {
     }
 }
 
+/// A schema by its name, looked up once.
+final class SchemaReference: Sendable {
+    let name: String
+    private let found = AtomicLazyReference<Schema>()
+
+    init(_ name: String) { self.name = name }
+
+    var schema: Schema {
+        if let schema = found.load() { return schema }
+        return found.storeIfNil(SchemaLibrary.builtIn.schema(name))
+    }
+}
+
 /// Where a schema is used: the schema, in place or by name, and what only this place says of it.
 package struct SchemaLink: Sendable {
     private enum Target: Sendable {
         case inline(Schema)
-        case named(String)
+        case named(SchemaReference)
         case custom(CustomSchema)
     }
     private let target: Target
@@ -193,7 +208,7 @@ package struct SchemaLink: Sendable {
 
     package init(_ json: JSON, isCustom: Bool) {
         if let reference = json["$ref"]?.string {
-            target = .named(reference)
+            target = .named(SchemaReference(reference))
         } else {
             target = .inline(Schema(json, isCustom: isCustom))
         }
@@ -205,7 +220,7 @@ package struct SchemaLink: Sendable {
     }
 
     package init(named name: String) {
-        target = .named(name)
+        target = .named(SchemaReference(name))
         defaultValue = nil
         mergeKey = nil
         mergesList = false
@@ -224,7 +239,7 @@ package struct SchemaLink: Sendable {
     package var schema: Schema {
         switch target {
         case .inline(let schema): schema
-        case .named(let name): SchemaLibrary.builtIn.schema(name)
+        case .named(let reference): reference.schema
         case .custom(let schema): schema.schema
         }
     }
@@ -255,8 +270,8 @@ package struct SchemaLink: Sendable {
 
     /// The definition's name when the link is a reference.
     package var name: String? {
-        guard case .named(let name) = target else { return nil }
-        return name
+        guard case .named(let reference) = target else { return nil }
+        return reference.name
     }
 
     /// The custom kind's schema as a document; `nil` for references and schemas in place.

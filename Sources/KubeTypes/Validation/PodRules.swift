@@ -3,7 +3,10 @@ import Wire
 extension Validator {
     mutating func pod(_ object: KubeObject, old: KubeObject?) {
         podSpec(object.spec, "spec")
-        guard let old else { return }
+        ephemeralContainers(object, old: old)
+        guard let old, subresource != "status" else { return }
+        // What these leave as it was is seen to where they are served.
+        if let subresource, ["ephemeralcontainers", "binding", "resize"].contains(subresource) { return }
         let (new, before) = (Self.fixedPart(of: object, old), Self.fixedPart(of: old, old))
         if new != before {
             let changed = Set(new.object?.keys ?? []).union(before.object?.keys ?? []).filter { new[$0] != before[$0] }
@@ -11,25 +14,74 @@ extension Validator {
             forbidden(
                 "spec",
                 "pod updates may not change fields other than `spec.containers[*].image`, `spec.initContainers[*].image`, "
-                    + "`spec.activeDeadlineSeconds`, `spec.tolerations` (only additions) and `spec.terminationGracePeriodSeconds`; "
+                    + "`spec.activeDeadlineSeconds`, `spec.tolerations` (only additions to existing tolerations) and "
+                    + "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative); "
                     + "changed here: \(changed.map { "spec.\($0)" }.joined(separator: ", "))")
+        }
+        let tolerations = object.spec.list("tolerations")
+        if !old.spec.list("tolerations").allSatisfy({ known in
+            tolerations.contains { Self.isSameButForTime($0, known) }
+        }) {
+            forbidden("spec.tolerations", "existing toleration can not be modified except its tolerationSeconds")
+        }
+        if let before = old.spec["activeDeadlineSeconds"]?.int {
+            guard let seconds = object.spec["activeDeadlineSeconds"]?.int else {
+                return invalid(
+                    "spec.activeDeadlineSeconds", nil, "must not update from a positive integer to nil value")
+            }
+            if seconds > before {
+                invalid(
+                    "spec.activeDeadlineSeconds", .int(Int64(seconds)),
+                    "must be less than or equal to previous value")
+            }
+        }
+    }
+
+    private static func isSameButForTime(_ one: JSON, _ other: JSON) -> Bool {
+        var (one, other) = (one, other)
+        one["tolerationSeconds"] = nil
+        other["tolerationSeconds"] = nil
+        return one == other
+    }
+
+    /// Containers added to a running pod: there once, for ever, and without what only planned containers have.
+    private mutating func ephemeralContainers(_ object: KubeObject, old: KubeObject?) {
+        let own = object.spec.list("ephemeralContainers")
+        if old == nil, !own.isEmpty {
+            forbidden("spec.ephemeralContainers", "cannot be set on create")
+        }
+        let forbiddenFields = ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resources"]
+        var names = Set((object.spec.list("containers") + object.spec.list("initContainers")).map { $0["name"] ?? "" })
+        for (index, container) in own.enumerated() {
+            let path = "spec.ephemeralContainers[\(index)]"
+            for field in forbiddenFields where container[field] != nil && container[field] != [:] {
+                forbidden("\(path).\(field)", "cannot be set for an Ephemeral Container")
+            }
+            guard let name = container["name"], name != "" else {
+                required("\(path).name")
+                continue
+            }
+            self.name("\(path).name", name, Names.label)
+            if !names.insert(name).inserted { duplicate("\(path).name", name) }
+            if container["image"]?.string?.isEmpty ?? true { required("\(path).image") }
         }
     }
 
     /// The pod's spec without what may change after creation.
     private static func fixedPart(of pod: KubeObject, _ old: KubeObject) -> JSON {
         var spec = pod.spec
-        for key in [
-            "activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds", "ephemeralContainers",
-            "schedulingGates",
-        ] { spec[key] = nil }
-        if old.spec["nodeName"]?.string?.isEmpty ?? true { spec["nodeName"] = nil }
+        for key in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] { spec[key] = nil }
+        let isGated = !old.spec.list("schedulingGates").isEmpty
+        // Gates may only go; while there are any, where the pod may run can still be narrowed.
+        let gates = old.spec.list("schedulingGates")
+        if pod.spec.list("schedulingGates").allSatisfy({ gates.contains($0) }) { spec["schedulingGates"] = nil }
+        if isGated {
+            spec["nodeSelector"] = nil
+            spec["affinity"] = nil
+        }
         for list in ["containers", "initContainers"] {
             guard var containers = spec[list]?.array else { continue }
-            for index in containers.indices {
-                containers[index]["image"] = nil
-                containers[index]["resources"] = nil
-            }
+            for index in containers.indices { containers[index]["image"] = nil }
             spec[list] = .array(containers)
         }
         return spec
@@ -69,6 +121,7 @@ extension Validator {
         name("\(path).nodeName", spec["nodeName"]) { $0.isEmpty ? nil : Names.subdomain($0) }
         labels("\(path).nodeSelector", spec["nodeSelector"])
         tolerations(spec, "\(path).tolerations")
+        placement(spec, path)
         for (index, alias) in spec.list("hostAliases").enumerated() {
             name("\(path).hostAliases[\(index)].ip", alias["ip"]) {
                 Names.isAddress($0) ? nil : "must be a valid IP address"

@@ -4,14 +4,17 @@ extension ResourceDefinition {
     /// Checks a defaulted object: its metadata, its schema's limits, and the rules of its kind.
     ///
     /// `old` is the object being replaced, for fields that may not change; `nil` at creation. Throws a 422 with a cause for
-    /// each field.
-    package func validate(_ object: KubeObject, old: KubeObject? = nil) throws(APIFailure) {
-        let faults = faults(object, old: old)
+    /// each field. `subresource`: what is written, when it is not the object itself: what may change depends on it.
+    package func validate(
+        _ object: KubeObject, old: KubeObject? = nil, subresource: String? = nil
+    ) throws(APIFailure) {
+        let faults = faults(object, old: old, subresource: subresource)
         if !faults.isEmpty { throw .invalid(type, object.name, faults) }
     }
 
-    package func faults(_ object: KubeObject, old: KubeObject? = nil) -> [FieldFault] {
+    package func faults(_ object: KubeObject, old: KubeObject? = nil, subresource: String? = nil) -> [FieldFault] {
         var validator = Validator()
+        validator.subresource = subresource
         validator.metadata(object, old: old, type)
         var constraints = SchemaConstraints()
         constraints.check(object, old: old, schema)
@@ -52,21 +55,64 @@ extension ResourceDefinition {
 extension Validator {
     /// The rules of a kind that its schema cannot say.
     mutating func kind(_ object: KubeObject, old: KubeObject?, _ type: ResourceType) {
+        // A status is its controller's own; what the object asks for was checked when that was written.
+        if subresource == "status", !isWithStatusRules(type) { return }
+        switch type.group {
+        case "": core(object, old: old, type)
+        case "apps": workload(object, old: old, type)
+        case "storage.k8s.io": storage(object, old: old, type.kind)
+        default: other(object, old: old, type)
+        }
+    }
+
+    private func isWithStatusRules(_ type: ResourceType) -> Bool { type.group.isEmpty && type.kind == "Node" }
+
+    private mutating func core(_ object: KubeObject, old: KubeObject?, _ type: ResourceType) {
+        switch type.kind {
+        case "Pod": pod(object, old: old)
+        case "Service": service(object, old: old)
+        case "ConfigMap": configMap(object, old: old)
+        case "Secret": secret(object, old: old)
+        case "Endpoints": endpoints(object)
+        case "Node": node(object)
+        case "ReplicationController": replicationController(object)
+        case "PodTemplate": podTemplateObject(object)
+        case "PersistentVolume": volume(object, old: old)
+        case "PersistentVolumeClaim": claim(object, old: old)
+        case "ResourceQuota": resourceQuota(object, old: old)
+        case "LimitRange": limitRange(object)
+        case "ServiceAccount": serviceAccount(object)
+        case "Event": event(object, involved: object.json["involvedObject"], "involvedObject")
+        default: break
+        }
+    }
+
+    private mutating func storage(_ object: KubeObject, old: KubeObject?, _ kind: String) {
+        switch kind {
+        case "StorageClass": storageClass(object, old: old)
+        case "CSIDriver": csiDriver(object, old: old)
+        case "VolumeAttachment": volumeAttachment(object, old: old)
+        default: break
+        }
+    }
+
+    private mutating func other(_ object: KubeObject, old: KubeObject?, _ type: ResourceType) {
         switch (type.group, type.kind) {
-        case ("", "Pod"): pod(object, old: old)
-        case ("", "Service"): service(object, old: old)
-        case ("", "ConfigMap"): configMap(object, old: old)
-        case ("", "Secret"): secret(object, old: old)
-        case ("", "Endpoints"): endpoints(object)
-        case ("", "Node"): node(object)
-        case ("apps", "Deployment"), ("apps", "ReplicaSet"), ("apps", "StatefulSet"), ("apps", "DaemonSet"):
-            workload(object, old: old, type)
         case ("batch", "Job"): job(object.json, old: old?.json, at: "spec")
         case ("batch", "CronJob"): cronJob(object)
         case ("discovery.k8s.io", "EndpointSlice"): endpointSlice(object, old: old)
         case ("coordination.k8s.io", "Lease"): lease(object)
+        case ("events.k8s.io", "Event"): event(object, involved: object.json["regarding"], "regarding")
         case ("networking.k8s.io", "Ingress"): ingress(object)
+        case ("networking.k8s.io", "IngressClass"): ingressClass(object, old: old)
         case ("networking.k8s.io", "NetworkPolicy"): networkPolicy(object)
+        case ("policy", "PodDisruptionBudget"): disruptionBudget(object)
+        case ("autoscaling", "HorizontalPodAutoscaler"): autoscaler(object)
+        case ("scheduling.k8s.io", "PriorityClass"): priorityClass(object, old: old)
+        case ("node.k8s.io", "RuntimeClass"): runtimeClass(object, old: old)
+        case ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+            ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"):
+            webhooks(object)
         case ("apiextensions.k8s.io", "CustomResourceDefinition"): customResourceDefinition(object, old: old)
         case ("rbac.authorization.k8s.io", _): access(object, old: old, type)
         case ("gateway.networking.k8s.io", "HTTPRoute"), ("gateway.networking.k8s.io", "GRPCRoute"): route(object, type)

@@ -160,18 +160,46 @@ extension Validator {
         for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
             for (index, rule) in object.spec.list(direction).enumerated() {
                 for (place, port) in rule.list("ports").enumerated() {
-                    portOrName("spec.\(direction)[\(index)].ports[\(place)].port", port["port"])
+                    let path = "spec.\(direction)[\(index)].ports[\(place)]"
+                    portOrName("\(path).port", port["port"])
+                    oneOf("\(path).protocol", port["protocol"], ["SCTP", "TCP", "UDP"])
+                    guard let last = port["endPort"]?.int else { continue }
+                    if port["port"] == nil {
+                        required("\(path).port", "must be specified when `endPort` is specified")
+                    } else if let first = port["port"]?.int, last < first {
+                        invalid("\(path).endPort", .int(Int64(last)), "must be greater than or equal to `port`")
+                    } else if port["port"]?.string != nil {
+                        invalid("\(path).endPort", .int(Int64(last)), "may not be specified when `port` is non-numeric")
+                    }
                 }
                 for (place, peer) in rule.list(peers).enumerated() {
                     let path = "spec.\(direction)[\(index)].\(peers)[\(place)]"
                     if peer.object?.isEmpty ?? true { required(path, "must specify a peer") }
                     selector("\(path).podSelector", peer["podSelector"])
                     selector("\(path).namespaceSelector", peer["namespaceSelector"])
+                    if let block = peer["ipBlock"] { self.block(block, "\(path).ipBlock") }
                     if peer["ipBlock"] != nil, peer.object?.count ?? 0 > 1 {
                         forbidden(path, "may not specify both ipBlock and another peer")
                     }
                 }
             }
         }
+    }
+
+    private mutating func block(_ block: JSON, _ path: String) {
+        let cidr = block["cidr"]?.string ?? ""
+        if cidr.isEmpty { return required("\(path).cidr") }
+        if !Self.isNetwork(cidr) {
+            invalid("\(path).cidr", .string(cidr), "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")
+        }
+        for (index, part) in block.list("except").enumerated() where !Self.isNetwork(part.string ?? "") {
+            invalid("\(path).except[\(index)]", part, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")
+        }
+    }
+
+    private static func isNetwork(_ text: String) -> Bool {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        guard parts.count == 2, let length = Int(parts[1]), length >= 0 else { return false }
+        return Names.isIPv4(parts[0]) && length <= 32 || Names.isIPv6(parts[0]) && length <= 128
     }
 }

@@ -56,13 +56,13 @@ package struct Structure {
         for (index, member) in members.members.enumerated() {
             path.enter(member.key)
             defer { path.leave() }
-            guard schema.allows(member.key) else {
-                unknown.append(path.text)
-                if changed == nil { changed = Array(members.members[..<index]) }
-                continue
-            }
             guard let link = schema.link(member.key) else {
-                changed?.append(member)
+                if schema.allows(member.key) {
+                    changed?.append(member)
+                } else {
+                    unknown.append(path.text)
+                    if changed == nil { changed = Array(members.members[..<index]) }
+                }
                 continue
             }
             if member.value.isNull {

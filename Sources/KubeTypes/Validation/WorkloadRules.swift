@@ -3,6 +3,11 @@ import Wire
 extension Validator {
     /// Deployment, ReplicaSet, StatefulSet and DaemonSet: a selector, and a template it selects.
     mutating func workload(_ object: KubeObject, old: KubeObject?, _ type: ResourceType) {
+        if type.kind == "ControllerRevision" {
+            if let old { immutable("data", object.json["data"], old.json["data"]) }
+            notNegative("revision", object.json["revision"])
+            return
+        }
         let spec = object.spec
         notNegative("spec.replicas", spec["replicas"])
         notNegative("spec.minReadySeconds", spec["minReadySeconds"])
@@ -14,7 +19,9 @@ extension Validator {
         if type.kind == "StatefulSet" {
             oneOf("spec.podManagementPolicy", spec["podManagementPolicy"], ["OrderedReady", "Parallel"])
         }
-        if let old { immutable("spec.selector", spec["selector"], old.spec["selector"]) }
+        if type.kind == "StatefulSet" { statefulSet(object, old: old) }
+        if type.kind == "DaemonSet" { daemonSet(spec) }
+        if let old, type.kind != "StatefulSet" { immutable("spec.selector", spec["selector"], old.spec["selector"]) }
     }
 
     private mutating func selectorAndTemplate(_ object: KubeObject, _ type: ResourceType) {
@@ -67,16 +74,27 @@ extension Validator {
             immutable("\(path).selector", spec["selector"], old["spec"]?["selector"])
             immutable("\(path).completionMode", spec["completionMode"], old["spec"]?["completionMode"])
         }
+        jobRules(spec, old: old?["spec"], at: path)
     }
 
     mutating func cronJob(_ object: KubeObject) {
         let schedule = object.spec["schedule"]?.string ?? ""
         if schedule.isEmpty {
             required("spec.schedule")
-        } else if !schedule.hasPrefix("@"), schedule.split(separator: " ").count != 5 {
-            invalid(
-                "spec.schedule", .string(schedule),
-                "must have five fields (minute hour day month weekday) or be a word such as @hourly")
+        } else {
+            self.schedule("spec.schedule", schedule)
+        }
+        // A job's name is the schedule's with the minute behind it.
+        if object.name.utf8.count > 52 {
+            invalid("metadata.name", .string(object.name), "must be no more than 52 characters")
+        }
+        for field in ["startingDeadlineSeconds", "successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+            notNegative("spec.\(field)", object.spec[field])
+        }
+        if let zone = object.spec["timeZone"]?.string {
+            if zone.isEmpty || zone.lowercased() == "local" || zone.contains("..") || zone.hasPrefix("/") {
+                invalid("spec.timeZone", .string(zone), "unknown time zone \(zone)")
+            }
         }
         oneOf("spec.concurrencyPolicy", object.spec["concurrencyPolicy"], ["Allow", "Forbid", "Replace"])
         guard let template = object.spec["jobTemplate"] else { return required("spec.jobTemplate") }

@@ -130,6 +130,7 @@ package struct Quantity: Sendable, Hashable, Comparable, CustomStringConvertible
     package var whole: Int64 { Self.clamp(Self.roundUp(nano, to: Self.unit)) }
     package var isNegative: Bool { nano < 0 }
     package var isZero: Bool { nano == 0 }
+    package var isWhole: Bool { nano % Self.unit == 0 }
 
     private static func roundUp(_ value: Int128, to unit: Int128) -> Int128 {
         value >= 0 ? ceilingDivide(value, unit) : value / unit

@@ -42,8 +42,25 @@ private struct JSONParser: ~Copyable {
     let base: UnsafePointer<UInt8>
     let count: Int
     var place = 0
-    var path: [String] = []
+    var path: [Step] = []
     var duplicates: [String] = []
+
+    /// Where the parser is; written out only when there is something to tell.
+    enum Step {
+        case member(String)
+        case element(Int)
+    }
+
+    var pathText: String {
+        var parts: [String] = []
+        for step in path {
+            switch step {
+            case .member(let key): parts.append(key)
+            case .element(let index): parts.append("[\(index)]")
+            }
+        }
+        return parts.joined(separator: ".")
+    }
 
     static func parse(_ bytes: [UInt8], duplicates: inout [String]) throws(JSONFault) -> JSON {
         let parsed = bytes.withUnsafeBufferPointer { buffer -> Result<(JSON, [String]), JSONFault> in
@@ -119,12 +136,12 @@ private struct JSONParser: ~Copyable {
             skipSpace()
             guard place < count, base[place] == UInt8(ascii: ":") else { throw fault(.unexpectedByte) }
             place += 1
-            path.append(key)
+            path.append(.member(key))
             let member = try value(depth: depth + 1)
             if object.count == 16 { seen = Set(object.keys) }
             let known = seen.map { $0.contains(key) } ?? (object.index(of: key) != nil)
             if known {
-                duplicates.append(path.joined(separator: "."))
+                duplicates.append(pathText)
                 object[key] = member
             } else {
                 seen?.insert(key)
@@ -152,7 +169,7 @@ private struct JSONParser: ~Copyable {
             return .array(elements)
         }
         while true {
-            path.append("[\(elements.count)]")
+            path.append(.element(elements.count))
             elements.append(try value(depth: depth + 1))
             path.removeLast()
             skipSpace()
@@ -189,6 +206,11 @@ private struct JSONParser: ~Copyable {
             place += 1
             if place < count, base[place] == UInt8(ascii: "+") || base[place] == UInt8(ascii: "-") { place += 1 }
             try someDigits()
+        }
+        if whole, digitCount <= 18 {
+            var value: Int64 = 0
+            for at in digits..<place { value = value &* 10 &+ Int64(base[at] &- 0x30) }
+            return .int(digits > start ? -value : value)
         }
         let text = String(decoding: UnsafeBufferPointer(start: base + start, count: place - start), as: UTF8.self)
         if whole, let value = Int64(text) { return .int(value) }

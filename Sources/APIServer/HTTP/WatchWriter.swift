@@ -1,0 +1,158 @@
+import KubeClient
+import KubeTypes
+import Store
+import Transport
+import Wire
+
+/// Writes one watch's events in the form its client wants.
+struct WatchWriter {
+    /// A client learns at least this often how far it is.
+    private static let bookmarkInterval = Duration.seconds(50)
+
+    let registry: Registry
+    let definition: ResourceDefinition
+    let form: AnswerForm
+    let include: IncludeObject
+    let sendsBookmarks: Bool
+    let lines: EventLines
+    let responder: HTTPResponder
+
+    /// The content type of the answer.
+    var contentType: String {
+        form == .protobuf ? ResourceDefinition.protobufType + ";stream=watch" : ResourceDefinition.jsonType
+    }
+
+    func run(
+        _ initial: [Record], _ watch: RegistryWatch, announcesInitialEnd: Bool,
+        until deadline: ContinuousClock.Instant
+    ) async throws {
+        var isFirst = true
+        var piece: [UInt8] = []
+        for record in initial {
+            piece += frame(SeenEvent(kind: .added, record: record, revision: record.revision), isFirst: isFirst)
+            isFirst = false
+            if piece.count > 64 << 10 {
+                try await responder.write(piece)
+                piece = []
+                // The loop has other connections too.
+                await Task.yield()
+            }
+        }
+        try await responder.write(piece)
+        if announcesInitialEnd { try await bookmark(watch.revision, endsInitial: true) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            defer { group.cancelAll() }
+            group.addTask {
+                while !Task.isCancelled {
+                    try await Task.sleep(until: min(deadline, .now + Self.bookmarkInterval), clock: .continuous)
+                    watch.nudge()
+                    if .now >= deadline { try await Task.sleep(for: .milliseconds(50)) }
+                }
+            }
+            try await follow(watch, isFirst: isFirst, until: deadline)
+        }
+    }
+
+    private func follow(_ start: RegistryWatch, isFirst: Bool, until deadline: ContinuousClock.Instant) async throws {
+        var watch = start
+        var isFirst = isFirst
+        while ContinuousClock.now < deadline {
+            do {
+                switch try await watch.nextSeen() {
+                case .idle(let revision):
+                    if sendsBookmarks, ContinuousClock.now < deadline {
+                        try await bookmark(revision, endsInitial: false)
+                    }
+                case .events(let events):
+                    var all: [UInt8] = []
+                    for event in events {
+                        let one = frame(event, isFirst: isFirst)
+                        if all.isEmpty { all = one } else { all += one }
+                        isFirst = false
+                    }
+                    try await responder.write(all)
+                }
+            } catch let failure as APIFailure {
+                if failure.isServerClosing { return }
+                try await responder.write(frame("ERROR", failure.status))
+                return
+            }
+        }
+    }
+
+    private func bookmark(_ revision: Int64, endsInitial: Bool) async throws {
+        let version = JSON.string(String(revision))
+        var object: JSON
+        switch form {
+        case .table:
+            object = definition.table(
+                for: [], include: include, now: .now(), list: ["resourceVersion": version], withColumns: false)
+        case .partial:
+            object = [
+                "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+                "metadata": ["resourceVersion": version],
+            ]
+        case .object, .protobuf:
+            object = [
+                "kind": .string(definition.type.kind), "apiVersion": .string(definition.type.apiVersion),
+                "metadata": ["resourceVersion": version],
+            ]
+        }
+        if endsInitial { object[path: ["metadata", "annotations"]] = ["k8s.io/initial-events-end": "true"] }
+        try await responder.write(frame("BOOKMARK", object))
+    }
+
+    /// One event. What does not depend on the watcher is written once for all.
+    private func frame(_ event: SeenEvent, isFirst: Bool) -> [UInt8] {
+        if form == .table {
+            var object = registry.object(event.record, as: definition)
+            if event.revision != event.record.revision { object.resourceVersion = String(event.revision) }
+            return frame(
+                event.kind.rawValue,
+                definition.tableRow(of: object, include: include, now: .now(), withColumns: isFirst))
+        }
+        let kind: UInt8 =
+            switch event.kind {
+            case .added: 0
+            case .modified: 1
+            case .deleted: 2
+            default: 3
+            }
+        let key = EventLines.Key(
+            revision: event.revision, definition: ObjectIdentifier(definition), kind: kind, form: form)
+        return lines.line(key) { write(event) }
+    }
+
+    private func write(_ event: SeenEvent) -> [UInt8] {
+        switch form {
+        case .object, .partial:
+            var out = Array("{\"type\":\"\(event.kind.rawValue)\",\"object\":".utf8)
+            if form == .object {
+                registry.append(event.record, revision: event.revision, as: definition, to: &out)
+            } else {
+                registry.appendPartial(event.record, revision: event.revision, as: definition, to: &out)
+            }
+            out.append(contentsOf: "}\n".utf8)
+            return out
+        case .table, .protobuf:
+            var object = registry.object(event.record, as: definition)
+            if event.revision != event.record.revision { object.resourceVersion = String(event.revision) }
+            return frame(event.kind.rawValue, object.json)
+        }
+    }
+
+    /// JSON: an object a line. Protobuf: a length of four bytes, and a `WatchEvent` with the object's own envelope in it.
+    private func frame(_ kind: String, _ object: JSON) -> [UInt8] {
+        guard form == .protobuf else {
+            let event: JSON = ["type": .string(kind), "object": object]
+            return event.bytes + [0x0A]
+        }
+        let envelope = KubeProtobuf.builtIn.encode(object) ?? []
+        var event = ProtobufWriter()
+        event.string(1, kind)
+        event.message(2) { $0.bytes(1, envelope) }
+        let length = UInt32(event.bytes.count)
+        let size = [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: length >> UInt32($0)) }
+        return size + event.bytes
+    }
+}

@@ -1,0 +1,138 @@
+import NIOCore
+import NIOHTTP1
+import Wire
+
+extension HTTP2Connection: AnswerWire {
+    func isWritable(_ exchange: Exchange) -> Bool {
+        guard let stream = streams[exchange.number] else { return true }
+        return stream.waiting < HTTP2Stream.mostWaiting && takesMore
+    }
+
+    func wantsBody(_ exchange: Exchange, taken: Int) {
+        if let stream = streams[exchange.number] { giveBack(exchange.number, stream, taken) }
+    }
+
+    func invite(_ exchange: Exchange) {
+        writeBlock(exchange.number, AnswerHead(status: .continue, headers: [:]), endsStream: false)
+        planFlush()
+    }
+
+    func send(_ exchange: Exchange, _ head: AnswerHead, _ body: [UInt8], isWhole: Bool) {
+        guard let stream = streams[exchange.number] else { return }
+        let endsNow = isWhole && body.isEmpty
+        writeBlock(exchange.number, head, endsStream: endsNow)
+        planFlush()
+        if endsNow {
+            stream.isOurEndSaid = true
+            stream.isOurDone = true
+            return
+        }
+        stream.enqueue(body)
+        stream.isOurEndSaid = isWhole
+        pump(exchange.number, stream)
+    }
+
+    func send(_ exchange: Exchange, _ bytes: [UInt8]) {
+        guard let stream = streams[exchange.number] else { return }
+        stream.enqueue(bytes)
+        pump(exchange.number, stream)
+    }
+
+    func end(_ exchange: Exchange) {
+        guard let stream = streams[exchange.number] else { return }
+        stream.isOurEndSaid = true
+        pump(exchange.number, stream)
+    }
+
+    func finish(_ exchange: Exchange) {
+        guard let stream = streams[exchange.number] else { return }
+        guard exchange.phase == .ended else { return reset(exchange.number, .internal) }
+        exchange.discardBody()
+        if stream.isOurDone { close(exchange.number, stream) }
+    }
+
+    /// A client that still sends its body is told to stop (RFC 9113 §8.1).
+    private func close(_ number: UInt32, _ stream: HTTP2Stream) {
+        if stream.isPeerDone {
+            stream.exchange.leave()
+            ended(number)
+        } else {
+            reset(number, .none)
+        }
+    }
+
+    func becomeWebSocket(_ exchange: Exchange, _ head: AnswerHead, maxFrameSize: Int) throws -> WebSocketFrames {
+        throw WebSocketFault(message: "a WebSocket needs HTTP/1.1")
+    }
+
+    /// Sends what may be sent on a stream.
+    func pump(_ number: UInt32, _ stream: HTTP2Stream) {
+        if stream.isOurDone { return }
+        while stream.waiting > 0, takesMore {
+            let count = min(peerFrameSize, stream.waiting, stream.sendWindow, sendWindow)
+            if count <= 0 { return }
+            let isLast = stream.isOurEndSaid && count == stream.waiting
+            writeHeader(count, .data, isLast ? FrameFlag.endStream : 0, number)
+            stream.move(count, to: &out)
+            stream.sendWindow -= count
+            sendWindow -= count
+            planFlush()
+            if isLast { return done(number, stream) }
+        }
+        if stream.waiting == 0, stream.isOurEndSaid {
+            writeHeader(0, .data, FrameFlag.endStream, number)
+            planFlush()
+            return done(number, stream)
+        }
+        if stream.waiting < HTTP2Stream.mostWaiting { stream.exchange.wakeWriter() }
+    }
+
+    private func done(_ number: UInt32, _ stream: HTTP2Stream) {
+        stream.isOurDone = true
+        // The handler may have returned before the last bytes could go.
+        if stream.exchange.isFinished { close(number, stream) }
+    }
+
+    func pumpAll() {
+        for (number, stream) in streams where stream.waiting > 0 || stream.isOurEndSaid { pump(number, stream) }
+        for stream in streams.values where stream.waiting < HTTP2Stream.mostWaiting { stream.exchange.wakeWriter() }
+    }
+
+    private func writeBlock(_ number: UInt32, _ head: AnswerHead, endsStream: Bool) {
+        var room = HeaderBlockEncoder.mostBytesOfBegin + HeaderBlockEncoder.mostBytes(7, 3)
+        for (name, value) in head.headers {
+            room += HeaderBlockEncoder.mostBytes(name.utf8.count, value.utf8.count)
+        }
+        let block = [UInt8](unsafeUninitializedCapacity: room) { space, count in
+            guard let start = space.baseAddress else { return }
+            var at = 0
+            encoder.begin(start, &at)
+            append(":status", String(head.status.code), start, &at)
+            for (name, value) in head.headers where name != "connection" {
+                append(name, value, start, &at)
+            }
+            count = at
+        }
+        var place = 0
+        repeat {
+            let count = min(peerFrameSize, block.count - place)
+            let isLast = place + count == block.count
+            let flags = (isLast ? FrameFlag.endHeaders : 0) | (endsStream && place == 0 ? FrameFlag.endStream : 0)
+            writeHeader(count, place == 0 ? .headers : .continuation, flags, number)
+            out.writeBytes(block[place..<place + count])
+            place += count
+        } while place < block.count
+    }
+
+    private func append(_ name: String, _ value: String, _ out: UnsafeMutablePointer<UInt8>, _ at: inout Int) {
+        var name = name.utf8.contains { (0x41...0x5A).contains($0) } ? name.lowercased() : name
+        var value = value
+        name.withUTF8 { name in
+            value.withUTF8 { value in
+                let nothing = UnsafePointer(out)
+                encoder.append(
+                    name.baseAddress ?? nothing, name.count, value.baseAddress ?? nothing, value.count, out, &at)
+            }
+        }
+    }
+}

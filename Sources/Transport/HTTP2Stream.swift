@@ -1,0 +1,130 @@
+import NIOCore
+import NIOHTTP1
+
+/// One stream of an HTTP/2 connection, with what waits to be sent on it. On the connection's loop only.
+final class HTTP2Stream {
+    /// Bytes that may wait on one stream before its writer has to.
+    static let mostWaiting = 256 << 10
+
+    let exchange: Exchange
+    let request: HTTP2Request
+    /// What the peer lets us send (RFC 9113 §5.2).
+    var sendWindow: Int
+    /// What we let the peer send.
+    var receiveWindow: Int
+    /// Received and taken by the handler, but not yet given back to the peer's window.
+    var taken = 0
+    var isRunning = false
+    var isPeerDone = false
+    var isOurEndSaid = false
+    var isOurDone = false
+    /// The rest of what the client said its body has; -1 when it said nothing.
+    var announced = -1
+
+    private var pieces = CircularBuffer<[UInt8]>()
+    private var offset = 0
+    private(set) var waiting = 0
+
+    init(_ exchange: Exchange, _ request: HTTP2Request, sendWindow: Int, receiveWindow: Int) {
+        self.exchange = exchange
+        self.request = request
+        self.sendWindow = sendWindow
+        self.receiveWindow = receiveWindow
+    }
+
+    func enqueue(_ bytes: [UInt8]) {
+        if bytes.isEmpty { return }
+        pieces.append(bytes)
+        waiting += bytes.count
+    }
+
+    /// Moves the first `count` waiting bytes into `out`.
+    func move(_ count: Int, to out: inout ByteBuffer) {
+        var rest = count
+        while rest > 0, let piece = pieces.first {
+            let share = min(rest, piece.count - offset)
+            piece.withUnsafeBytes { bytes in
+                _ = out.writeBytes(UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + share]))
+            }
+            rest -= share
+            offset += share
+            if offset == piece.count {
+                pieces.removeFirst()
+                offset = 0
+            }
+        }
+        waiting -= count
+    }
+}
+
+/// A request's head as HTTP/2 carries it (RFC 9113 §8.3.1).
+struct HTTP2Request {
+    var method = ""
+    var target = ""
+    var headers = HTTPHeaders()
+    /// Of the body, when the client says it; -1 otherwise.
+    var length = -1
+    /// Why it is no request.
+    var isMalformed = false
+    private var hasScheme = false
+    private var hasField = false
+
+    /// Takes one field; names and values as they were decoded.
+    mutating func add(name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {
+        guard let first = name.first, !value.contains(where: { $0 == 0 || $0 == 0x0D || $0 == 0x0A }) else {
+            isMalformed = true
+            return
+        }
+        let text = String(decoding: value, as: UTF8.self)
+        if first == UInt8(ascii: ":") {
+            pseudo(String(decoding: name, as: UTF8.self), text)
+            return
+        }
+        hasField = true
+        guard name.allSatisfy(Self.isTokenByte) else {
+            isMalformed = true
+            return
+        }
+        let key = String(decoding: name, as: UTF8.self)
+        switch key {
+        case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade": isMalformed = true
+        case "te": if text != "trailers" { isMalformed = true }
+        case "content-length":
+            guard let count = Int(text), count >= 0, length < 0 || length == count else {
+                isMalformed = true
+                return
+            }
+            length = count
+        default: break
+        }
+        headers.add(name: key, value: text)
+    }
+
+    private mutating func pseudo(_ name: String, _ value: String) {
+        if hasField { isMalformed = true }
+        switch name {
+        case ":method":
+            if !method.isEmpty || value.isEmpty { isMalformed = true }
+            method = value
+        case ":path":
+            if !target.isEmpty || value.isEmpty { isMalformed = true }
+            target = value
+        case ":scheme":
+            if hasScheme { isMalformed = true }
+            hasScheme = true
+        case ":authority": headers.add(name: "host", value: value)
+        default: isMalformed = true
+        }
+    }
+
+    /// Whether all that a request needs is there.
+    var isWhole: Bool { !isMalformed && !method.isEmpty && !target.isEmpty && hasScheme }
+
+    /// Lower case letters, digits and the signs of RFC 9110 §5.6.2.
+    private static func isTokenByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 0x61...0x7A, 0x30...0x39, 0x21, 0x23...0x27, 0x2A, 0x2B, 0x2D, 0x2E, 0x5E...0x60, 0x7C, 0x7E: true
+        default: false
+        }
+    }
+}

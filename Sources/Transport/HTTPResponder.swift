@@ -1,0 +1,92 @@
+import NIOCore
+package import NIOHTTP1
+import NIOWebSocket
+import Synchronization
+
+/// The way back to the client: a head, any number of chunks, an end. Or a WebSocket instead.
+package final class HTTPResponder: Sendable {
+    private let exchange: Exchange
+    private let request: HTTPRequest
+    private let sent = Atomic(0)
+    private let more = Mutex<HTTPHeaders?>(nil)
+
+    init(_ exchange: Exchange, _ request: HTTPRequest) {
+        self.exchange = exchange
+        self.request = request
+    }
+
+    /// Headers to send with the answer, whoever makes it.
+    package func add(_ headers: HTTPHeaders) {
+        more.withLock { more in
+            if more == nil { more = headers } else { more?.add(contentsOf: headers) }
+        }
+    }
+
+    private func withMore(_ headers: HTTPHeaders) -> HTTPHeaders {
+        guard let more = more.withLock({ $0 }) else { return headers }
+        var headers = headers
+        headers.add(contentsOf: more)
+        return headers
+    }
+
+    /// The status sent, 0 while none is.
+    package var status: Int { sent.load(ordering: .relaxed) }
+
+    /// A whole response.
+    package func respond(_ status: HTTPResponseStatus, _ headers: HTTPHeaders = [:], _ body: [UInt8] = []) async {
+        let code = Int(status.code)
+        var headers = withMore(headers)
+        if status != .notModified, !headers.contains(name: "content-length") {
+            headers.add(name: "content-length", value: String(body.count))
+        }
+        let head = AnswerHead(status: status, headers: headers)
+        let exchange = exchange
+        let isSent = await exchange.onLoop { exchange.respond(head, body) }
+        if isSent { sent.store(code, ordering: .relaxed) }
+    }
+
+    /// Answers in the handler's place, and cancels it. Nothing happens when an answer has begun.
+    package func giveUp(_ status: HTTPResponseStatus, _ headers: HTTPHeaders, _ body: [UInt8]) async {
+        let before = self.status
+        await respond(status, headers, body)
+        guard before == 0, self.status == Int(status.code) else { return }
+        let exchange = exchange
+        await exchange.onLoop { exchange.task?.cancel() }
+    }
+
+    /// Starts a response whose length is not known.
+    package func start(_ status: HTTPResponseStatus, _ headers: HTTPHeaders = [:]) async throws {
+        let exchange = exchange
+        let head = AnswerHead(status: status, headers: withMore(headers))
+        try await exchange.onLoop { try exchange.start(head) }
+        sent.store(Int(status.code), ordering: .relaxed)
+    }
+
+    /// Waits while the client reads more slowly than we write.
+    package func write(_ bytes: [UInt8]) async throws {
+        if !bytes.isEmpty { try await exchange.write(bytes) }
+    }
+
+    package func end() async throws {
+        let exchange = exchange
+        try await exchange.onLoop { try exchange.end() }
+    }
+
+    /// Answers `wantsWebSocket`. The connection ends with the handler.
+    package func upgrade(subprotocol: String?) async throws -> WebSocket {
+        guard request.wantsWebSocket, let key = request.headers.first(name: "sec-websocket-key") else {
+            throw WebSocketFault(message: "the request does not ask for a WebSocket")
+        }
+        var headers: HTTPHeaders = [
+            "upgrade": "websocket", "connection": "Upgrade", "sec-websocket-accept": WebSocketHandshake.accept(key),
+        ]
+        if let subprotocol { headers.add(name: "sec-websocket-protocol", value: subprotocol) }
+        let head = AnswerHead(status: .switchingProtocols, headers: headers)
+        let exchange = exchange
+        let frames = try await exchange.onLoop { try exchange.upgrade(head, maxFrameSize: 1 << 20) }
+        sent.store(101, ordering: .relaxed)
+        return WebSocket(
+            isClient: false, subprotocol: subprotocol, incoming: .init { try await frames.next() },
+            outgoing: { try await frames.send($0) }, shut: { frames.shut() })
+    }
+}

@@ -1,0 +1,45 @@
+import APIServer
+import ArgumentParser
+import Glibc
+import Kernel
+import Logging
+
+/// The API server by itself: no controllers, no nodes. Other processes do the rest, or nobody, as for a test.
+struct APIServerCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "apiserver",
+        abstract: "Run an API server alone, on 127.0.0.1.",
+        discussion: """
+            The kubeconfig of its administrator is written into the state directory.
+
+            EXAMPLES
+              meshd apiserver --state /var/lib/weft-api --port 6443
+              kubectl --kubeconfig /var/lib/weft-api/kubeconfig get namespaces
+            """)
+
+    @Option(help: "The directory of its store, certificates and kubeconfig; made when it is not there.")
+    var state: String
+    @Option(help: "The port on 127.0.0.1.")
+    var port: UInt16 = 6443
+    @Option(help: "trace, debug, info, warning or error.")
+    var logLevel = "info"
+
+    func run() async throws {
+        signal(SIGPIPE, SIG_IGN)
+        let stop = StopSignal()
+        let level = Logger.Level(rawValue: logLevel) ?? .info
+        LoggingSystem.bootstrap { label in
+            var handler = StreamLogHandler.standardError(label: label)
+            handler.logLevel = level
+            return handler
+        }
+        try SmallFile.makeDirectories(state, mode: 0o700)
+        let socket = try NamespaceSocket.listen(IPv4Address(127, 0, 0, 1), port: port, inNamespace: nil)
+        var configuration = APIServerConfiguration(
+            stateDirectory: state, listeners: [socket.release()], logger: Logger(label: "apiserver"))
+        configuration.publicPort = Int(port)
+        let server = try await APIServer.start(configuration)
+        await stop.wait()
+        await server.stop()
+    }
+}

@@ -1,0 +1,204 @@
+import APIServer
+import KubeClient
+import KubeTypes
+import Testing
+import Wire
+
+@Suite("What answers look like")
+struct AnswerFormTests {
+    private func answer(_ api: HTTPAPI, _ path: String, accept: String = "application/json") async throws
+        -> HTTPAPI.Answer
+    {
+        try await api.raw("GET", path, headers: [("accept", accept)])
+    }
+
+    @Test("an object, its list and its watch show the same bytes, in every version")
+    func sameBytes() async throws {
+        try await withLiveServer { server, api, _ in
+            let inside = server.api(as: .component("test"))
+            var made = configMap("settings", ["a": "\"quoted\"\n", "b": "ü"])
+            made.labels = ["app": "web"]
+            let created = try await inside.create(.configMaps, made)
+            let got = try await answer(api, "/api/v1/namespaces/default/configmaps/settings")
+            #expect(KubeObject(try JSON(parsing: got.body)) == created)
+            #expect(got.headers["audit-id"]?.count == 36)
+            let text = String(decoding: got.body, as: UTF8.self)
+            #expect(
+                text.hasPrefix("{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\""))
+            let list = try JSON(parsing: try await answer(api, "/api/v1/configmaps?labelSelector=app%3Dweb").body)
+            #expect(list["kind"] == "ConfigMapList" && list["items"]?.array?.count == 1)
+            #expect(list["items"]?[0].map { KubeObject($0) } == created)
+            let partial = try JSON(
+                parsing: try await answer(
+                    api, "/api/v1/namespaces/default/configmaps?fieldSelector=metadata.name%3Dsettings",
+                    accept: "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+                ).body)
+            #expect(partial["kind"] == "PartialObjectMetadataList")
+            #expect(partial["items"]?[0]?["metadata"] == created.json["metadata"])
+            #expect(partial["items"]?[0]?["data"] == nil)
+            let scaler: JSON = [
+                "apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler",
+                "metadata": ["name": "web", "namespace": "default"],
+                "spec": [
+                    "maxReplicas": 3, "targetCPUUtilizationPercentage": 70,
+                    "scaleTargetRef": ["apiVersion": "apps/v1", "kind": "Deployment", "name": "web"],
+                ],
+            ]
+            let path = "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers"
+            let posted = try await api.raw(
+                "POST", path, headers: [("content-type", "application/json")], body: scaler.bytes)
+            #expect(posted.status == 201)
+            for version in ["v1", "v2"] {
+                let found = try JSON(
+                    parsing: try await answer(
+                        api, "/apis/autoscaling/\(version)/namespaces/default/horizontalpodautoscalers/web"
+                    ).body)
+                #expect(found["apiVersion"]?.string == "autoscaling/\(version)")
+                #expect((found["spec"]?["metrics"] != nil) == (version == "v2"))
+            }
+        }
+    }
+
+    @Test("an event written in one group is read in the other")
+    func events() async throws {
+        try await withLiveServer { _, api, _ in
+            let event: JSON = [
+                "apiVersion": "events.k8s.io/v1", "kind": "Event",
+                "metadata": ["name": "web.1", "namespace": "default"], "note": "started", "type": "Normal",
+                "reason": "Started", "action": "Start", "reportingController": "kubelet", "reportingInstance": "a",
+                "eventTime": "2026-01-02T03:04:05.000000Z",
+                "regarding": ["kind": "Pod", "name": "web", "namespace": "default"],
+            ]
+            let made = try await api.raw(
+                "POST", "/apis/events.k8s.io/v1/namespaces/default/events",
+                headers: [("content-type", "application/json")], body: event.bytes)
+            #expect(made.status == 201, "\(String(decoding: made.body, as: UTF8.self))")
+            let core = try JSON(
+                parsing: try await answer(
+                    api, "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dweb"
+                ).body)
+            #expect(core["items"]?[0]?["message"] == "started")
+            #expect(core["items"]?[0]?["involvedObject"]?["name"] == "web")
+            let other = try JSON(
+                parsing: try await answer(
+                    api, "/apis/events.k8s.io/v1/events?fieldSelector=regarding.name%3Dweb"
+                ).body)
+            #expect(other["items"]?[0]?["note"] == "started" && other["items"]?[0]?["apiVersion"] == "events.k8s.io/v1")
+        }
+    }
+
+    @Test("a long list comes in pieces, packed when the client takes that; pages show one revision")
+    func longList() async throws {
+        try await withLiveServer { server, api, directory in
+            let inside = server.api(as: .component("test"))
+            let filling = String(repeating: "x", count: 4000)
+            for number in 0..<80 {
+                _ = try await inside.create(.configMaps, configMap("long-\(number)", ["a": filling]))
+            }
+            let path = "/api/v1/namespaces/default/configmaps"
+            let whole = try JSON(parsing: try await answer(api, path).body)
+            #expect(whole["items"]?.array?.count == 80)
+            let checked = await runPython("packed_list.py", [directory + "/kubeconfig", path, "80"])
+            #expect(checked.code == 0, "\(checked.output)")
+            let first = try JSON(parsing: try await answer(api, path + "?limit=30").body)
+            #expect(first["metadata"]?["remainingItemCount"] == 50)
+            let token = try #require(first["metadata"]?["continue"]?.string)
+            try await inside.delete(.configMaps, ObjectKey(namespace: "default", name: "long-79"))
+            let rest = try JSON(parsing: try await answer(api, path + "?limit=100&continue=" + token).body)
+            #expect(rest["items"]?.array?.count == 50, "the page shows what there was")
+            #expect(rest["metadata"]?["resourceVersion"] == first["metadata"]?["resourceVersion"])
+        }
+    }
+
+    @Test("a client that takes protobuf only watches in protobuf frames")
+    func protobufWatch() async throws {
+        try await withLiveServer { server, api, _ in
+            let made = try await server.api(as: .component("test")).create(.configMaps, configMap("p", ["a": "1"]))
+            let answer = try await answer(
+                api, "/api/v1/namespaces/default/configmaps?watch=true&resourceVersion=0&timeoutSeconds=1",
+                accept: "application/vnd.kubernetes.protobuf;stream=watch")
+            #expect(answer.headers["content-type"] == "application/vnd.kubernetes.protobuf;stream=watch")
+            let length = answer.body.prefix(4).reduce(0) { $0 << 8 | Int($1) }
+            #expect(answer.body.count == 4 + length, "one frame, since there is one object")
+            var event = ProtobufReader(Array(answer.body.dropFirst(4)))
+            var kind = ""
+            var object: JSON?
+            while let tag = try event.nextTag() {
+                if tag.field == 1 {
+                    kind = try event.string(tag)
+                } else {
+                    var raw = try event.message(tag)
+                    while let inner = try raw.nextTag() {
+                        object = try KubeProtobuf.builtIn.decode(Array(try raw.bytes(inner)))
+                    }
+                }
+            }
+            #expect(kind == "ADDED")
+            #expect(object.map { KubeObject($0).uid } == made.uid)
+        }
+    }
+
+    @Test(
+        "what cannot be meant together is refused",
+        arguments: [
+            ("resourceVersionMatch=Exact", 422), ("resourceVersionMatch=Never&resourceVersion=5", 422),
+            ("resourceVersionMatch=Exact&resourceVersion=0", 422), ("resourceVersion=99999999", 504),
+            ("resourceVersionMatch=NotOlderThan&resourceVersion=1", 200), ("includeObject=All", 200),
+            ("watch=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=1", 422),
+        ])
+    func options(query: String, status: Int) async throws {
+        try await withLiveServer { _, api, _ in
+            let found = try await answer(api, "/api/v1/configmaps?" + query)
+            #expect(found.status == status)
+        }
+    }
+
+    @Test("health tells its checks, one by one and without some")
+    func health() async throws {
+        try await withLiveServer { _, api, _ in
+            func text(_ path: String) async throws -> (Int, String) {
+                let answer = try await answer(api, path, accept: "*/*")
+                return (answer.status, String(decoding: answer.body, as: UTF8.self))
+            }
+            #expect(try await text("/readyz") == (200, "ok"))
+            let verbose = try await text("/readyz?verbose")
+            #expect(verbose.1.contains("[+]store ok\n") && verbose.1.hasSuffix("readyz check passed\n"))
+            #expect(try await text("/livez/ping").1 == "ok")
+            #expect(try await text("/livez/nothing").0 == 404)
+            #expect(try await text("/readyz?verbose&exclude=store").1.contains("[+]store excluded: ok"))
+            #expect(try await text("/readyz?verbose&exclude=x").1.contains("no matches for \"x\""))
+            let metrics = try await text("/metrics").1
+            for name in [
+                "apiserver_request_total{verb=\"GET\"", "apiserver_request_duration_seconds_bucket",
+                "apiserver_current_inflight_requests", "apiserver_storage_objects{resource=\"namespaces\"}",
+                "process_resident_memory_bytes",
+            ] {
+                #expect(metrics.contains(name), "\(name)")
+            }
+        }
+    }
+
+    @Test("emptied managedFields stay empty until somebody applies")
+    func reset() async throws {
+        try await withLiveServer { _, api, _ in
+            let path = "/api/v1/namespaces/default/configmaps"
+            func send(_ method: String, _ path: String, _ type: String, _ body: JSON) async throws -> KubeObject {
+                let answer = try await api.raw(method, path, headers: [("content-type", type)], body: body.bytes)
+                #expect((200..<300).contains(answer.status), "\(String(decoding: answer.body, as: UTF8.self))")
+                return KubeObject(try JSON(parsing: answer.body))
+            }
+            let made = try await send(
+                "POST", path + "?fieldManager=maker", "application/json", configMap("m", ["a": "1"]).json)
+            #expect(made.metadata["managedFields"]?[0]?["fieldsV1"] == ["f:data": ["f:a": [:]]])
+            let reset: JSON = ["metadata": ["managedFields": [[:]]]]
+            let empty = try await send("PATCH", path + "/m", "application/merge-patch+json", reset)
+            #expect(empty.metadata["managedFields"] == nil)
+            let changed = try await send("PATCH", path + "/m", "application/merge-patch+json", ["data": ["b": "2"]])
+            #expect(changed.metadata["managedFields"] == nil)
+            let applied = try await send(
+                "PATCH", path + "/m?fieldManager=me", "application/apply-patch+yaml",
+                ["apiVersion": "v1", "kind": "ConfigMap", "metadata": ["name": "m"], "data": ["c": "3"]])
+            #expect(applied.metadata["managedFields"]?.array?.count == 1)
+        }
+    }
+}
