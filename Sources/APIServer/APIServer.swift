@@ -37,6 +37,7 @@ package final class APIServer: Sendable {
             let pki = try ClusterPKI.open(
                 configuration.stateDirectory + "/pki", serverNames: serverNames(configuration))
             let extensions = ExtensionList()
+            if let nodes = configuration.nodes { extensions.add(ResourceMetrics(registry: registry, nodes: nodes)) }
             let lifecycle = ServerLifecycle(registry)
             let http = try makeServer(registry, pki, extensions, lifecycle, configuration)
             let custom = CustomResources(registry)

@@ -1,3 +1,5 @@
+package import Kernel
+
 /// The runtime as the node agent uses it: the words are CRI's. Every call may be repeated: a repeat joins or finds the first.
 ///
 /// Containers live under a per-pod supervisor (`mesh-init`), so all of this survives the process that called it; `sandboxes()`
@@ -19,6 +21,8 @@ package protocol PodRuntime: Sendable {
     func exec(podUID: String, id: String, _ spec: ExecSpec) async throws(RuntimeFailure) -> any RunningExec
     /// Looks for an image in the local store by name (`weft.dev/demo:v1`); `nil` when it is not there.
     func image(named name: String) async throws(RuntimeFailure) -> ImageStatus?
+    /// What the containers of a pod use, by container id; the pod as a whole, its supervisor with it, under the empty id.
+    func stats(podUID: String) async throws(RuntimeFailure) -> [String: CgroupUsage]
 }
 
 package struct RuntimeFailure: Error, Sendable, CustomStringConvertible {

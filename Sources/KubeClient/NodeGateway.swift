@@ -12,6 +12,40 @@ package protocol NodeGateway: Sendable {
         -> any ExecSession
     /// A TCP connection from inside the pod to a port of its own.
     func connect(pod: KubeObject, port: Int) async throws(APIFailure) -> any PodConnection
+    /// What the pods of a node use.
+    func usage(ofNode name: String) async throws(APIFailure) -> NodeUsage
+}
+
+/// Processor time and memory in use on one node.
+package struct NodeUsage: Sendable {
+    package struct Amount: Sendable {
+        package var nanocores: UInt64 = 0
+        /// Without the file cache the kernel would give back at once.
+        package var workingSetBytes: UInt64 = 0
+        package init(nanocores: UInt64 = 0, workingSetBytes: UInt64 = 0) {
+            self.nanocores = nanocores
+            self.workingSetBytes = workingSetBytes
+        }
+    }
+    package struct Pod: Sendable {
+        package var key: ObjectKey
+        package var whole: Amount
+        package var containers: [(name: String, amount: Amount)]
+        package init(key: ObjectKey, whole: Amount, containers: [(name: String, amount: Amount)]) {
+            self.key = key
+            self.whole = whole
+            self.containers = containers
+        }
+    }
+    package var time: Timestamp
+    /// What processor time is the mean of.
+    package var window: Duration
+    package var pods: [Pod]
+    package init(time: Timestamp, window: Duration, pods: [Pod]) {
+        self.time = time
+        self.window = window
+        self.pods = pods
+    }
 }
 
 /// Which streams of a container are wanted.

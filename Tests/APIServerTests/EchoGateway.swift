@@ -24,6 +24,13 @@ struct EchoGateway: NodeGateway {
         EchoSession(ExecRequest(command: ["attached", "to", container]))
     }
 
+    func usage(ofNode name: String) async throws(APIFailure) -> NodeUsage {
+        let app = NodeUsage.Amount(nanocores: 250_000_000, workingSetBytes: 64 << 20)
+        let pod = NodeUsage.Pod(
+            key: ObjectKey(namespace: "default", name: "solo"), whole: app, containers: [("app", app)])
+        return NodeUsage(time: .now(), window: .seconds(15), pods: [pod])
+    }
+
     func connect(pod: KubeObject, port: Int) async throws(APIFailure) -> any PodConnection {
         if port == 9999 { throw .internalError("nothing listens on port \(port)") }
         return EchoConnection()

@@ -115,6 +115,24 @@ struct KubectlStreamTests {
         }
     }
 
+    @Test("kubectl top shows what nodes and pods use, a container each where that is asked")
+    func top() async throws {
+        try await withKubectl({ $0.nodes = EchoGateway() }) { kubectl, api in
+            var node = KubeObject(apiVersion: "v1", kind: "Node", name: "node-1")
+            node.json["status"] = [
+                "allocatable": ["cpu": "1", "memory": "1Gi"], "capacity": ["cpu": "1", "memory": "1Gi"],
+            ]
+            _ = try await api.create(.nodes, node)
+            _ = try await runningPod(api)
+            let nodes = try await kubectl.ok("top", "nodes")
+            #expect(nodes.contains("node-1") && nodes.contains("250m") && nodes.contains("64Mi"), "\(nodes)")
+            let pods = try await kubectl.ok("top", "pods", "--containers")
+            #expect(pods.contains("solo") && pods.contains("app") && pods.contains("250m"), "\(pods)")
+            let none = try await kubectl("top", "pod", "nobody")
+            #expect(none.code == 1 && none.errors.contains("not found"), "\(none.errors)")
+        }
+    }
+
     @Test("without a way to the nodes, logs say so")
     func noGateway() async throws {
         try await withKubectl { kubectl, api in

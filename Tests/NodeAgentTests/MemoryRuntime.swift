@@ -1,5 +1,6 @@
 import ContainerRuntime
 import Glibc
+import Kernel
 import Synchronization
 
 /// A runtime whose containers are records: it runs nothing, and tells in order what it was asked.
@@ -11,6 +12,8 @@ final class MemoryRuntime: PodRuntime {
         var images: Set<String> = ["demo:v1"]
         var journal: [String] = []
         var looks = 0
+        /// What each container and each pod has used so far.
+        var usage = CgroupUsage()
         var watchers: [AsyncStream<String>.Continuation] = []
         /// Containers that do not end by themselves when told to.
         var stubborn: Set<String> = []
@@ -112,6 +115,16 @@ final class MemoryRuntime: PodRuntime {
         state.withLock { state in
             state.looks += 1
             return state.sandboxes[podUID]
+        }
+    }
+
+    func stats(podUID: String) async throws(RuntimeFailure) -> [String: CgroupUsage] {
+        state.withLock { state in
+            state.usage.cpuNanoseconds += 100_000_000
+            state.usage.workingSetBytes = 8 << 20
+            let containers = state.sandboxes[podUID]?.containers ?? []
+            let usage = state.usage
+            return containers.reduce(into: ["": usage]) { $0[$1.id] = usage }
         }
     }
 

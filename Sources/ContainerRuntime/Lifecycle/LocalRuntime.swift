@@ -207,7 +207,6 @@ package final class LocalRuntime: PodRuntime {
         }
     }
 
-    /// What the containers of a pod use, by container id; the pod as a whole, its supervisor with it, under the empty id.
     package func stats(podUID: String) async throws(RuntimeFailure) -> [String: CgroupUsage] {
         try await workers.run { () throws(RuntimeFailure) in
             let directory = try PodDirectory(uid: podUID, configuration: self.configuration)

@@ -17,6 +17,8 @@ package struct CgroupUsage: Sendable, Hashable {
     package var workingSetBytes: UInt64 = 0
     package var processes: UInt64 = 0
     package var memoryKills: UInt64 = 0
+
+    package init() {}
 }
 
 /// Control groups by path below the hierarchy's root, `weft/<cluster>/node-1/pod<uid>/app-0`, whichever version is mounted.

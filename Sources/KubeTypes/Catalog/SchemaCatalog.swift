@@ -2,7 +2,7 @@
 package struct SchemaCatalog: Sendable {
     /// Kubernetes, Gateway API (standard channel) and Istio kinds.
     package static let builtIn = SchemaCatalog(
-        KubernetesResources.load() + CustomKinds.gatewayAPI() + CustomKinds.istio())
+        KubernetesResources.load() + CustomKinds.gatewayAPI() + CustomKinds.istio() + MetricsKinds.definitions())
 
     /// In the order of discovery: groups by priority, best version first, then by name.
     package let definitions: [ResourceDefinition]

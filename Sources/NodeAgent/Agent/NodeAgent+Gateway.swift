@@ -110,6 +110,12 @@ extension NodeAgent: NodeGateway {
         }
     }
 
+    package func usage(ofNode name: String) async throws(APIFailure) -> NodeUsage {
+        do throws(RuntimeFailure) { return try await meter.usage() } catch {
+            throw .internalError("node \(configuration.name): what its pods use cannot be read: \(error)")
+        }
+    }
+
     private nonisolated func running(_ pod: KubeObject, _ container: String) async throws(APIFailure)
         -> ContainerStatus?
     {

@@ -13,6 +13,7 @@ import Wire
 package actor NodeAgent {
     package nonisolated let configuration: NodeConfiguration
     nonisolated let runtime: any PodRuntime
+    let meter: UsageMeter
     private let node: NodeServices
     private let pods: Informer
     private let services: Informer
@@ -32,6 +33,7 @@ package actor NodeAgent {
     ) {
         self.configuration = configuration
         self.runtime = runtime
+        meter = UsageMeter(runtime, now: now)
         pods = Informer(api, .pods, selection: Selection(fields: "spec.nodeName=\(configuration.name)"), logger: logger)
         services = Informer(api, .services, logger: logger)
         node = NodeServices(

@@ -31,6 +31,13 @@ package struct NodeGatewaySet: NodeGateway {
         try await node(of: pod).connect(pod: pod, port: port)
     }
 
+    package func usage(ofNode name: String) async throws(APIFailure) -> NodeUsage {
+        guard let node = nodes[name] else {
+            throw .internalError("node \"\(name)\" is not reached from this server: is its agent running?")
+        }
+        return try await node.usage(ofNode: name)
+    }
+
     private func node(of pod: KubeObject) throws(APIFailure) -> any NodeGateway {
         let name = pod.spec["nodeName"]?.string ?? ""
         if name.isEmpty { throw .badRequest("pod \(pod.name) does not have a host assigned") }

@@ -31,6 +31,10 @@ final class LateNodeGateway: NodeGateway {
         try await ready().connect(pod: pod, port: port)
     }
 
+    func usage(ofNode name: String) async throws(APIFailure) -> NodeUsage {
+        try await ready().usage(ofNode: name)
+    }
+
     private func ready() throws(APIFailure) -> any NodeGateway {
         guard let nodes else {
             throw APIFailure(
