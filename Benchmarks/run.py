@@ -53,13 +53,15 @@ def main():
     parser.add_argument("--programs", default=os.path.join(ROOT, ".build/release"))
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rows", default="", help="measure only rows whose names begin so; with --only")
     options = parser.parse_args()
     with open(os.path.join(HERE, "budgets.json")) as file:
         budgets = json.load(file)
     rows = []
     for part in PARTS:
         if options.only in (None, part):
-            rows += load(part).measure(os.path.abspath(options.programs), options.rounds)
+            words = {"rows": options.rows} if options.rows else {}
+            rows += load(part).measure(os.path.abspath(options.programs), options.rounds, **words)
     rows = [judged(row, budgets) for row in rows]
     columns = ("name", "ours", "unit", "peer", "peer_value", "ratio", "budget", "met")
     table = [[text(row.get(column)) for column in columns] for row in rows]
