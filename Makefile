@@ -3,7 +3,7 @@
 #   make test    unit and system tests (root)                              make bench   figures beside their peers
 #   make lint    formatting and house rules                                make fuzz    codecs against random input
 #   make check   lint, test and sanitizers                                 make deps    what building and testing need
-#   make corpora independent cases against a running proxy
+#   make corpora independent cases against a running proxy                make conformance  Kubernetes' tests of its API, by name
 
 SWIFT ?= swift
 TOOLS := .build/tools
@@ -13,8 +13,9 @@ TEST_PACKAGES := iproute2 nftables tcpdump bind9-dnsutils curl openssl python3 p
 BENCH_PACKAGES := haproxy nginx-light wrk nghttp2-client iperf3
 RELEASE := .build/release
 ONLY ?=
+ROWS ?=
 
-.PHONY: deps deps-build deps-test deps-bench build up down test test-unit test-system lint bench fuzz check corpora
+.PHONY: deps deps-build deps-test deps-bench build up down test test-unit test-system lint bench fuzz check corpora conformance
 
 define install_packages
 	@missing=""; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
@@ -67,6 +68,11 @@ test-system: deps
 	@[ "$$(id -u)" = 0 ] || { echo "the system tests make network namespaces and need root: run 'sudo make test'"; exit 1; }
 	python3 Tests/System/run.py --programs .build/debug
 
+# Kubernetes' own tests of its API, by name; fails on any that is not in Tests/Conformance/not-yet.json.
+conformance: deps
+	$(SWIFT) build
+	$(TOOLS)/bin/python Tests/Conformance/run.py --programs .build/debug
+
 lint:
 	$(SWIFT) format lint --strict --recursive Sources Tests Fuzz Benchmarks Package.swift
 	python3 Tests/Lint/house_rules.py
@@ -74,7 +80,7 @@ lint:
 bench: deps-bench build
 	@$(SWIFT) build -c release --product store-load
 	@$(SWIFT) build -c release --product apiserver-load
-	python3 Benchmarks/run.py --programs $(RELEASE) $(if $(ONLY),--only $(ONLY))
+	python3 Benchmarks/run.py --programs $(RELEASE) $(if $(ONLY),--only $(ONLY)) $(if $(ROWS),--rows "$(ROWS)")
 
 # Seconds for each libFuzzer target.
 FUZZ_SECONDS ?= 60
