@@ -9,6 +9,7 @@ import Wire
 /// The API of one cluster: its store, its rules, and the sockets it is served on.
 package final class APIServer: Sendable {
     private let registry: Registry
+    private let access: AccessControl
     private let http: HTTPServer
     private let extensions: ExtensionList
     private let customResources: Task<Void, Never>
@@ -17,11 +18,11 @@ package final class APIServer: Sendable {
     package let rootCertificate: String
 
     private init(
-        _ registry: Registry, _ http: HTTPServer, _ extensions: ExtensionList, _ customResources: Task<Void, Never>,
-        _ lifecycle: ServerLifecycle,
-        rootCertificate: String
+        _ registry: Registry, _ access: AccessControl, _ http: HTTPServer, _ extensions: ExtensionList,
+        _ customResources: Task<Void, Never>, _ lifecycle: ServerLifecycle, rootCertificate: String
     ) {
         self.registry = registry
+        self.access = access
         self.customResources = customResources
         self.http = http
         self.extensions = extensions
@@ -33,19 +34,21 @@ package final class APIServer: Sendable {
     package static func start(_ configuration: APIServerConfiguration) async throws -> APIServer {
         let store = try await open(configuration)
         do {
-            let registry = try await openRegistry(store, configuration)
+            let (registry, authorizer) = try await openRegistry(store, configuration)
             let pki = try ClusterPKI.open(
                 configuration.stateDirectory + "/pki", serverNames: serverNames(configuration))
             let extensions = ExtensionList()
             if let nodes = configuration.nodes { extensions.add(ResourceMetrics(registry: registry, nodes: nodes)) }
             let lifecycle = ServerLifecycle(registry)
-            let http = try makeServer(registry, pki, extensions, lifecycle, configuration)
+            let access = try AccessControl.start(
+                registry, pki, authorizer, configuration.access, configuration.logger)
+            let http = try makeServer(registry, access, pki, extensions, lifecycle, configuration)
             let custom = CustomResources(registry)
             let revision = custom.load()
             let following = Task { await custom.run(from: revision) }
             for listener in configuration.listeners { try await http.listen(on: listener) }
             let root = String(decoding: try pki.authority.certificate.pem(), as: UTF8.self)
-            return APIServer(registry, http, extensions, following, lifecycle, rootCertificate: root)
+            return APIServer(registry, access, http, extensions, following, lifecycle, rootCertificate: root)
         } catch {
             store.close()
             throw error
@@ -65,7 +68,7 @@ package final class APIServer: Sendable {
     }
 
     private static func openRegistry(_ store: any Store, _ configuration: APIServerConfiguration) async throws
-        -> Registry
+        -> (Registry, any Authorizer)
     {
         let addresses = try ServiceAddresses(
             range: configuration.serviceRange, reserved: [configuration.kubernetesAddress, configuration.dnsAddress])
@@ -75,15 +78,18 @@ package final class APIServer: Sendable {
         try registry.requireReadableSecrets()
         let services = try registry.list(try registry.definition(of: .services), namespace: "", .all)
         addresses.adopt(services.items)
+        let access = AccessRules(registry)
         registry.admission = AdmissionChain(
-            mutating: [ServiceAccountAdmission(registry: registry)] + configuration.mutating,
-            validating: configuration.validating)
+            mutating: [ServiceAccountAdmission(registry: registry)] + access.mutating + configuration.mutating,
+            validating: access.validating + configuration.validating)
         try await Bootstrap(registry: registry, configuration: configuration).run()
-        return registry
+        try access.follow()
+        return (registry, access.authorizer)
     }
 
     private static func makeServer(
-        _ registry: Registry, _ pki: ClusterPKI, _ extensions: ExtensionList, _ lifecycle: ServerLifecycle,
+        _ registry: Registry, _ access: AccessControl, _ pki: ClusterPKI, _ extensions: ExtensionList,
+        _ lifecycle: ServerLifecycle,
         _ configuration: APIServerConfiguration
     ) throws -> HTTPServer {
         let server = "https://\(configuration.publicAddress):\(configuration.publicPort)"
@@ -96,12 +102,11 @@ package final class APIServer: Sendable {
                 applicationProtocols: ["h2", "http/1.1"]))
         let metrics = RequestMetrics()
         let handler = RequestHandler(
-            registry: registry,
-            authentication: Authentication(tokens: AccountTokens(key: pki.accountKey, registry: registry)),
-            nodes: configuration.nodes,
+            registry: registry, access: access, nodes: configuration.nodes,
             documents: ServerDocuments(
                 registry: registry, metrics: metrics,
-                address: "\(configuration.publicAddress):\(configuration.publicPort)", lifecycle: lifecycle),
+                address: "\(configuration.publicAddress):\(configuration.publicPort)", lifecycle: lifecycle,
+                issuer: try IssuerDocuments(access.accountTokens, server: server)),
             metrics: metrics, extensions: extensions, logger: configuration.logger)
         return HTTPServer(HTTPServer.Configuration(tls: tls), logger: configuration.logger) { request, responder in
             await handler.handle(request, responder)
@@ -122,7 +127,7 @@ package final class APIServer: Sendable {
     }
 
     /// The API without the socket, for one of our own parts: `api(as: .component("controllers"))`.
-    package func api(as user: User) -> InProcessAPI { InProcessAPI(registry, user: user) }
+    package func api(as user: User) -> InProcessAPI { InProcessAPI(registry, access, user: user) }
 
     /// What can be listed, watched and deleted now, each kind once, in the version it is stored in.
     package var storedTypes: [ResourceType] {

@@ -31,6 +31,7 @@ package struct APIServerConfiguration: Sendable {
     package var clusterName = "weft"
     /// How many changes back a watch may start.
     package var historyEvents = 16384
+    package var access = AccessConfiguration()
     package var mutating: [any MutatingAdmission] = []
     package var validating: [any ValidatingAdmission] = []
     /// How to reach the nodes' agents for logs and commands; without it those requests fail clearly.

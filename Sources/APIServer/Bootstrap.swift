@@ -29,6 +29,7 @@ struct Bootstrap {
         ]
         try await ensure(.services, service)
         try await writeEndpoints()
+        try await AccessBootstrap(registry: registry).run()
     }
 
     private func writeEndpoints() async throws(APIFailure) {
@@ -51,7 +52,7 @@ struct Bootstrap {
     /// Creates the object, or brings an existing one to what it should say.
     private func ensure(_ type: ResourceType, _ wanted: KubeObject) async throws(APIFailure) {
         let definition = try registry.definition(of: type)
-        let context = WriteContext(user: .component("apiserver"))
+        let context = WriteContext(user: .apiServer)
         do throws(APIFailure) {
             _ = try await registry.create(definition, namespace: wanted.namespace, wanted, context)
             return

@@ -5,10 +5,12 @@ package import Wire
 /// The API for parts of our own that live in the server's process: the same rules and checks, without the socket.
 package struct InProcessAPI: KubeAPI {
     private let registry: Registry
+    private let access: AccessControl
     private let user: User
 
-    init(_ registry: Registry, user: User) {
+    init(_ registry: Registry, _ access: AccessControl, user: User) {
         self.registry = registry
+        self.access = access
         self.user = user
     }
 
@@ -20,9 +22,12 @@ package struct InProcessAPI: KubeAPI {
     }
 
     private func begin(
-        _ verb: String, _ type: ResourceType, namespace: String = "", name: String = "", subresource: String? = nil
+        _ verb: String, _ type: ResourceType, namespace: String = "", name: String = "", subresource: String? = nil,
+        fields: String = ""
     ) throws(APIFailure) -> ResourceDefinition {
-        try Authorization.check(Attempt(user, verb, type, namespace: namespace, name: name, subresource: subresource))
+        let one = Attempt.value(of: "metadata.name", in: fields) ?? name
+        try access.authorizer.check(
+            Attempt(user, verb, type, namespace: namespace, name: one, subresource: subresource, fields: fields))
         return try registry.definition(of: type)
     }
 
@@ -34,14 +39,19 @@ package struct InProcessAPI: KubeAPI {
     package func list(_ type: ResourceType, namespace: String, _ selection: Selection) async throws(APIFailure)
         -> KubeList
     {
-        let definition = try begin("list", type, namespace: namespace)
+        let definition = try begin("list", type, namespace: namespace, fields: selection.fields)
         let found = try registry.list(definition, namespace: namespace, selection)
         return KubeList(items: found.items, resourceVersion: found.resourceVersion)
     }
 
     package func create(_ type: ResourceType, _ object: KubeObject) async throws(APIFailure) -> KubeObject {
-        let definition = try begin("create", type, namespace: object.namespace, name: object.name)
+        let definition = try begin("create", type, namespace: object.namespace)
         let (fitted, _) = try definition.decode(object.json, fieldValidation: .strict)
+        if !definition.isStored,
+            let review = try await access.reviews.answer(fitted, type, namespace: object.namespace, user)
+        {
+            return review
+        }
         return try await registry.create(definition, namespace: object.namespace, fitted, context)
     }
 
@@ -73,10 +83,18 @@ package struct InProcessAPI: KubeAPI {
         try await registry.bind(pod, uid: uid, node: node, context)
     }
 
+    /// A token of a service account, by a TokenRequest's spec.
+    package func token(_ account: ObjectKey, _ spec: JSON) async throws(APIFailure) -> String {
+        _ = try begin(
+            "create", .serviceAccounts, namespace: account.namespace, name: account.name, subresource: "token")
+        let answer = try access.tokenRequest.answer(account, ["spec": spec])
+        return answer.status["token"]?.string ?? ""
+    }
+
     package func watch(
         _ type: ResourceType, namespace: String, _ selection: Selection, from resourceVersion: String
     ) async throws(APIFailure) -> AsyncThrowingStream<WatchEvent, any Error> {
-        let definition = try begin("watch", type, namespace: namespace)
+        let definition = try begin("watch", type, namespace: namespace, fields: selection.fields)
         let (initial, watch) = try registry.watch(definition, namespace: namespace, selection, from: resourceVersion)
         let reader = WatchReader(initial.map { WatchEvent(.added, $0) }, watch)
         return AsyncThrowingStream { try await reader.next() }

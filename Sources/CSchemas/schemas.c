@@ -26,6 +26,9 @@ static const unsigned char gateway_api[] = {
 static const unsigned char kubernetes_zeros[] = {
 #embed "kubernetes-zeros.json"
 };
+static const unsigned char kubernetes_access[] = {
+#embed "kubernetes-access.json"
+};
 
 #define FILE_ENTRY(name, data) { name, data, sizeof data }
 static const struct weft_schema_file files[] = {
@@ -35,6 +38,7 @@ static const struct weft_schema_file files[] = {
     FILE_ENTRY("kubernetes-columns", kubernetes_columns),
     FILE_ENTRY("kubernetes-protobuf", kubernetes_protobuf),
     FILE_ENTRY("kubernetes-zeros", kubernetes_zeros),
+    FILE_ENTRY("kubernetes-access", kubernetes_access),
     FILE_ENTRY("istio", istio),
     FILE_ENTRY("gateway-api", gateway_api),
 };

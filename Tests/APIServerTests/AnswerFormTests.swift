@@ -15,7 +15,7 @@ struct AnswerFormTests {
     @Test("an object, its list and its watch show the same bytes, in every version")
     func sameBytes() async throws {
         try await withLiveServer { server, api, _ in
-            let inside = server.api(as: .component("test"))
+            let inside = server.api(as: .administrator)
             var made = configMap("settings", ["a": "\"quoted\"\n", "b": "ü"])
             made.labels = ["app": "web"]
             let created = try await inside.create(.configMaps, made)
@@ -90,7 +90,7 @@ struct AnswerFormTests {
     @Test("a long list comes in pieces, packed when the client takes that; pages show one revision")
     func longList() async throws {
         try await withLiveServer { server, api, directory in
-            let inside = server.api(as: .component("test"))
+            let inside = server.api(as: .administrator)
             let filling = String(repeating: "x", count: 4000)
             for number in 0..<80 {
                 _ = try await inside.create(.configMaps, configMap("long-\(number)", ["a": filling]))
@@ -113,7 +113,7 @@ struct AnswerFormTests {
     @Test("a client that takes protobuf only watches in protobuf frames")
     func protobufWatch() async throws {
         try await withLiveServer { server, api, _ in
-            let made = try await server.api(as: .component("test")).create(.configMaps, configMap("p", ["a": "1"]))
+            let made = try await server.api(as: .administrator).create(.configMaps, configMap("p", ["a": "1"]))
             let answer = try await answer(
                 api, "/api/v1/namespaces/default/configmaps?watch=true&resourceVersion=0&timeoutSeconds=1",
                 accept: "application/vnd.kubernetes.protobuf;stream=watch")

@@ -292,7 +292,7 @@ struct CustomResourceTests {
         object.json["spec"] = ["size": 1]
         for round in 0..<2 {
             let server = try await APIServer.start(APIServerConfiguration(stateDirectory: directory, listeners: []))
-            let api = server.api(as: .component("test"))
+            let api = server.api(as: .administrator)
             if round == 0 {
                 _ = try await api.create(.customResourceDefinitions, definition)
                 let made = try await soon { () async throws -> KubeObject? in

@@ -33,7 +33,7 @@ struct EncryptionTests {
         configuration.encryption = try file.map { try EncryptionAtRest(file: $0) }
         let server = try await APIServer.start(configuration)
         let outcome: Result<Value, any Error>
-        do { outcome = .success(try await body(server.api(as: .component("test")))) } catch {
+        do { outcome = .success(try await body(server.api(as: .administrator))) } catch {
             outcome = .failure(error)
         }
         await server.stop()

@@ -37,7 +37,7 @@ struct HTTPTests {
     @Test("objects, conflicts and watches are the same as in process")
     func sameAsInProcess() async throws {
         try await withClient { server, api in
-            let inside = server.api(as: .component("test"))
+            let inside = server.api(as: .administrator)
             let made = try await api.create(.configMaps, configMap("settings", ["a": "1"]))
             let again = try await inside.get(.configMaps, made.key)
             #expect(again == made)
@@ -109,7 +109,7 @@ struct HTTPTests {
                 "POST", path + "?dryRun=All", headers: [("content-type", "application/yaml")], body: Array(yaml.utf8))
             #expect(dry.status == 201)
             #expect(dry.headers["warning"]?.contains("unknown field \\\"extra\\\"") == true)
-            let inside = server.api(as: .component("test"))
+            let inside = server.api(as: .administrator)
             #expect(await isMissing(inside, .configMaps, ObjectKey(namespace: "default", name: "written")))
             let made = try await api.raw(
                 "POST", path, headers: [("content-type", "application/yaml")], body: Array(yaml.utf8))

@@ -14,12 +14,13 @@ struct Kubectl: Sendable {
     }
 
     private let program: String
-    private let home: String
+    let home: String
     let kubeconfig: String
 
     /// - Throws: when there is no kubectl: these tests are worth nothing without it.
-    init(home: String, kubeconfig: String) throws {
-        program = try Self.find()
+    /// - Parameter program: another tool to run in the same way, such as openssl.
+    init(home: String, kubeconfig: String, program other: String? = nil) throws {
+        program = try other ?? Self.find()
         self.home = home
         self.kubeconfig = kubeconfig
     }
@@ -150,7 +151,7 @@ func withKubectl(
     configuration.publicPort = port
     configure(&configuration)
     let server = try await APIServer.start(configuration)
-    let api = server.api(as: .component("test"))
+    let api = server.api(as: .administrator)
     let outcome: Result<Void, any Error>
     do {
         _ = try await api.create(

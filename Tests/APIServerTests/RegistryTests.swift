@@ -204,20 +204,20 @@ struct RegistryTests {
         defer { removeTree(directory) }
         let configuration = APIServerConfiguration(stateDirectory: directory, listeners: [])
         var server = try await APIServer.start(configuration)
-        let made = try await server.api(as: .component("test")).create(.configMaps, configMap("kept", ["a": "1"]))
+        let made = try await server.api(as: .administrator).create(.configMaps, configMap("kept", ["a": "1"]))
         var service = KubeObject(apiVersion: "v1", kind: "Service", namespace: "default", name: "kept")
         service.json["spec"] = ["clusterIP": "10.96.7.7", "ports": [["port": 80]]]
-        _ = try await server.api(as: .component("test")).create(.services, service)
+        _ = try await server.api(as: .administrator).create(.services, service)
         let certificate = server.rootCertificate
         await server.stop()
         server = try await APIServer.start(configuration)
         #expect(server.rootCertificate == certificate)
         service.name = "other"
         let taken = await failure { () throws(APIFailure) in
-            _ = try await server.api(as: .component("test")).create(.services, service)
+            _ = try await server.api(as: .administrator).create(.services, service)
         }
         #expect(taken?.message.contains("already allocated") == true)
-        let found = try await server.api(as: .component("test")).get(.configMaps, made.key)
+        let found = try await server.api(as: .administrator).get(.configMaps, made.key)
         #expect(found == made)
         await server.stop()
     }

@@ -16,7 +16,7 @@ func withServer<Value>(
     configure(&configuration)
     let server = try await APIServer.start(configuration)
     let outcome: Result<Value, any Error>
-    do { outcome = .success(try await body(server, server.api(as: .component("test")))) } catch {
+    do { outcome = .success(try await body(server, server.api(as: .administrator))) } catch {
         outcome = .failure(error)
     }
     await server.stop()

@@ -72,7 +72,7 @@ func withControlPlane(_ body: (InProcessAPI) async throws -> Void) async throws 
 /// Runs an API server with its store, all controllers, the scheduler and two nodes while `body` runs, then ends them where they are.
 func withControlPlane(in directory: String, _ body: (InProcessAPI) async throws -> Void) async throws {
     let server = try await APIServer.start(APIServerConfiguration(stateDirectory: directory, listeners: []))
-    let user = server.api(as: .component("tests"))
+    let user = server.api(as: .administrator)
     let api = server.api(as: .component("controllers"))
     let informers = InformerSet(api)
     let set = ControllerSet(
@@ -85,7 +85,7 @@ func withControlPlane(in directory: String, _ body: (InProcessAPI) async throws 
         let outcome: Result<Void, any Error>
         do {
             for name in ["node-1", "node-2"] {
-                let node = FakeNode(name: name, api: server.api(as: .component("node")))
+                let node = FakeNode(name: name, api: server.api(as: .node(name)))
                 try await node.register()
                 group.addTask { await node.run() }
             }

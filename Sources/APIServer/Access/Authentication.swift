@@ -2,19 +2,59 @@ import KubeTypes
 import NIOHTTP1
 import TLS
 import Transport
+import Wire
 
 /// Who a request comes from: its client certificate, its bearer token, or nobody known.
 struct Authentication: Sendable {
-    let tokens: AccountTokens
+    let tokens: TokenAuthenticators
+    /// Paths nobody need be known for; others are refused. `nil`: all paths, what the roles then say of `system:anonymous`.
+    let anonymousPaths: [String]?
 
-    /// - Throws: 401 for a token that is not good.
-    func user(_ request: HTTPRequest) throws(APIFailure) -> User {
-        if let certificate = request.certificate, let name = certificate.commonName {
-            return User(name: name, groups: certificate.organizations + ["system:authenticated"])
+    static let unauthorized = APIFailure(code: 401, reason: "Unauthorized", message: "Unauthorized")
+
+    /// - Throws: 401 for a token that is not good, and for strangers where there must be none.
+    func user(_ request: HTTPRequest, path: String) async throws(APIFailure) -> User {
+        if let certificate = request.certificate, let user = Self.user(certificate) { return user }
+        if let token = Self.token(request) {
+            if case .accepted(let user, _) = await tokens.check(token, audiences: tokens.audiences) { return user }
+            throw Self.unauthorized
         }
-        guard let header = request.headers.first(name: "authorization") else { return .anonymous }
-        let parts = header.split(separator: " ", maxSplits: 1)
-        if parts.count == 2, parts[0].lowercased() == "bearer", let user = tokens.user(String(parts[1])) { return user }
-        throw APIFailure(code: 401, reason: "Unauthorized", message: "Unauthorized")
+        guard let anonymousPaths else { return .anonymous }
+        if anonymousPaths.contains(path) { return .anonymous }
+        throw Self.unauthorized
+    }
+
+    /// The name is the subject's CN, the groups its O. Worked out once a connection.
+    private static func user(_ certificate: Certificate) -> User? {
+        if let known = certificate.note as? User { return known }
+        guard let name = certificate.commonName, !name.isEmpty else { return nil }
+        var user = User(name: name, groups: certificate.organizations + [User.authenticated])
+        // 1.3.6.1.4.1.57683.2 is the attribute Kubernetes reads a user's uid from.
+        user.uid = certificate.subject(oid: "1.3.6.1.4.1.57683.2").first ?? ""
+        if let der = try? certificate.der() {
+            let digits = Array("0123456789abcdef".utf8)
+            let text = sha256(der).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
+            user.extra["authentication.kubernetes.io/credential-id"] = [
+                "X509SHA256=" + String(decoding: text, as: UTF8.self)
+            ]
+        }
+        certificate.note = user
+        return user
+    }
+
+    private static let webSocketToken = "base64url.bearer.authorization.k8s.io."
+
+    private static func token(_ request: HTTPRequest) -> String? {
+        if let header = request.headers.first(name: "authorization") {
+            let parts = header.split(separator: " ", maxSplits: 1)
+            if parts.count == 2, parts[0].lowercased() == "bearer" { return String(parts[1]) }
+        }
+        guard request.wantsWebSocket else { return nil }
+        // Browsers can send no header with a WebSocket, so the token comes as one of its protocols.
+        for name in request.webSocketProtocols where name.hasPrefix(webSocketToken) {
+            let text = String(name.dropFirst(webSocketToken.count))
+            return Base64.decodeFromURL(text).map { String(decoding: $0, as: UTF8.self) } ?? ""
+        }
+        return nil
     }
 }

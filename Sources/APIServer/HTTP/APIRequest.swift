@@ -10,7 +10,10 @@ struct APIRequest: Sendable {
     let path: String
     let route: Route
     let query: Query
-    let user: User
+    /// Who asks, as whom: nobody known until the stages of access have said.
+    var user = User.anonymous
+    /// Where the request is recorded, if it is.
+    var audit: AuditRecord?
     /// Tells this request in logs, errors and the audit: the client's own choice or a random UUID.
     let id: String
     /// The verb of the access rules.
@@ -18,10 +21,9 @@ struct APIRequest: Sendable {
     /// Bodies above this are refused.
     static let bodyLimit = 3 << 20
 
-    init(_ http: HTTPRequest, user: User) {
+    init(_ http: HTTPRequest) {
         let parts = http.target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
         self.http = http
-        self.user = user
         id = Self.id(http)
         path = String(parts[0])
         route = Route(path: path)
@@ -142,6 +144,12 @@ struct APIRequest: Sendable {
 
     /// A body in any form we read, as a tree.
     func tree(_ bytes: [UInt8]) throws(APIFailure) -> (json: JSON, duplicates: [String]) {
+        let parsed = try parse(bytes)
+        audit?.request(parsed.json)
+        return parsed
+    }
+
+    private func parse(_ bytes: [UInt8]) throws(APIFailure) -> (json: JSON, duplicates: [String]) {
         let type =
             header("content-type")?.split(separator: ";").first.map { String($0).lowercased() } ?? "application/json"
         switch type {

@@ -37,9 +37,15 @@ struct Answers {
 
     private func form() throws(APIFailure) -> AnswerForm { try AnswerForm(accept: request.header("accept")) }
 
+    /// For the audit, where its policy asks for answers.
+    private func note(_ answer: @autoclosure () -> JSON) {
+        if let audit = request.audit, audit.wantsResponse { audit.response(answer()) }
+    }
+
     // MARK: One object
 
     func send(_ status: HTTPResponseStatus, _ object: KubeObject) async throws(APIFailure) {
+        note(object.json)
         switch try form() {
         case .object: await send(status, object.json)
         case .table:
@@ -55,6 +61,7 @@ struct Answers {
     /// A stored object: its bytes, where that is what the client wants.
     func send(_ status: HTTPResponseStatus, _ record: Record) async throws(APIFailure) {
         if try form() == .object {
+            note(registry.object(record, as: definition).json)
             await sendBytes(status, registry.bytes(record, as: definition))
         } else {
             try await send(status, registry.object(record, as: definition))
@@ -63,6 +70,7 @@ struct Answers {
 
     func send(_ status: HTTPResponseStatus, _ written: WrittenObject) async throws(APIFailure) {
         if let record = written.record, try form() == .object {
+            note(written.object.json)
             await sendBytes(status, registry.bytes(record, as: definition))
         } else {
             try await send(status, written.object)
@@ -100,6 +108,10 @@ struct Answers {
     func sendList(_ list: RecordList) async throws(APIFailure) {
         let form = try form()
         let isPartial = form == .partial
+        note([
+            "kind": .string(definition.listKind), "apiVersion": .string(definition.type.apiVersion),
+            "items": .array(list.records.map { registry.object($0, as: definition).json }),
+        ])
         guard form == .object || isPartial else {
             let result = ListResult(
                 items: list.records.map { registry.object($0, as: definition) },

@@ -14,13 +14,15 @@ extension RequestHandler {
         let context = try request.context(warnings)
         let answers = Answers(request, definition, responder, warnings, registry)
         switch (definition.type.qualifiedName, route.subresource, request.http.method) {
-        case (_, "status", .GET): try await answers.send(.ok, try registry.record(definition, route.key))
+        case (_, "status", .GET), ("certificatesigningrequests.certificates.k8s.io", "approval", .GET):
+            try await answers.send(.ok, try registry.record(definition, route.key))
         case (_, "status", .PUT), ("namespaces", "finalize", .PUT), ("pods", "ephemeralcontainers", .PUT),
-            ("pods", "resize", .PUT):
+            ("pods", "resize", .PUT), ("certificatesigningrequests.certificates.k8s.io", "approval", .PUT):
             let object = try await bodyObject(request, definition, warnings)
             try await answers.send(
                 .ok, try await registry.update(definition, route.key, object, subresource: route.subresource, context))
-        case (_, "status", .PATCH), ("pods", "ephemeralcontainers", .PATCH), ("pods", "resize", .PATCH):
+        case (_, "status", .PATCH), ("pods", "ephemeralcontainers", .PATCH), ("pods", "resize", .PATCH),
+            ("certificatesigningrequests.certificates.k8s.io", "approval", .PATCH):
             let (object, _) = try await patch(request, definition, route, subresource: route.subresource, context)
             try await answers.send(.ok, object)
         case (_, "scale", .GET), (_, "scale", .PUT), (_, "scale", .PATCH):
@@ -40,7 +42,9 @@ extension RequestHandler {
             try await portForward(request, route, definition, responder)
         case ("pods", "proxy", _), ("services", "proxy", _):
             try await proxy(request, route, definition, responder)
-        case ("serviceaccounts", "token", .POST): try await token(request, route, definition, answers, warnings)
+        case ("serviceaccounts", "token", .POST):
+            let (body, _) = try request.tree(try await request.body())
+            try await answers.send(.created, try access.tokenRequest.answer(route.key, body))
         case (_, _, .GET), (_, _, .POST), (_, _, .PUT), (_, _, .PATCH), (_, _, .DELETE):
             throw APIFailure(
                 code: 501, reason: "NotImplemented",
@@ -99,39 +103,5 @@ extension RequestHandler {
         if body["deleteOptions"]?["dryRun"]?.array?.contains("All") == true { context.isDryRun = true }
         _ = try await registry.delete(definition, route.key, options, context)
         await answers.sendStatus([:], .created)
-    }
-
-    private func token(
-        _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ answers: Answers,
-        _ warnings: WarningSink
-    ) async throws(APIFailure) {
-        let (body, _) = try request.tree(try await request.body())
-        let account = try registry.get(definition, route.key)
-        let audiences = body["spec"]?["audiences"]?.array?.compactMap(\.string) ?? []
-        let asked = body["spec"]?["expirationSeconds"]?.int ?? 3600
-        guard asked >= 600 else {
-            throw .invalid(
-                ResourceType(
-                    group: "authentication.k8s.io", version: "v1", resource: "tokenrequests", kind: "TokenRequest"),
-                route.name,
-                [
-                    FieldFault(
-                        .invalid, "spec.expirationSeconds", value: .int(Int64(asked)),
-                        "may not specify a duration less than 10 minutes")
-                ])
-        }
-        let lifetime = Int64(min(asked, 365 * 86400))
-        let issued = try authentication.tokens.token(
-            account, audiences: audiences, lifetime: lifetime, boundTo: body["spec"]?["boundObjectRef"])
-        var answer = KubeObject(
-            apiVersion: "authentication.k8s.io/v1", kind: "TokenRequest", namespace: account.namespace,
-            name: account.name)
-        answer.json[path: ["metadata", "creationTimestamp"]] = Timestamp.now().json
-        answer.json["spec"] = [
-            "audiences": .array((audiences.isEmpty ? [AccountTokens.issuer] : audiences).map(JSON.string)),
-            "expirationSeconds": .int(lifetime), "boundObjectRef": body["spec"]?["boundObjectRef"] ?? .null,
-        ]
-        answer.json["status"] = ["token": .string(issued.text), "expirationTimestamp": issued.expires.json]
-        try await answers.send(.created, answer)
     }
 }

@@ -9,7 +9,7 @@ import Wire
 /// One request, from its bytes to its answer: who, what, allowed, done.
 struct RequestHandler: Sendable {
     let registry: Registry
-    let authentication: Authentication
+    let access: AccessControl
     let nodes: (any NodeGateway)?
     let documents: ServerDocuments
     let metrics: RequestMetrics
@@ -21,13 +21,18 @@ struct RequestHandler: Sendable {
     func handle(_ http: HTTPRequest, _ responder: HTTPResponder) async {
         let began = ContinuousClock.now
         let warnings = WarningSink()
-        var series = RequestMetrics.Series()
+        var request = APIRequest(http)
         var ticket: RequestsInFlight.Ticket?
+        var seat: Fairness.Seat?
+        var failure: APIFailure?
         do throws(APIFailure) {
-            let request = APIRequest(http, user: try authentication.user(http))
-            series = self.series(request)
+            try await access.authenticate(&request)
             ticket = inFlight.begin(responder, isLong: request.isLong, isMutating: http.method != .GET, request.id)
-            try authorize(request)
+            access.beginAudit(&request)
+            try access.impersonate(&request)
+            let attempt = request.attempt
+            seat = try await access.takeSeat(request, attempt, responder)
+            try access.authorize(request, attempt)
             if let part = extensions.first(for: request.path) {
                 try await answer(request, by: part, responder)
             } else {
@@ -37,13 +42,16 @@ struct RequestHandler: Sendable {
                 }
             }
         } catch {
-            if responder.status == 0 { await respond(error, http, responder, warnings) }
+            failure = error
+            if responder.status == 0 { await respond(error, request, responder, warnings) }
         }
+        access.giveBack(seat)
         if let ticket { inFlight.end(ticket) }
+        let isLong = request.isLong || responder.status == 101
+        access.endAudit(request, status: responder.status, failure: failure, isLong: isLong)
+        var series = self.series(request)
         series.code = responder.status
-        metrics.count(
-            series, took: ContinuousClock.now - began,
-            isLong: series.verb == "watch" || series.verb == "connect" || responder.status == 101)
+        metrics.count(series, took: ContinuousClock.now - began, isLong: isLong)
         logger.debug(
             "request",
             metadata: ["method": "\(http.method)", "target": "\(http.target)", "status": "\(responder.status)"])
@@ -66,18 +74,6 @@ struct RequestHandler: Sendable {
         series.scope = !route.name.isEmpty ? "resource" : route.namespace.isEmpty ? "cluster" : "namespace"
         series.isDryRun = request.query["dryRun"] == "All"
         return series
-    }
-
-    private func authorize(_ request: APIRequest) throws(APIFailure) {
-        switch request.route {
-        case .path(let path):
-            try Authorization.check(Attempt(user: request.user, verb: request.verb, target: .path(path)))
-        case .resource(let route):
-            let target = Attempt.Target.resource(
-                group: route.group, version: route.version, resource: route.resource, subresource: route.subresource,
-                namespace: route.namespace, name: route.name)
-            try Authorization.check(Attempt(user: request.user, verb: request.verb, target: target))
-        }
     }
 
     private func answer(
@@ -153,7 +149,10 @@ struct RequestHandler: Sendable {
         switch (request.http.method, route.name.isEmpty) {
         case (.POST, true):
             let object = try await bodyObject(request, definition, warnings)
-            if let review = Reviews.answer(object, definition.type, request.user, authentication.tokens) {
+            if !definition.isStored,
+                let review = try await access.reviews.answer(
+                    object, definition.type, namespace: route.namespace, request.user)
+            {
                 try await answers.send(.created, review)
                 return
             }
@@ -184,8 +183,9 @@ struct RequestHandler: Sendable {
         options.continuation = request.query["continue"]
         options.resourceVersion = request.query["resourceVersion"]
         options.resourceVersionMatch = request.query["resourceVersionMatch"]
-        try await answers.sendList(
-            try registry.records(definition, namespace: route.namespace, request.selection, options))
+        let found = try registry.records(definition, namespace: route.namespace, request.selection, options)
+        access.fairness?.note(definition.type, count: found.records.count)
+        try await answers.sendList(found)
     }
 
     /// Whether the kind has the verb that a method means.
@@ -315,14 +315,14 @@ struct RequestHandler: Sendable {
     }
 
     private func respond(
-        _ failure: APIFailure, _ http: HTTPRequest, _ responder: HTTPResponder, _ warnings: WarningSink
+        _ failure: APIFailure, _ request: APIRequest, _ responder: HTTPResponder, _ warnings: WarningSink
     ) async {
-        let id = APIRequest.id(http)
+        let id = request.id
         var failure = failure
         if failure.code >= 500 {
             logger.warning(
                 "request failed",
-                metadata: ["request": "\(id)", "target": "\(http.target)", "reason": "\(failure.message)"])
+                metadata: ["request": "\(id)", "target": "\(request.http.target)", "reason": "\(failure.message)"])
             failure.message += " (request \(id))"
         }
         var headers: HTTPHeaders = [

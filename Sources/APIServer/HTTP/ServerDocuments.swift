@@ -12,6 +12,7 @@ struct ServerDocuments: Sendable {
     /// `host:port`, as the legacy discovery names the server.
     let address: String
     let lifecycle: ServerLifecycle
+    let issuer: IssuerDocuments
     private static let json = "application/json"
 
     static let version: JSON = [
@@ -39,6 +40,7 @@ struct ServerDocuments: Sendable {
                 registry.catalog.legacyResources(group: parts[1], version: parts[2], digest: sha256), responder)
         case ("version", 1): try await send(Self.version, responder)
         case ("openapi", 2...) where parts[1] == "v3": try await document(request, parts, responder)
+        case (".well-known", 2), ("openid", 3): try await issuer.answer(path, responder)
         case ("healthz", _), ("livez", _), ("readyz", _):
             try await health(request, parts[0], parts.dropFirst().joined(separator: "/"), responder)
         case ("metrics", 1):

@@ -86,6 +86,10 @@ extension Registry {
                 merged.json["metadata"] = metadata
             }
             fresh = merged
+        case "approval":
+            var merged = old
+            merged.json[path: ["status", "conditions"]] = fresh.status["conditions"]
+            fresh = merged
         case "finalize":
             var merged = old
             merged.json["spec"] = fresh.json["spec"]

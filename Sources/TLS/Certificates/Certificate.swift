@@ -1,4 +1,5 @@
 import COpenSSL
+import Synchronization
 
 /// A name a certificate vouches for beside its subject (RFC 5280 §4.2.1.6).
 package enum SubjectAlternativeName: Sendable, Hashable, CustomStringConvertible {
@@ -22,6 +23,13 @@ package enum SubjectAlternativeName: Sendable, Hashable, CustomStringConvertible
 /// `@unchecked Sendable`: never changed after it is made, and OpenSSL counts its references atomically.
 package final class Certificate: @unchecked Sendable {
     package let pointer: OpaquePointer
+    private let noted = Mutex<(any Sendable)?>(nil)
+
+    /// What a reader worked out from the certificate and wants to find again: a connection's requests share one.
+    package var note: (any Sendable)? {
+        get { noted.withLock { $0 } }
+        set { noted.withLock { $0 = newValue } }
+    }
 
     package init(taking pointer: OpaquePointer) { self.pointer = pointer }
 
@@ -107,7 +115,12 @@ package final class Certificate: @unchecked Sendable {
     package var subjectAlternativeNames: [SubjectAlternativeName] {
         guard let names = weft_names_of(pointer) else { return [] }
         defer { GENERAL_NAMES_free(names) }
-        return (0..<weft_names_count(names)).compactMap { index in
+        return Self.names(names)
+    }
+
+    /// Names of the kinds we read; others are left out.
+    static func names(_ names: OpaquePointer) -> [SubjectAlternativeName] {
+        (0..<weft_names_count(names)).compactMap { index in
             var start: UnsafePointer<UInt8>?
             var count: CInt = 0
             let type = weft_names_entry(names, index, &start, &count)

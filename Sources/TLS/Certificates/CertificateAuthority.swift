@@ -12,6 +12,12 @@ package struct CertificateRequest: Sendable {
     package var isAuthority: Bool
     package var lifetime: Duration
     package var publicKey: PublicKey
+    /// Taken instead of name and organizations: the whole subject as its holder wrote it.
+    package var subject: SigningRequest?
+    /// In OpenSSL's words, such as `digitalSignature`; `nil` for what a key of ours needs.
+    package var keyUsages: [String]?
+    /// In OpenSSL's words, beside `serverUse` and `clientUse`.
+    package var extendedKeyUsages: [String] = []
 
     package init(
         commonName: String? = nil, organizations: [String] = [], subjectAlternativeNames: [SubjectAlternativeName] = [],
@@ -63,7 +69,7 @@ package struct CertificateAuthority: Sendable {
     ) throws(TLSFailure) -> Certificate {
         let what =
             "issuing a certificate for \(request.commonName ?? request.subjectAlternativeNames.first?.description ?? "?")"
-        guard request.commonName != nil || !request.subjectAlternativeNames.isEmpty else {
+        guard request.commonName != nil || !request.subjectAlternativeNames.isEmpty || request.subject != nil else {
             throw TLSFailure("issuing a certificate: it has neither a common name nor alternative names")
         }
         guard let pointer = X509_new() else { throw .fromQueue(what) }
@@ -77,6 +83,12 @@ package struct CertificateAuthority: Sendable {
         guard isFilled else { throw .fromQueue(what) }
         var subject = request.organizations.map { (NID_organizationName, $0) }
         if let name = request.commonName { subject.append((NID_commonName, name)) }
+        if let whole = request.subject {
+            subject = []
+            guard X509_set_subject_name(pointer, X509_REQ_get_subject_name(whole.pointer)) == 1 else {
+                throw .fromQueue(what)
+            }
+        }
         for (kind, text) in subject {
             let bytes = Array(text.utf8)
             guard weft_x509_add_subject(pointer, kind, bytes, CInt(bytes.count)) == 1 else {
@@ -97,17 +109,19 @@ package struct CertificateAuthority: Sendable {
 
     /// In the order they are added; the subject's key identifier comes before the authority's, which reads it in a root.
     private static func extensions(of request: CertificateRequest, isRoot: Bool) -> [(CInt, String)] {
+        let usual =
+            request.isAuthority
+            ? ["keyCertSign", "cRLSign", "digitalSignature"] : ["digitalSignature", "keyAgreement"]
+        let keyUsages = request.keyUsages ?? usual
         var found: [(CInt, String)] = [
-            (NID_basic_constraints, request.isAuthority ? "critical,CA:TRUE" : "critical,CA:FALSE"),
-            (
-                NID_key_usage,
-                request.isAuthority
-                    ? "critical,keyCertSign,cRLSign,digitalSignature" : "critical,digitalSignature,keyAgreement"
-            ),
-            (NID_subject_key_identifier, "hash"),
+            (NID_basic_constraints, request.isAuthority ? "critical,CA:TRUE" : "critical,CA:FALSE")
         ]
+        if !keyUsages.isEmpty { found.append((NID_key_usage, "critical," + keyUsages.joined(separator: ","))) }
+        found.append((NID_subject_key_identifier, "hash"))
         if !isRoot { found.append((NID_authority_key_identifier, "keyid:always")) }
-        let uses = (request.serverUse ? ["serverAuth"] : []) + (request.clientUse ? ["clientAuth"] : [])
+        let uses =
+            (request.serverUse ? ["serverAuth"] : []) + (request.clientUse ? ["clientAuth"] : [])
+            + request.extendedKeyUsages
         if !uses.isEmpty { found.append((NID_ext_key_usage, uses.joined(separator: ","))) }
         return found
     }

@@ -77,6 +77,15 @@ package final class PublicKey: @unchecked Sendable {
         self.init(taking: key)
     }
 
+    /// SubjectPublicKeyInfo.
+    package func der() throws(TLSFailure) -> [UInt8] {
+        var start: UnsafeMutablePointer<UInt8>?
+        let count = i2d_PUBKEY(pointer, &start)
+        guard count > 0, let start else { throw .fromQueue("writing a public key as DER") }
+        defer { CRYPTO_free(start, #file, #line) }
+        return Array(UnsafeBufferPointer(start: start, count: Int(count)))
+    }
+
     package func pem() throws(TLSFailure) -> [UInt8] {
         guard let bytes = bytesWritten({ PEM_write_bio_PUBKEY($0, pointer) }) else {
             throw .fromQueue("writing a public key as PEM")

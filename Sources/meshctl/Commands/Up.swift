@@ -48,6 +48,11 @@ struct Up: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp("Which kinds to encrypt in the store: an EncryptionConfiguration.", valueName: "file"))
     var encryptionProviderConfig: String?
+    @Option(
+        help: ArgumentHelp(
+            "A flag of the API server by kube-apiserver's name for it, such as audit-policy-file=audit.yaml; repeatable.",
+            valueName: "name=value"))
+    var kubeApiserverArg: [String] = []
     @Flag(help: "Also build the demo's images, apply its canary and send requests through it.")
     var demo = false
     @Option(help: "Which language the demo's route is written in: gateway-api or istio.")
@@ -112,6 +117,11 @@ struct Up: AsyncParsableCommand {
         for case (let name, let value?) in numbers { words += [name, "\(value)"] }
         if let store { words += ["--store", store] }
         for case (let name, let value?) in files { words += [name, absolute(value)] }
+        for text in kubeApiserverArg {
+            let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            let isFile = parts.count == 2 && (parts[0].hasSuffix("-file") || parts[0].hasSuffix("-path"))
+            words += ["--kube-apiserver-arg", isFile ? "\(parts[0])=\(absolute(parts[1]))" : text]
+        }
         return words
     }
 }

@@ -18,6 +18,8 @@ struct ClusterCommand: AsyncParsableCommand {
     @Option(help: "The port of the ingress gateway on 127.0.0.1.")
     var gatewayPort: Int?
     @OptionGroup var storage: StorageOptions
+    @Option(help: "A flag of the API server by kube-apiserver's name for it, NAME=VALUE; as often as wanted.")
+    var kubeApiserverArg: [String] = []
     @Option(help: "An open descriptor to which progress is written, one JSON object a line.")
     var progressDescriptor: Int32?
     @Option(help: "trace, debug, info, warning or error.")
@@ -45,6 +47,7 @@ struct ClusterCommand: AsyncParsableCommand {
             settings.apiPort = apiPort ?? settings.apiPort
             settings.gatewayPort = gatewayPort ?? settings.gatewayPort
             storage.change(&settings.storage)
+            for text in kubeApiserverArg { try settings.apiServer.set(text) }
             try settings.save(layout)
             try await ClusterProcess(layout: layout, settings: settings, progress: progress).run()
             _ = consume lock

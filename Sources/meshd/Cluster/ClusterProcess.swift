@@ -96,6 +96,7 @@ struct ClusterProcess {
         configuration.validating = [admission, IdleKinds()]
         configuration.nodes = gateways
         try settings.storage.configure(&configuration)
+        try settings.apiServer.configure(&configuration.access)
         return try await APIServer.start(configuration)
     }
 
@@ -140,11 +141,11 @@ struct ClusterProcess {
             configuration.version = "v1.36.0-weft.\(weftVersion)"
             let runtime = try LocalRuntime(
                 runtimeConfiguration(layout, node: node.name, supervisor: supervisor))
-            let api = server.api(as: .component("node:\(node.name)"))
+            let api = server.api(as: .node(node.name))
             return NodeAgent(
                 configuration: configuration, api: api, runtime: runtime,
                 network: try NodePodNetwork(fabric, node: node),
-                meshSockets: MeshControlSockets(mesh: mesh),
+                meshSockets: MeshControlSockets(mesh: mesh), tokens: PodTokens(api: api),
                 barrier: barrier(api, mesh), logger: Logger(label: "node/\(node.name)"))
         }
     }

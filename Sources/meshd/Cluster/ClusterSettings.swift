@@ -9,6 +9,7 @@ struct ClusterSettings: Hashable {
     var apiPort = 6443
     var gatewayPort = 8080
     var storage = StorageSettings()
+    var apiServer = APIServerFlags()
 
     static func load(_ layout: ClusterLayout) throws -> ClusterSettings? {
         guard access(layout.settingsFile, F_OK) == 0 else { return nil }
@@ -21,6 +22,7 @@ struct ClusterSettings: Hashable {
         settings.apiPort = json["apiPort"]?.int ?? settings.apiPort
         settings.gatewayPort = json["gatewayPort"]?.int ?? settings.gatewayPort
         settings.storage = StorageSettings(json["storage"] ?? [:])
+        settings.apiServer = APIServerFlags(json["apiServer"] ?? [:])
         return settings
     }
 
@@ -29,6 +31,7 @@ struct ClusterSettings: Hashable {
             "nodes": .int(Int64(nodes)), "apiPort": .int(Int64(apiPort)), "gatewayPort": .int(Int64(gatewayPort)),
         ]
         if storage != StorageSettings() { json["storage"] = storage.json }
+        if !apiServer.isEmpty { json["apiServer"] = apiServer.json }
         try SmallFile.replace(layout.settingsFile, with: json.bytes)
     }
 
