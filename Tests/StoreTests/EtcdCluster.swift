@@ -147,8 +147,16 @@ func spawn(_ words: [String], log: String, environment: [String] = []) throws ->
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
     posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
     posix_spawn_file_actions_adddup2(&actions, 1, 2)
+    // The threads of a pool block signals, and children inherit that.
+    var attributes = posix_spawnattr_t()
+    posix_spawnattr_init(&attributes)
+    defer { posix_spawnattr_destroy(&attributes) }
+    var none = sigset_t()
+    sigemptyset(&none)
+    posix_spawnattr_setsigmask(&attributes, &none)
+    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
     var child: pid_t = 0
-    let code = posix_spawn(&child, words[0], &actions, nil, &argv, &inherited)
+    let code = posix_spawn(&child, words[0], &actions, &attributes, &argv, &inherited)
     try #require(code == 0, "\(words[0]) cannot be started: \(code)")
     return child
 }

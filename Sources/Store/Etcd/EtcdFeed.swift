@@ -259,7 +259,7 @@ final class EtcdFeed: Sendable {
     private func tick() async {
         var asked = ContinuousClock.now
         while !Task.isCancelled {
-            try? await Task.sleep(for: .milliseconds(50))
+            try? await Task.sleep(for: .milliseconds(250))
             let now = ContinuousClock.now
             let (late, stream, heard) = state.withLock { state in
                 let late = state.waiters.filter { $0.deadline <= now }
