@@ -49,6 +49,7 @@ build: deps-build
 	@$(SWIFT) build -c release --product mesh-init
 	@$(SWIFT) build -c release --product meshproxy
 	@$(SWIFT) build -c release --product demo-service
+	@$(SWIFT) build -c release --product elector
 
 up: build
 	@$(RELEASE)/meshctl up --nodes 2 --demo

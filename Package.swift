@@ -139,6 +139,11 @@ let package = Package(
                 "ContainerRuntime", "Store", arguments,
                 yams, logging, nioCore, nioPosix,
             ]),
+        program(
+            "elector",
+            [
+                "KubeClient", "KubeTypes", "Kernel", "Transport", "Wire", arguments, logging, nioCore, nioHTTP1,
+            ]),
         program("demo-service", ["Kernel", "CKernel", "Wire"]),
         .executableTarget(
             name: "mesh-compiler",
@@ -179,7 +184,10 @@ let package = Package(
         tests(
             "APIServerTests",
             exclude: ["Peers"],
-            ["APIServer", "KubeClient", "KubeTypes", "Store", "Transport", "TLS", "Kernel", "Wire", nioCore, nioPosix]),
+            [
+                "APIServer", "elector", "KubeClient", "KubeTypes", "Store", "Transport", "TLS", "Kernel", "Wire",
+                nioCore, nioPosix,
+            ]),
         tests("ControllersTests", ["Controllers", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
         tests(
             "ControlPlaneTests",

@@ -1,11 +1,10 @@
 import Glibc
-import Kernel
 
 /// SIGTERM and SIGINT, waited for by a thread of their own.
-struct StopSignal {
+package struct StopSignal: Sendable {
     private let arrived: AsyncStream<Void>
 
-    init() {
+    package init() {
         var set = sigset_t()
         sigemptyset(&set)
         sigaddset(&set, SIGTERM)
@@ -23,7 +22,7 @@ struct StopSignal {
         }
     }
 
-    func wait() async {
+    package func wait() async {
         for await _ in arrived { return }
     }
 }

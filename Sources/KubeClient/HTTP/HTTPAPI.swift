@@ -17,6 +17,7 @@ package final class HTTPAPI: KubeAPI {
     private let host: String
     private let port: UInt16
     private let token: String?
+    private let tokenFile: String?
     private let context: ClientContext
     private let idle = Mutex<[HTTPExchange]>([])
     /// How long the server may take for an answer, in seconds; watches wait for ever.
@@ -26,6 +27,7 @@ package final class HTTPAPI: KubeAPI {
         host = file.host
         port = file.port
         token = file.token
+        tokenFile = file.tokenFile
         let identity =
             file.certificate.isEmpty
             ? nil : (chain: try Certificate.bundle(pem: file.certificate), key: try PrivateKey(pem: file.key))
@@ -77,7 +79,14 @@ package final class HTTPAPI: KubeAPI {
     }
 
     private func full(_ headers: [(String, String)]) -> [(String, String)] {
-        headers + [("user-agent", "weft")] + (token.map { [("authorization", "Bearer \($0)")] } ?? [])
+        var all = headers + [("user-agent", "weft")]
+        if let token = token ?? tokenFile.flatMap(Self.token(in:)) { all.append(("authorization", "Bearer \(token)")) }
+        return all
+    }
+
+    private static func token(in file: String) -> String? {
+        guard let bytes = try? SmallFile.read(file, limit: 1 << 16) else { return nil }
+        return String(decoding: bytes, as: UTF8.self).filter { !$0.isWhitespace }
     }
 
     private func unreachable(_ failure: TLSFailure) -> APIFailure {

@@ -1,3 +1,4 @@
+internal import Glibc
 internal import Kernel
 package import TLS
 internal import Wire
@@ -11,6 +12,8 @@ package struct KubeconfigFile: Sendable {
     var certificate: [UInt8]  // PEM, may be empty
     var key: [UInt8]
     var token: String?
+    /// Read again as it changes: the tokens of service accounts do not last.
+    var tokenFile: String?
 
     package struct Fault: Error, CustomStringConvertible { package let description: String }
 
@@ -63,6 +66,36 @@ package struct KubeconfigFile: Sendable {
         certificate = try bytes(user, "client-certificate")
         key = try bytes(user, "client-key")
         token = user["token"]?.string
+    }
+
+    /// How a pod reaches the server, as its service account.
+    package static func inCluster() throws -> KubeconfigFile {
+        let folder = "/var/run/secrets/kubernetes.io/serviceaccount"
+        guard let host = getenv("KUBERNETES_SERVICE_HOST"), let port = getenv("KUBERNETES_SERVICE_PORT") else {
+            throw Fault(description: "KUBERNETES_SERVICE_HOST is not set: this is no pod; name a kubeconfig")
+        }
+        return try inCluster(host: String(cString: host), port: String(cString: port), folder: folder)
+    }
+
+    static func inCluster(host: String, port: String, folder: String) throws -> KubeconfigFile {
+        guard let number = UInt16(port) else {
+            throw Fault(description: "KUBERNETES_SERVICE_PORT \"\(port)\" is no port")
+        }
+        let roots = try SmallFile.read("\(folder)/ca.crt")
+        let namespace = (try? SmallFile.read("\(folder)/namespace")) ?? []
+        return KubeconfigFile(
+            host: host, port: number, namespace: String(decoding: namespace, as: UTF8.self), roots: roots,
+            tokenFile: "\(folder)/token")
+    }
+
+    private init(host: String, port: UInt16, namespace: String, roots: [UInt8], tokenFile: String) {
+        self.host = host
+        self.port = port
+        self.namespace = namespace
+        self.roots = roots
+        self.tokenFile = tokenFile
+        certificate = []
+        key = []
     }
 
     private static func folder(of path: String) -> String {
