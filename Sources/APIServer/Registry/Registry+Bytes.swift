@@ -32,7 +32,7 @@ extension Registry {
         }
         out.append(UInt8(ascii: "}"))
         guard let encryption else { return out }
-        return encryption.stored(out, StorageKey.key(definition.storageType, object.key), definition.type)
+        return encryption.stored(out, StorageKey.key(definition.storageType, object.key), definition.storageType)
     }
 
     /// A record as its version's JSON text.

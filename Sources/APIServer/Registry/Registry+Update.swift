@@ -126,7 +126,7 @@ extension Registry {
             guard !context.isDryRun else { return object }
             return try await remove(definition, key, object, record)
         }
-        if ObjectIdentity.isSame(object, old), !isStale(record, type) {
+        if ObjectIdentity.isSame(object, old), !isStale(record, definition.storageType) {
             addresses.giveBack(lease)
             return old
         }
