@@ -95,8 +95,8 @@ let package = Package(
         module(
             "APIServer",
             [
-                "KubeTypes", "KubeClient", "Wire", "Store", "Transport", "TLS", "Kernel", "CZlib", nioCore, nioPosix,
-                nioHTTP1, nioWebSocket, yams, logging, deque,
+                "KubeTypes", "KubeClient", "CEL", "Wire", "Store", "Transport", "TLS", "Kernel", "CZlib", nioCore,
+                nioPosix, nioHTTP1, nioWebSocket, yams, logging, deque,
             ]),
         module("Controllers", ["KubeClient", "KubeTypes", "Wire", logging]),
         module("Scheduler", ["KubeClient", "KubeTypes", "Wire", logging]),
@@ -182,10 +182,10 @@ let package = Package(
         tests("TransportTests", ["Transport", "TLS", "Kernel", nioCore, nioPosix, nioHTTP1]),
         tests("KubeClientTests", ["KubeClient", "KubeTypes", "Wire", "TestSupport"]),
         tests(
-            "APIServerTests",
-            exclude: ["Peers"],
+            "APIServerTests", exclude: ["Peers"],
             [
                 "APIServer", "elector", "KubeClient", "KubeTypes", "Store", "Transport", "TLS", "Kernel", "Wire",
+                "TestSupport",
                 nioCore, nioPosix,
             ]),
         tests("ControllersTests", ["Controllers", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),

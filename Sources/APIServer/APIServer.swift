@@ -8,21 +8,24 @@ import Wire
 
 /// The API of one cluster: its store, its rules, and the sockets it is served on.
 package final class APIServer: Sendable {
-    private let registry: Registry
+    let registry: Registry
     private let access: AccessControl
     private let http: HTTPServer
     private let extensions: ExtensionList
     private let customResources: Task<Void, Never>
     private let lifecycle: ServerLifecycle
+    private let admission: ClusterAdmission
     /// The certificate clients check this server's by, PEM.
     package let rootCertificate: String
 
     private init(
-        _ registry: Registry, _ access: AccessControl, _ http: HTTPServer, _ extensions: ExtensionList,
-        _ customResources: Task<Void, Never>, _ lifecycle: ServerLifecycle, rootCertificate: String
+        _ registry: Registry, _ access: AccessControl, _ admission: ClusterAdmission, _ http: HTTPServer,
+        _ extensions: ExtensionList, _ customResources: Task<Void, Never>, _ lifecycle: ServerLifecycle,
+        rootCertificate: String
     ) {
         self.registry = registry
         self.access = access
+        self.admission = admission
         self.customResources = customResources
         self.http = http
         self.extensions = extensions
@@ -34,7 +37,7 @@ package final class APIServer: Sendable {
     package static func start(_ configuration: APIServerConfiguration) async throws -> APIServer {
         let store = try await open(configuration)
         do {
-            let (registry, authorizer) = try await openRegistry(store, configuration)
+            let (registry, authorizer, admission) = try await openRegistry(store, configuration)
             let pki = try ClusterPKI.open(
                 configuration.stateDirectory + "/pki", serverNames: serverNames(configuration))
             let extensions = ExtensionList()
@@ -48,7 +51,9 @@ package final class APIServer: Sendable {
             let following = Task { await custom.run(from: revision) }
             for listener in configuration.listeners { try await http.listen(on: listener) }
             let root = String(decoding: try pki.authority.certificate.pem(), as: UTF8.self)
-            return APIServer(registry, access, http, extensions, following, lifecycle, rootCertificate: root)
+            admission.start()
+            return APIServer(
+                registry, access, admission, http, extensions, following, lifecycle, rootCertificate: root)
         } catch {
             store.close()
             throw error
@@ -68,7 +73,7 @@ package final class APIServer: Sendable {
     }
 
     private static func openRegistry(_ store: any Store, _ configuration: APIServerConfiguration) async throws
-        -> (Registry, any Authorizer)
+        -> (Registry, any Authorizer, ClusterAdmission)
     {
         let addresses = try ServiceAddresses(
             range: configuration.serviceRange, reserved: [configuration.kubernetesAddress, configuration.dnsAddress])
@@ -79,12 +84,11 @@ package final class APIServer: Sendable {
         let services = try registry.list(try registry.definition(of: .services), namespace: "", .all)
         addresses.adopt(services.items)
         let access = AccessRules(registry)
-        registry.admission = AdmissionChain(
-            mutating: [ServiceAccountAdmission(registry: registry)] + access.mutating + configuration.mutating,
-            validating: access.validating + configuration.validating)
+        let admission = ClusterAdmission(registry, configuration, access)
+        registry.admission = admission.chain
         try await Bootstrap(registry: registry, configuration: configuration).run()
         try access.follow()
-        return (registry, access.authorizer)
+        return (registry, access.authorizer, admission)
     }
 
     private static func makeServer(
@@ -144,6 +148,7 @@ package final class APIServer: Sendable {
     /// stored.
     package func stop() async {
         lifecycle.beginShutdown()
+        admission.stop()
         registry.store.endWatches()
         customResources.cancel()
         await customResources.value

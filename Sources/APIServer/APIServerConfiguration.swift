@@ -34,6 +34,9 @@ package struct APIServerConfiguration: Sendable {
     package var access = AccessConfiguration()
     package var mutating: [any MutatingAdmission] = []
     package var validating: [any ValidatingAdmission] = []
+    /// How to reach pods, for webhooks that are services; without it the process's own network is used.
+    package var dialer: (any ClusterDialer)?
+    package var podSecurity = PodSecurityConfiguration()
     /// How to reach the nodes' agents for logs and commands; without it those requests fail clearly.
     package var nodes: (any NodeGateway)?
     package var logger: Logger

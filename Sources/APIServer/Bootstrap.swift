@@ -16,6 +16,7 @@ struct Bootstrap {
         for name in Self.namespaces {
             try await ensure(.namespaces, KubeObject(apiVersion: "v1", kind: "Namespace", name: name))
         }
+        for priority in PriorityClasses.systemObjects { try await ensure(AdmissionKind.priorityClasses, priority) }
         var service = KubeObject(apiVersion: "v1", kind: "Service", namespace: "default", name: "kubernetes")
         service.labels = ["component": "apiserver", "provider": "kubernetes"]
         service.json["spec"] = [

@@ -87,7 +87,8 @@ package struct InProcessAPI: KubeAPI {
     package func token(_ account: ObjectKey, _ spec: JSON) async throws(APIFailure) -> String {
         _ = try begin(
             "create", .serviceAccounts, namespace: account.namespace, name: account.name, subresource: "token")
-        let answer = try access.tokenRequest.answer(account, ["spec": spec])
+        let asked = try await registry.admitToken(account, ["spec": spec], context)
+        let answer = try access.tokenRequest.answer(account, asked)
         return answer.status["token"]?.string ?? ""
     }
 

@@ -52,6 +52,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
                 timer?.cancel()
                 established.succeed(session.peerCertificate)
                 for (bytes, promise) in waiting { encrypt(bytes, promise, context) }
+                // With them goes what the handshake itself had left to say.
+                if !waiting.isEmpty { context.flush() }
                 waiting = []
             }
             send(nil, context)

@@ -1,43 +1,16 @@
 package import KubeTypes
-
-/// A write on its way to the store, as admission sees it.
-package struct AdmissionRequest: Sendable {
-    package enum Operation: String, Sendable {
-        case create = "CREATE", update = "UPDATE", delete = "DELETE", connect = "CONNECT"
-    }
-    package var operation: Operation
-    package var type: ResourceType
-    package var subresource: String?
-    package var namespace: String
-    /// Empty while a generated name is not chosen yet.
-    package var name: String
-    /// The object as it would be stored; for a deletion, the one to be deleted.
-    package var object: KubeObject
-    package var oldObject: KubeObject?
-    package var user: User
-    package var isDryRun: Bool
-
-    package init(
-        operation: Operation, type: ResourceType, subresource: String?, namespace: String, name: String,
-        object: KubeObject,
-        oldObject: KubeObject?, user: User, isDryRun: Bool
-    ) {
-        self.operation = operation
-        self.type = type
-        self.subresource = subresource
-        self.namespace = namespace
-        self.name = name
-        self.object = object
-        self.oldObject = oldObject
-        self.user = user
-        self.isDryRun = isDryRun
-    }
-}
+import Wire
 
 /// Changes objects before they are validated and stored: sidecar injection is one.
 package protocol MutatingAdmission: Sendable {
+    /// Whether what it changes has only known fields, with their defaults: such a change is not looked through again.
+    var keepsForm: Bool { get }
     /// - Returns: the changed object, or `nil` to leave it as it is.
     func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject?
+}
+
+extension MutatingAdmission {
+    package var keepsForm: Bool { false }
 }
 
 /// Refuses objects, or lets them pass with warnings.
@@ -46,22 +19,133 @@ package protocol ValidatingAdmission: Sendable {
     func check(_ request: AdmissionRequest) async throws(APIFailure) -> [String]
 }
 
+/// What mutating admission made of an object.
+struct MutationOutcome: Sendable {
+    var object: KubeObject
+    var isChanged = false
+    /// A step that knows nothing of the kind's schema has changed it.
+    var needsFitting = false
+}
+
 /// All admission of one server, in order.
 struct AdmissionChain: Sendable {
-    var mutating: [any MutatingAdmission]
-    var validating: [any ValidatingAdmission]
+    /// Kubernetes' own steps, which see the object again after others have changed it.
+    var builtIn: [any MutatingAdmission] = []
+    /// Parts of this program that change objects as webhooks would.
+    var mutating: [any MutatingAdmission] = []
+    var policies: MutatingPolicyAdmission?
+    var webhooks: WebhookAdmission?
+    var validating: [any ValidatingAdmission] = []
+    /// Last, since what it takes must not be refused afterwards.
+    var quota: ResourceQuotaAdmission?
 
-    func mutate(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject {
+    func mutate(_ request: AdmissionRequest) async throws(APIFailure) -> MutationOutcome {
         var request = request
-        for step in mutating {
-            if let changed = try await step.admit(request) { request.object = changed }
+        var outcome = MutationOutcome(object: request.object)
+        _ = try await run(builtIn, &request, &outcome)
+        var isTouched = try await run(mutating, &request, &outcome)
+        var rounds = MutationRounds()
+        if try await change(&request, &outcome, &rounds) { isTouched = true }
+        if isTouched, request.operation != .delete {
+            request.isSecondRound = true
+            _ = try await run(builtIn, &request, &outcome)
+            if rounds.asksForAnother { _ = try await change(&request, &outcome, &rounds) }
         }
-        return request.object
+        outcome.object = request.object
+        return outcome
     }
 
-    func validate(_ request: AdmissionRequest) async throws(APIFailure) -> [String] {
-        var warnings: [String] = []
-        for step in validating { warnings += try await step.check(request) }
-        return warnings
+    /// - Returns: whether a step changed the object.
+    private func run(
+        _ steps: [any MutatingAdmission], _ request: inout AdmissionRequest, _ outcome: inout MutationOutcome
+    ) async throws(APIFailure) -> Bool {
+        var isTouched = false
+        for step in steps {
+            guard let changed = try await step.admit(request) else { continue }
+            request.object = changed
+            isTouched = true
+            outcome.isChanged = true
+            if !step.keepsForm { outcome.needsFitting = true }
+        }
+        return isTouched
+    }
+
+    /// Policies and webhooks.
+    private func change(
+        _ request: inout AdmissionRequest, _ outcome: inout MutationOutcome, _ rounds: inout MutationRounds
+    ) async throws(APIFailure) -> Bool {
+        if policies == nil, webhooks == nil { return false }
+        rounds.begin(with: request.object, isSecond: request.isSecondRound)
+        var isTouched = false
+        if let policies, try await policies.admit(&request, &rounds) { isTouched = true }
+        if let webhooks, try await webhooks.mutate(&request, &rounds) { isTouched = true }
+        if isTouched {
+            outcome.isChanged = true
+            outcome.needsFitting = true
+        }
+        return isTouched
+    }
+
+    /// - Returns: what the request takes of a quota, to be settled when the write has ended.
+    func validate(_ request: AdmissionRequest) async throws(APIFailure) -> QuotaCharge? {
+        for step in validating {
+            for warning in try await step.check(request) { request.warn(warning) }
+        }
+        return try await quota?.charge(request)
+    }
+}
+
+/// What webhooks and mutating policies remember between the rounds of one request.
+struct MutationRounds: Sendable {
+    /// Those that were asked and are to be asked again when somebody changes the object after them.
+    private(set) var asked: [String] = []
+    private(set) var due: Set<String> = []
+    private var lastObject: KubeObject?
+
+    var asksForAnother: Bool { !asked.isEmpty }
+
+    /// Notes that a step which may be asked again has seen the object.
+    mutating func note(_ id: String) {
+        due.remove(id)
+        if !asked.contains(id) { asked.append(id) }
+    }
+
+    /// Notes a change, after which all that were asked before are due again.
+    mutating func changed(by id: String, to object: KubeObject) {
+        due.formUnion(asked.filter { $0 != id })
+        lastObject = object
+    }
+
+    /// At the start of a round: whether others have changed the object since the last.
+    mutating func begin(with object: KubeObject, isSecond: Bool) {
+        if isSecond, object != lastObject { due.formUnion(asked) }
+        lastObject = object
+    }
+}
+
+extension APIFailure {
+    /// 403, in the form of Kubernetes' admission: `pods "web" is forbidden: …`.
+    static func forbidden(_ request: AdmissionRequest, _ why: String) -> APIFailure {
+        let type = request.type
+        return APIFailure(
+            code: 403, reason: "Forbidden",
+            message: "\(type.qualifiedName) \"\(request.shownName)\" is forbidden: \(why)",
+            details: [
+                "name": .string(request.shownName), "group": .string(type.group), "kind": .string(type.resource),
+            ])
+    }
+}
+
+extension AdmissionRequest {
+    /// The name errors use; of an object without one, what it begins with.
+    var shownName: String {
+        if !name.isEmpty { return name }
+        return object.name.isEmpty ? object.metadata["generateName"]?.string ?? "" : object.name
+    }
+
+    /// Whether this is a write of whole objects of a kind.
+    func isWrite(of type: ResourceType, _ operations: Operation...) -> Bool {
+        subresource == nil && self.type.resource == type.resource && self.type.group == type.group
+            && operations.contains(operation)
     }
 }

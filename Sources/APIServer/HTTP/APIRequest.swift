@@ -97,6 +97,7 @@ struct APIRequest: Sendable {
         context.fieldValidation = try fieldValidation()
         context.force = query.flag("force")
         context.warn = { warnings.add($0) }
+        if let audit { context.annotate = { audit.annotate($0, $1) } }
         return context
     }
 

@@ -44,7 +44,8 @@ extension RequestHandler {
             try await proxy(request, route, definition, responder)
         case ("serviceaccounts", "token", .POST):
             let (body, _) = try request.tree(try await request.body())
-            try await answers.send(.created, try access.tokenRequest.answer(route.key, body))
+            let asked = try await registry.admitToken(route.key, body, context)
+            try await answers.send(.created, try access.tokenRequest.answer(route.key, asked))
         case (_, _, .GET), (_, _, .POST), (_, _, .PUT), (_, _, .PATCH), (_, _, .DELETE):
             throw APIFailure(
                 code: 501, reason: "NotImplemented",
@@ -101,6 +102,11 @@ extension RequestHandler {
         options.uid = body["deleteOptions"]?["preconditions"]?["uid"]?.string
         var context = context
         if body["deleteOptions"]?["dryRun"]?.array?.contains("All") == true { context.isDryRun = true }
+        var eviction = KubeObject(body)
+        eviction.json["apiVersion"] = body["apiVersion"] ?? "policy/v1"
+        eviction.json["kind"] = "Eviction"
+        _ = try await registry.admitPart(definition.type, "eviction", route.key, eviction, context)
+        context.isAdmitted = true
         _ = try await registry.delete(definition, route.key, options, context)
         await answers.sendStatus([:], .created)
     }

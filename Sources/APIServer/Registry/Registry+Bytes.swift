@@ -93,11 +93,6 @@ extension Registry {
         out.append(contentsOf: String(revision).utf8)
         out.append(UInt8(ascii: "\""))
     }
-
-    /// Whether a stored object is being deleted, without reading the rest of it.
-    func isTerminating(_ record: Record) -> Bool {
-        JSONScan.range(at: ["metadata", "deletionTimestamp"], in: plainValue(record)) != nil
-    }
 }
 
 /// An object just written, with what the store keeps of it.

@@ -39,7 +39,6 @@ extension Registry {
         let isGenerated = object.name.isEmpty
         for attempt in 1... {
             if isGenerated { object.name = ObjectIdentity.generatedName(prefix) }
-            try requireNamespace(type, object.namespace, creating: object.name)
             do throws(APIFailure) {
                 return try await createOnce(definition, object, context)
             } catch {
@@ -59,20 +58,34 @@ extension Registry {
         prepare(&object, definition)
         definition.default(&object)
         let key = ObjectKey(namespace: object.namespace, name: object.name)
-        var request = AdmissionRequest(
-            operation: .create, type: type, subresource: nil, namespace: key.namespace, name: key.name, object: object,
-            oldObject: nil, user: context.user, isDryRun: context.isDryRun)
+        var request = AdmissionRequest(.create, type, key, object: object, context)
         object = try await mutated(request, definition, key)
         try validate(object, old: nil, definition)
         for text in definition.warnings(object) { context.warn(text) }
         request.object = object
-        for warning in try await admission.validate(request) { context.warn(warning) }
+        let charge = context.isAdmitted ? nil : try await admission.validate(request)
+        do throws(APIFailure) {
+            let made = try await keep(object, key, definition, context)
+            await charge?.settle(stored: !context.isDryRun)
+            return made
+        } catch {
+            await charge?.settle(stored: false)
+            throw error
+        }
+    }
+
+    private func keep(
+        _ given: KubeObject, _ key: ObjectKey, _ definition: ResourceDefinition, _ context: WriteContext
+    ) async throws(APIFailure) -> WrittenObject {
+        let type = definition.type
+        var object = given
         let lease = try addresses.assign(&object, old: nil, type, isDryRun: context.isDryRun)
         recordManager(&object, old: nil, definition, subresource: nil, context)
         if context.isDryRun { return WrittenObject(object: object, record: nil) }
         do throws(StoreFailure) {
             let record = try await store.create(
                 StorageKey.key(definition.storageType, key), encode(object, definition))
+            writes.note(type, isMembership: true)
             object.resourceVersion = String(record.revision)
             return WrittenObject(object: object, record: record)
         } catch {
@@ -85,13 +98,16 @@ extension Registry {
     func mutated(
         _ request: AdmissionRequest, _ definition: ResourceDefinition, _ key: ObjectKey
     ) async throws(APIFailure) -> KubeObject {
-        var object = try await admission.mutate(request)
-        if object == request.object { return object }
+        let outcome = try await admission.mutate(request)
+        var object = outcome.object
+        if !outcome.isChanged { return object }
         guard object.key == key else {
             throw .internalError("admission changed the name of \(request.object.label) to \(object.label)")
         }
-        _ = try definition.fit(&object, fieldValidation: .ignore)
-        definition.default(&object)
+        if outcome.needsFitting {
+            _ = try definition.fit(&object, fieldValidation: .ignore)
+            definition.default(&object)
+        }
         return object
     }
 
@@ -111,28 +127,6 @@ extension Registry {
                 "the namespace of the provided object does not match the namespace sent on the request"
                     + " (\(object.namespace) is not \(namespace))")
         }
-    }
-
-    private func requireNamespace(_ type: ResourceType, _ name: String, creating child: String) throws(APIFailure) {
-        guard type.isNamespaced else { return }
-        guard let record = store.get(StorageKey.key(.namespaces, ObjectKey(name: name))) else {
-            throw .notFound(.namespaces, name)
-        }
-        guard isTerminating(record) else { return }
-        throw APIFailure(
-            code: 403, reason: "Forbidden",
-            message:
-                "\(type.qualifiedName) \"\(child)\" is forbidden: unable to create new content in namespace \(name)"
-                + " because it is being terminated",
-            details: [
-                "name": .string(child), "group": .string(type.group), "kind": .string(type.resource),
-                "causes": [
-                    [
-                        "reason": "NamespaceTerminating", "message": .string("namespace \(name) is being terminated"),
-                        "field": "metadata.namespace",
-                    ]
-                ],
-            ])
     }
 
     /// What the server decides of a new object.

@@ -25,16 +25,13 @@ extension Registry {
             let record = try record(definition, key)
             let old = object(record, as: definition)
             try checkPreconditions(old, options, type)
-            if type == .namespaces, Bootstrap.lasting.contains(key.name) {
-                throw APIFailure(
-                    code: 403, reason: "Forbidden",
-                    message: "namespaces \"\(key.name)\" is forbidden: this namespace may not be deleted",
-                    details: ["name": .string(key.name), "kind": "namespaces"])
+            if !context.isAdmitted {
+                var context = context
+                context.deletion = options
+                let request = AdmissionRequest(.delete, type, key, object: old, oldObject: old, context)
+                _ = try await admission.mutate(request)
+                _ = try await admission.validate(request)
             }
-            let request = AdmissionRequest(
-                operation: .delete, type: type, subresource: nil, namespace: key.namespace, name: key.name, object: old,
-                oldObject: old, user: context.user, isDryRun: context.isDryRun)
-            for warning in try await admission.validate(request) { context.warn(warning) }
             let marked = marked(old, options, definition)
             if isReadyToGo(marked) {
                 if context.isDryRun { return .removed(marked) }
@@ -44,6 +41,7 @@ extension Registry {
             if context.isDryRun || ObjectIdentity.isSame(marked, old) { return .pending(marked) }
             do throws(StoreFailure) {
                 let written = try await store.update(record.key, encode(marked, definition), .revision(record.revision))
+                writes.note(type, isMembership: false)
                 return .pending(object(written, as: definition))
             } catch {
                 if case .changed = error { continue }

@@ -105,19 +105,48 @@ extension Registry {
         _ definition: ResourceDefinition, _ key: ObjectKey, _ given: KubeObject, old: KubeObject, _ record: Record,
         subresource: String?, _ context: WriteContext
     ) async throws(APIFailure) -> KubeObject? {
-        let type = definition.type
         var object = given
         object.resourceVersion = old.resourceVersion
         definition.default(&object)
+        let charge: QuotaCharge?
+        (object, charge) = try await admitted(object, old: old, key, definition, subresource: subresource, context)
+        do throws(APIFailure) {
+            let written = try await keep(
+                object, key, old: old, record, definition, subresource: subresource, context)
+            await charge?.settle(stored: written != nil && !context.isDryRun)
+            return written
+        } catch {
+            await charge?.settle(stored: false)
+            throw error
+        }
+    }
+
+    /// The object as admission and validation leave it.
+    private func admitted(
+        _ given: KubeObject, old: KubeObject, _ key: ObjectKey, _ definition: ResourceDefinition, subresource: String?,
+        _ context: WriteContext
+    ) async throws(APIFailure) -> (KubeObject, QuotaCharge?) {
+        if context.isAdmitted {
+            try validate(given, old: old, definition, subresource: subresource)
+            return (given, nil)
+        }
+        if subresource == "scale" { return try await admittedScale(given, old: old, key, definition, context) }
         var request = AdmissionRequest(
-            operation: .update, type: type, subresource: subresource, namespace: key.namespace, name: key.name,
-            object: object,
-            oldObject: old, user: context.user, isDryRun: context.isDryRun)
-        object = try await mutated(request, definition, key)
+            .update, definition.type, subresource: subresource, key, object: given, oldObject: old, context)
+        let object = try await mutated(request, definition, key)
         try validate(object, old: old, definition, subresource: subresource)
         for text in definition.warnings(object, old: old) { context.warn(text) }
         request.object = object
-        for warning in try await admission.validate(request) { context.warn(warning) }
+        return (object, try await admission.validate(request))
+    }
+
+    /// - Returns: `nil` when the stored object was changed since `record`.
+    private func keep(
+        _ given: KubeObject, _ key: ObjectKey, old: KubeObject, _ record: Record, _ definition: ResourceDefinition,
+        subresource: String?, _ context: WriteContext
+    ) async throws(APIFailure) -> KubeObject? {
+        let type = definition.type
+        var object = given
         if subresource != "status", definition.asksForChange(from: old, to: object), old.metadata["generation"] != nil {
             object.json[path: ["metadata", "generation"]] = .int(Int64(old.generation + 1))
         }
@@ -135,6 +164,7 @@ extension Registry {
         do throws(StoreFailure) {
             let written = try await store.update(record.key, encode(object, definition), .revision(record.revision))
             addresses.release(old, keeping: object, type)
+            writes.note(type, isMembership: false)
             object.resourceVersion = String(written.revision)
             return object
         } catch {
@@ -161,6 +191,7 @@ extension Registry {
         do throws(StoreFailure) {
             let gone = try await store.delete(record.key, .revision(record.revision))
             addresses.release(last, keeping: nil, definition.type)
+            writes.note(definition.type, isMembership: true)
             var object = last
             object.resourceVersion = String(gone.revision)
             return object

@@ -1,3 +1,4 @@
+import KubeClient
 import KubeTypes
 import Logging
 import Store
@@ -11,6 +12,8 @@ final class Registry: Sendable {
     let logger: Logger
     /// Listings being paged through, each with the store as it was at its first page.
     let pages = PageSnapshots()
+    /// Tells those who keep something made of a kind's objects that it has changed.
+    let writes = KindWrites()
     private let content: Mutex<PublishedCatalog>
     /// Held by whoever changes `content`.
     private let publishing = Mutex(())
@@ -28,7 +31,7 @@ final class Registry: Sendable {
         self.addresses = addresses
         self.logger = logger
         content = Mutex(PublishedCatalog(catalog))
-        chain = Mutex(AdmissionChain(mutating: [], validating: []))
+        chain = Mutex(AdmissionChain())
     }
 
     var published: PublishedCatalog { content.withLock { $0 } }
@@ -69,8 +72,14 @@ struct WriteContext: Sendable {
     var force = false
     /// The object's record of managers is up to date already.
     var isApply = false
+    /// Admission has been asked about what this write is a part of.
+    var isAdmitted = false
+    /// What a deletion asks beside.
+    var deletion: DeleteOptions?
     /// Called with each warning for the client.
     var warn: @Sendable (String) -> Void = { _ in }
+    /// Called with what the audit log shall say.
+    var annotate: @Sendable (_ key: String, _ value: String) -> Void = { _, _ in }
 
     init(user: User) { self.user = user }
 }

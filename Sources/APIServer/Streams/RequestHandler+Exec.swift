@@ -24,6 +24,9 @@ extension RequestHandler {
         guard wanted.stdin || wanted.stdout || wanted.stderr else {
             throw .badRequest("you must specify at least 1 of stdin, stdout, stderr")
         }
+        var options = request.streamOptions("PodExecOptions", container)
+        options.json["command"] = .array(wanted.command.map(JSON.string))
+        try await registry.admitConnection(.pods, "exec", route.key, options, request.user)
         let nodes = try gateway
         try await stream(request, pod, responder) { () async throws(APIFailure) -> any ExecSession in
             try await nodes.exec(pod: pod, container: container, wanted)
@@ -45,6 +48,8 @@ extension RequestHandler {
         guard wanted.stdin || wanted.stdout || wanted.stderr else {
             throw .badRequest("you must specify at least 1 of stdin, stdout, stderr")
         }
+        let options = request.streamOptions("PodAttachOptions", container)
+        try await registry.admitConnection(.pods, "attach", route.key, options, request.user)
         let nodes = try gateway
         try await stream(request, pod, responder) { () async throws(APIFailure) -> any ExecSession in
             try await nodes.attach(pod: pod, container: container, wanted)
@@ -75,6 +80,15 @@ extension RequestHandler {
             await session.cancel()
             logger.debug("exec ended", metadata: ["pod": "\(pod.key)", "reason": "\(error)"])
         }
+    }
+}
+
+extension APIRequest {
+    /// The parameters of a stream as admission sees them.
+    fileprivate func streamOptions(_ kind: String, _ container: String) -> KubeObject {
+        var options = KubeObject(["kind": .string(kind), "apiVersion": "v1", "container": .string(container)])
+        for name in ["stdin", "stdout", "stderr", "tty"] { options.json[name] = .bool(query.flag(name)) }
+        return options
     }
 }
 

@@ -23,6 +23,10 @@ extension RequestHandler {
             throw .badRequest(
                 "portforward needs a WebSocket with one of the subprotocols \(known.joined(separator: ", "))")
         }
+        var options = KubeObject(["kind": "PodPortForwardOptions", "apiVersion": "v1"])
+        let asked = request.query.all("ports").flatMap { $0.split(separator: ",") }.compactMap { Int64($0) }
+        if !asked.isEmpty { options.json["ports"] = .array(asked.map(JSON.int)) }
+        try await registry.admitConnection(.pods, "portforward", route.key, options, request.user)
         let nodes = try gateway
         let dial: PortForwarding.Dial = { port throws(APIFailure) in try await nodes.connect(pod: pod, port: port) }
         var ports: [Int] = []

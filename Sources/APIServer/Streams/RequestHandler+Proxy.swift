@@ -20,6 +20,10 @@ extension RequestHandler {
             throw .badRequest("a connection through the proxy cannot be upgraded: use port-forward")
         }
         try PodContainer.requireNode(pod)
+        let options = KubeObject([
+            "kind": .string("\(definition.type.kind)ProxyOptions"), "apiVersion": "v1", "path": .string(route.suffix),
+        ])
+        try await registry.admitConnection(definition.type, "proxy", route.key, options, request.user)
         let connection = try await gateway.connect(pod: pod, port: port)
         let body = try await request.body()
         do {

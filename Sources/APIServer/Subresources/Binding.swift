@@ -11,6 +11,14 @@ extension Registry {
         if node.isEmpty {
             throw .invalid(.pods, pod.name, [FieldFault(.required, "target.name", "the node to bind the pod to")])
         }
+        var part = KubeObject(apiVersion: "v1", kind: "Binding", namespace: pod.namespace, name: pod.name)
+        if !annotations.isEmpty { part.annotations = annotations }
+        part.json["target"] = ["kind": "Node", "name": .string(node)]
+        let admitted = try await admitPart(.pods, "binding", pod, part, context)
+        let node = admitted.json[path: ["target", "name"]]?.string ?? node
+        let annotations = admitted.annotations
+        var context = context
+        context.isAdmitted = true
         _ = try await change(definition, pod, subresource: "binding", context) { old throws(APIFailure) in
             var fresh = old
             if !uid.isEmpty, uid != old.uid {

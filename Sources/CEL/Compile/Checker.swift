@@ -150,7 +150,7 @@ struct Checker {
             if !known.assign([.string], to: [key]) { report(node, mismatch(key, .string)) }
             return value
         case .object(let type):
-            if let field = type.fields[field] { return field }
+            if let field = type.field(field) { return field }
             report(node, "undefined field '\(field)'")
             return .dyn
         case .optional(let inner): return .optional(select(known.resolved(inner), field, node))
@@ -215,7 +215,7 @@ struct Checker {
         notes[node] = .object(type)
         for field in fields {
             let given = optional(field.value, field.isOptional)
-            guard let wanted = type.fields[field.name] else {
+            guard let wanted = type.field(field.name) else {
                 report(at: field.offset, "undefined field '\(field.name)'")
                 continue
             }

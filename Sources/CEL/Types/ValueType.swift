@@ -60,11 +60,16 @@ package final class ObjectType: Sendable, Hashable {
     package let name: String
     /// By the names expressions use.
     package let fields: [String: ValueType]
+    /// It may have any fields; of those not declared nothing is known.
+    package let isOpen: Bool
 
-    package init(_ name: String, _ fields: [String: ValueType]) {
+    package init(_ name: String, _ fields: [String: ValueType], isOpen: Bool = false) {
         self.name = name
         self.fields = fields
+        self.isOpen = isOpen
     }
+
+    func field(_ name: String) -> ValueType? { fields[name] ?? (isOpen ? .dyn : nil) }
 
     package static func == (one: ObjectType, other: ObjectType) -> Bool { one.name == other.name }
     package func hash(into hasher: inout Hasher) { hasher.combine(name) }

@@ -97,6 +97,7 @@ struct ClusterProcess {
         configuration.nodes = gateways
         try settings.storage.configure(&configuration)
         try settings.apiServer.configure(&configuration.access)
+        configuration.dialer = FabricDialer(namespace: fabric.namespace)
         return try await APIServer.start(configuration)
     }
 

@@ -16,11 +16,6 @@ struct IdleKinds: ValidatingAdmission {
         "networkpolicies.networking.k8s.io": "no traffic is refused by it",
         "poddisruptionbudgets.policy": "no eviction is held back by it",
         "persistentvolumeclaims": "no volume is made for it",
-        "resourcequotas": "nothing is limited by it",
-        "limitranges": "nothing is limited by it",
-        "mutatingwebhookconfigurations.admissionregistration.k8s.io": "no webhook is called",
-        "validatingwebhookconfigurations.admissionregistration.k8s.io": "no webhook is called",
-        "validatingadmissionpolicies.admissionregistration.k8s.io": "nothing is refused by it",
         "apiservices.apiregistration.k8s.io": "no request is handed on to it",
     ]
 

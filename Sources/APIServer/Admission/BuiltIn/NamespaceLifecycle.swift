@@ -1,0 +1,38 @@
+import KubeTypes
+import Wire
+
+/// Objects are made only in namespaces that are there and not going; some namespaces stay for ever.
+struct NamespaceLifecycle: MutatingAdmission {
+    let objects: AdmissionObjects
+    var keepsForm: Bool { true }
+
+    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
+        if request.operation == .create, request.type.isNamespaced, request.subresource == nil {
+            try await requireActive(request)
+        } else if request.operation == .delete, request.type == .namespaces,
+            Bootstrap.lasting.contains(request.name)
+        {
+            throw .forbidden(request, "this namespace may not be deleted")
+        }
+        return nil
+    }
+
+    private func requireActive(_ request: AdmissionRequest) async throws(APIFailure) {
+        guard let namespace = try await objects.namespace(request.namespace) else {
+            throw .notFound(.namespaces, request.namespace)
+        }
+        guard namespace.deletionTimestamp != nil else { return }
+        // Reviews are answered, not kept.
+        if request.type.resource == "localsubjectaccessreviews" { return }
+        let name = request.namespace
+        var failure = APIFailure.forbidden(
+            request, "unable to create new content in namespace \(name) because it is being terminated")
+        failure.details?["causes"] = [
+            [
+                "reason": "NamespaceTerminating", "message": .string("namespace \(name) is being terminated"),
+                "field": "metadata.namespace",
+            ]
+        ]
+        throw failure
+    }
+}
