@@ -111,7 +111,8 @@ package final class APIServer: Sendable {
                 registry: registry, metrics: metrics,
                 address: "\(configuration.publicAddress):\(configuration.publicPort)", lifecycle: lifecycle,
                 issuer: try IssuerDocuments(access.accountTokens, server: server)),
-            metrics: metrics, extensions: extensions, logger: configuration.logger)
+            metrics: metrics, extensions: extensions, logger: configuration.logger,
+            inFlight: RequestsInFlight(limit: configuration.requestLimit))
         return HTTPServer(HTTPServer.Configuration(tls: tls), logger: configuration.logger) { request, responder in
             await handler.handle(request, responder)
         }

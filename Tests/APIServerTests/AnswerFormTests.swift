@@ -4,6 +4,17 @@ import KubeTypes
 import Testing
 import Wire
 
+/// Answers never, and tells when it is cancelled.
+private struct Slow: APIExtension {
+    let prefix = "/apis/slow.test/v1/"
+    let cancelled: AsyncStream<Void>.Continuation
+    func answer(method: String, path: String, query: [(String, String)], body: [UInt8]) async throws(APIFailure) -> JSON
+    {
+        do { try await Task.sleep(for: .seconds(3600)) } catch { cancelled.yield() }
+        throw .internalError("too late")
+    }
+}
+
 @Suite("What answers look like")
 struct AnswerFormTests {
     private func answer(_ api: HTTPAPI, _ path: String, accept: String = "application/json") async throws
@@ -107,6 +118,15 @@ struct AnswerFormTests {
             let rest = try JSON(parsing: try await answer(api, path + "?limit=100&continue=" + token).body)
             #expect(rest["items"]?.array?.count == 50, "the page shows what there was")
             #expect(rest["metadata"]?["resourceVersion"] == first["metadata"]?["resourceVersion"])
+            // A page whose revision is not kept any more: 410, with a token that goes on in the present.
+            let lost = Base64.encodeForURL(Array("1 /registry/configmaps/default/long-70".utf8))
+            let gone = try await answer(api, path + "?limit=100&continue=" + lost)
+            let status = try JSON(parsing: gone.body)
+            #expect(gone.status == 410 && status["reason"] == "Expired")
+            let next = try #require(status["metadata"]?["continue"]?.string)
+            let present = try JSON(parsing: try await answer(api, path + "?limit=100&continue=" + next).body)
+            let names = present["items"]?.array?.compactMap { $0["metadata"]?["name"]?.string } ?? []
+            #expect(names.first == "long-71" && !names.contains("long-79"), "\(names)")
         }
     }
 
@@ -175,6 +195,55 @@ struct AnswerFormTests {
             ] {
                 #expect(metrics.contains(name), "\(name)")
             }
+        }
+    }
+
+    @Test("the older OpenAPI document is there as JSON, and leads nowhere outside itself")
+    func openAPIV2() async throws {
+        try await withLiveServer { _, api, _ in
+            let found = try await answer(api, "/openapi/v2")
+            let document = try JSON(parsing: found.body)
+            #expect(document["swagger"] == "2.0")
+            let definitions = try #require(document["definitions"]?.object)
+            let names = Set(definitions.keys)
+            #expect(names.contains("io.k8s.api.apps.v1.Deployment") && names.contains { $0.hasSuffix(".HTTPRoute") })
+            #expect(document["paths"]?["/api/v1/namespaces/{namespace}/pods/{name}"]?["patch"]?["consumes"] != nil)
+            func references(_ json: JSON) -> [String] {
+                switch json {
+                case .object(let members):
+                    // A schema of schemas has a property of that name too.
+                    members.flatMap { member -> [String] in
+                        if member.key == "$ref", let name = member.value.string { return [name] }
+                        return references(member.value)
+                    }
+                case .array(let elements): elements.flatMap(references)
+                default: []
+                }
+            }
+            let lost = Set(references(document)).filter {
+                !names.contains(String($0.dropFirst("#/definitions/".count)))
+            }
+            #expect(lost.isEmpty, "\(lost)")
+            #expect(
+                try await answer(
+                    api, "/openapi/v2", accept: "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+                ).status == 406)
+        }
+    }
+
+    @Test("a request that takes too long is answered 504 in time, and its work is cancelled")
+    func timeout() async throws {
+        let (ended, signal) = AsyncStream.makeStream(of: Void.self)
+        try await withLiveServer {
+            $0.requestLimit = .milliseconds(100)
+        } _: { server, api, _ in
+            server.add(Slow(cancelled: signal))
+            let found = try await answer(api, "/apis/slow.test/v1/x")
+            let status = try JSON(parsing: found.body)
+            #expect(found.status == 504 && status["reason"] == "Timeout")
+            let id = try #require(found.headers["audit-id"])
+            #expect(status["message"]?.string?.contains(id) == true, "the request is told in the error")
+            for await _ in ended { break }
         }
     }
 

@@ -5,12 +5,16 @@ import KubeClient
 import Testing
 
 /// A server on a loopback port, our own client for it, and its directory.
-func withLiveServer(_ body: (APIServer, HTTPAPI, String) async throws -> Void) async throws {
+func withLiveServer(
+    _ configure: (inout APIServerConfiguration) -> Void = { _ in },
+    _ body: (APIServer, HTTPAPI, String) async throws -> Void
+) async throws {
     let directory = try temporaryDirectory("weft-live")
     defer { removeTree(directory) }
     let (descriptor, port) = try loopbackListener()
     var configuration = APIServerConfiguration(stateDirectory: directory, listeners: [descriptor])
     configuration.publicPort = port
+    configure(&configuration)
     let server = try await APIServer.start(configuration)
     let outcome: Result<Void, any Error>
     do {

@@ -22,12 +22,13 @@ struct APIRequest: Sendable {
     static let bodyLimit = 3 << 20
 
     init(_ http: HTTPRequest) {
-        let parts = http.target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+        let target = http.target
+        let mark = target.utf8.firstIndex(of: UInt8(ascii: "?"))
         self.http = http
         id = Self.id(http)
-        path = String(parts[0])
+        path = mark.map { String(target[..<$0]) } ?? target
         route = Route(path: path)
-        query = Query(parts.count > 1 ? parts[1] : "")
+        query = Query(mark.map { target[target.index(after: $0)...] } ?? "")
         verb = Self.verb(http, route, query)
     }
 
@@ -143,6 +144,12 @@ struct APIRequest: Sendable {
         }
     }
 
+    /// A content type without its parameters.
+    static func mediaType(_ header: String) -> String {
+        if header == ResourceDefinition.jsonType { return header }
+        return String(header.prefix { $0 != ";" }).lowercased()
+    }
+
     /// A body in any form we read, as a tree.
     func tree(_ bytes: [UInt8]) throws(APIFailure) -> (json: JSON, duplicates: [String]) {
         let parsed = try parse(bytes)
@@ -151,8 +158,7 @@ struct APIRequest: Sendable {
     }
 
     private func parse(_ bytes: [UInt8]) throws(APIFailure) -> (json: JSON, duplicates: [String]) {
-        let type =
-            header("content-type")?.split(separator: ";").first.map { String($0).lowercased() } ?? "application/json"
+        let type = Self.mediaType(header("content-type") ?? ResourceDefinition.jsonType)
         switch type {
         case ResourceDefinition.protobufType:
             do throws(KubeProtobufFault) {

@@ -39,7 +39,7 @@ extension AnswerForm {
     ///
     /// - Throws: 406 when there is none.
     init(accept header: String?) throws(APIFailure) {
-        guard let header, !header.isEmpty else {
+        guard let header, !header.isEmpty, header != ResourceDefinition.jsonType, header != "*/*" else {
             self = .object
             return
         }

@@ -25,6 +25,7 @@ final class PublishedCatalog: Sendable {
     /// Groups that other servers serve, as `APIGroupDiscovery`.
     let remote: [JSON]
     private let discovery = Mutex<[Bool: TaggedDocument]>([:])
+    private let older = Mutex<TaggedDocument?>(nil)
 
     init(_ catalog: SchemaCatalog, remote: [JSON] = [], after before: PublishedCatalog? = nil) {
         self.catalog = catalog
@@ -39,6 +40,14 @@ final class PublishedCatalog: Sendable {
         if !legacy, !remote.isEmpty { json = Self.merged(json, remote) }
         let made = TaggedDocument(json.bytes)
         discovery.withLock { $0[legacy] = made }
+        return made
+    }
+
+    /// `GET /openapi/v2`.
+    func openAPIV2() -> TaggedDocument {
+        if let made = older.withLock({ $0 }) { return made }
+        let made = TaggedDocument(OpenAPIV2.document(openAPI, catalog))
+        older.withLock { $0 = made }
         return made
     }
 

@@ -16,7 +16,7 @@ struct RequestHandler: Sendable {
     let extensions: ExtensionList
     let logger: Logger
     let lines = EventLines()
-    let inFlight = RequestsInFlight()
+    var inFlight = RequestsInFlight()
 
     func handle(_ http: HTTPRequest, _ responder: HTTPResponder) async {
         let began = ContinuousClock.now

@@ -28,9 +28,10 @@ final class RequestsInFlight: Sendable {
         var isWatched = false
     }
 
-    /// What Kubernetes gives a request by default.
-    private static let limit = Duration.seconds(60)
+    private let limit: Duration
     private let state = Mutex(State())
+
+    init(limit: Duration = .seconds(60)) { self.limit = limit }
 
     var counts: Counts { state.withLock(\.counts) }
 
@@ -41,7 +42,7 @@ final class RequestsInFlight: Sendable {
                 state.counts.long += 1
             } else {
                 if isMutating { state.counts.mutating += 1 } else { state.counts.reading += 1 }
-                state.entries[state.next] = Entry(responder: responder, id: id, until: .now + Self.limit)
+                state.entries[state.next] = Entry(responder: responder, id: id, until: .now + limit)
             }
             let starts = !state.isWatched && !isLong
             if starts { state.isWatched = true }

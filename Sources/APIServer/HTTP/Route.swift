@@ -24,7 +24,9 @@ struct ResourceRoute: Hashable {
 extension Route {
     /// `path`: without the query, percent signs still in it.
     init(path: String) {
-        let parts = path.split(separator: "/").map { Query.decoded(String($0), plusIsSpace: false) }
+        let parts = path.utf8.split(separator: UInt8(ascii: "/")).map {
+            Query.decoded(String(Substring($0)), plusIsSpace: false)
+        }
         var route = ResourceRoute()
         var rest: [String]
         switch parts.first {
@@ -84,10 +86,11 @@ struct Query: Sendable, Hashable {
     private let items: [Item]
 
     init(_ text: Substring) {
-        items = text.split(separator: "&").map { pair in
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+        items = text.utf8.split(separator: UInt8(ascii: "&")).map { pair in
+            let parts = pair.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
             return Item(
-                name: Self.decoded(String(parts[0])), value: parts.count > 1 ? Self.decoded(String(parts[1])) : "")
+                name: Self.decoded(String(Substring(parts[0]))),
+                value: parts.count > 1 ? Self.decoded(String(Substring(parts[1]))) : "")
         }
     }
 

@@ -39,6 +39,7 @@ struct ServerDocuments: Sendable {
             try await send(
                 registry.catalog.legacyResources(group: parts[1], version: parts[2], digest: sha256), responder)
         case ("version", 1): try await send(Self.version, responder)
+        case ("openapi", 2) where parts[1] == "v2": try await older(request, responder)
         case ("openapi", 2...) where parts[1] == "v3": try await document(request, parts, responder)
         case (".well-known", 2), ("openid", 3): try await issuer.answer(path, responder)
         case ("healthz", _), ("livez", _), ("readyz", _):
@@ -110,6 +111,15 @@ struct ServerDocuments: Sendable {
         guard let bytes else { throw RequestHandler.noSuchPath }
         await sendTagged(
             TaggedDocument(bytes), type: Self.json, ["cache-control": "public, immutable"], request, responder)
+    }
+
+    /// Version 2 as JSON. Clients that take only its protobuf form learn by a 406 to ask for version 3.
+    private func older(_ request: APIRequest, _ responder: HTTPResponder) async throws(APIFailure) {
+        let accepted = MediaRange.list(request.header("accept") ?? "*/*").map(\.type)
+        guard accepted.contains(where: { ["application/json", "application/*", "*/*"].contains($0) }) else {
+            throw AnswerForm.notAcceptable
+        }
+        await sendTagged(registry.published.openAPIV2(), type: Self.json, ["vary": "Accept"], request, responder)
     }
 
     /// The whole check, or the one named: `/readyz/store`.

@@ -85,10 +85,12 @@ enum ConditionalDefaults {
 
     /// Whether an image reference means whatever is newest: tag `latest`, or neither tag nor digest.
     static func isLatest(_ image: String) -> Bool {
-        if image.contains("@") { return false }
-        let last = image.split(separator: "/").last ?? ""
-        guard let colon = last.lastIndex(of: ":") else { return true }
-        return last[last.index(after: colon)...] == "latest"
+        if image.utf8.contains(UInt8(ascii: "@")) { return false }
+        let slash = image.utf8.lastIndex(of: UInt8(ascii: "/"))
+        guard let colon = image.utf8.lastIndex(of: UInt8(ascii: ":")), slash.map({ $0 < colon }) ?? true else {
+            return true
+        }
+        return image[image.index(after: colon)...] == "latest"
     }
 
     private static func container(_ node: inout JSON, _ type: String) {

@@ -1,4 +1,3 @@
-import Synchronization
 import Wire
 
 /// Fills in what an object leaves out, by its schema: an outer type's rules first, then those of what it holds.

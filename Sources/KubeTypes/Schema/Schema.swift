@@ -76,7 +76,7 @@ package final class Schema: Sendable {
     package let hasRules: Bool
     package let hasDefaults: Bool
     /// What `Defaults` does with values of this schema, made out when first needed.
-    let defaultPlan = AtomicLazyReference<DefaultPlan>()
+    let defaultPlan = LazyReference<DefaultPlan>()
 
     /// A custom kind's schema leaves out what it does not name; a built-in object without properties is free.
     package init(_ json: JSON, name: String? = nil, isCustom: Bool) {
@@ -182,7 +182,7 @@ package final class Schema: Sendable {
 /// A schema by its name, looked up once.
 final class SchemaReference: Sendable {
     let name: String
-    private let found = AtomicLazyReference<Schema>()
+    private let found = LazyReference<Schema>()
 
     init(_ name: String) { self.name = name }
 
@@ -193,7 +193,7 @@ final class SchemaReference: Sendable {
 }
 
 /// Where a schema is used: the schema, in place or by name, and what only this place says of it.
-package struct SchemaLink: Sendable {
+package final class SchemaLink: Sendable {
     private enum Target: Sendable {
         case inline(Schema)
         case named(SchemaReference)

@@ -77,15 +77,17 @@ private struct PodWarnings {
         var names: Set<String> = []
         for (index, variable) in container.list("env").enumerated() {
             guard let name = variable["name"]?.string else { continue }
-            let isOwnValue = variable["value"]?.string?.contains("$(\(name))") == true
-            if !names.insert(name).inserted, !isOwnValue {
+            if names.insert(name).inserted { continue }
+            // A later value may build on the one before.
+            if variable["value"]?.string?.contains("$(\(name))") != true {
                 texts.append(
                     "\(path).env[\(index)]: hides previous definition of \"\(name)\", which may be dropped when using apply"
                 )
             }
         }
         var ports: [String: Int] = [:]
-        for (index, port) in container.list("ports").enumerated() {
+        let all = container.list("ports")
+        for (index, port) in all.enumerated() where all.count > 1 {
             let key =
                 "\(port["containerPort"]?.int ?? 0)/\(port["protocol"]?.string ?? "TCP")/\(port["hostPort"]?.int ?? 0)/\(port["hostIP"]?.string ?? "")"
             if let first = ports[key] {

@@ -28,10 +28,10 @@ package enum Names {
     /// RFC 1123 subdomain: labels joined by dots, at most 253 characters.
     package static func subdomain(_ name: String) -> String? {
         if name.utf8.count > 253 { return "must be no more than 253 characters" }
-        let parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        let parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         for part in parts {
-            let isRight = !part.isEmpty && part.utf8.allSatisfy { isLowerOrDigit($0) || $0 == UInt8(ascii: "-") }
-            guard isRight, part.utf8.first.map(isLowerOrDigit) == true, part.utf8.last.map(isLowerOrDigit) == true
+            let isRight = !part.isEmpty && part.allSatisfy { isLowerOrDigit($0) || $0 == UInt8(ascii: "-") }
+            guard isRight, part.first.map(isLowerOrDigit) == true, part.last.map(isLowerOrDigit) == true
             else {
                 return "must be lower-case letters, digits, '-' and '.', starting and ending with a letter or digit, "
                     + "like my-name or example.com (RFC 1123 subdomain)"
@@ -50,16 +50,16 @@ package enum Names {
 
     /// The key of a label or annotation: an optional DNS prefix and `/`, then at most 63 characters.
     package static func qualified(_ key: String) -> String? {
-        let parts = key.split(separator: "/", omittingEmptySubsequences: false)
+        let parts = key.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         guard parts.count <= 2 else { return "must have at most one '/'" }
         if parts.count == 2 {
             if parts[0].isEmpty { return "prefix part must be non-empty" }
-            if let fault = subdomain(String(parts[0])) { return "prefix part \(fault)" }
+            if let fault = subdomain(String(Substring(parts[0]))) { return "prefix part \(fault)" }
         }
         let name = parts[parts.count - 1]
         if name.isEmpty { return "name part must be non-empty" }
-        if name.utf8.count > 63 { return "name part must be no more than 63 characters" }
-        return wordFault(name.utf8).map { "name part \($0)" }
+        if name.count > 63 { return "name part must be no more than 63 characters" }
+        return wordFault(name).map { "name part \($0)" }
     }
 
     package static func labelValue(_ value: String) -> String? {

@@ -139,6 +139,7 @@ struct SchemaConstraints {
     }
 
     private mutating func choices(_ value: JSON, _ schema: Schema) {
+        if schema.allOf.isEmpty, schema.anyOf.isEmpty, schema.oneOf.isEmpty, schema.not == nil { return }
         for part in schema.allOf { check(value, old: nil, part) }
         let name = "\"\(path.text)\""
         if !schema.anyOf.isEmpty, !schema.isIntOrString, !schema.anyOf.contains(where: { Self.fits(value, $0) }) {
