@@ -65,11 +65,12 @@ package struct PodVolumes: Sendable {
         let place = places.volume(name)
         if PodVolumes.isPayload(volume) {
             let files = try await payload(volume)
-            let isSecret = !VolumePayload.references(of: volume).secrets.isEmpty || volume["secret"] != nil
+            let needs = VolumePayload.references(of: volume)
+            let isSecret = !needs.secrets.isEmpty || !needs.audiences.isEmpty || volume["secret"] != nil
             let group = group
             try await perform(name) { () throws(SystemCallFailed) in
                 try SmallFile.makeDirectories(place, mode: 0o755)
-                // Secrets stay out of the disk.
+                // Secrets and tokens stay out of the disk.
                 if isSecret { try MemoryVolume.mount(place, size: 16 << 20) }
                 try PayloadDirectory(place).write(files, group: group)
             }
