@@ -48,7 +48,8 @@ package struct ControllerSet: Sendable {
     package func run() async {
         await withDiscardingTaskGroup { group in
             start(DeploymentController(plane), in: &group)
-            start(ReplicaSetController(plane), workers: 4, in: &group)
+            start(ReplicaController<ReplicaSetKind>(plane), workers: 4, in: &group)
+            start(ReplicaController<ReplicationControllerKind>(plane), in: &group)
             start(EndpointSliceController(plane), in: &group)
             start(EndpointsController(plane), in: &group)
             start(DefaultServiceAccountController(plane), workers: 1, in: &group)

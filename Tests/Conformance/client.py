@@ -50,7 +50,10 @@ class Client:
         try:
             connection.request(method, target(path, query), body=encoded(body), headers=self.headers(headers))
             answer = connection.getresponse()
-            return answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
+            told = {}
+            for key, value in answer.getheaders():
+                told[key.lower()] = f"{told[key.lower()]}, {value}" if key.lower() in told else value
+            return answer.status, told, answer.read()
         finally:
             connection.close()
 

@@ -8,7 +8,10 @@ enum Scale {
         var scale = empty(object)
         scale.json["spec"] = ["replicas": .int(Int64(object.spec["replicas"]?.int ?? 0))]
         var status: JSON = ["replicas": .int(Int64(object.status["replicas"]?.int ?? 0))]
-        if let selector = object.spec["selector"], let parsed = try? LabelSelector(selector) {
+        if let selector = object.spec["selector"],
+            let parsed = try? LabelSelector(
+                object.kind == "ReplicationController" ? ["matchLabels": selector] : selector)
+        {
             status["selector"] = .string(parsed.description)
         }
         scale.json["status"] = status

@@ -3,9 +3,27 @@ import KubeTypes
 import Synchronization
 import Wire
 
-/// Keeps as many pods as a ReplicaSet asks for.
-struct ReplicaSetController: Controller {
+/// A kind that asks for a number of pods alike.
+protocol ReplicaKind: Sendable {
+    /// The controller's name, as logs have it and, with `-controller`, events.
+    static var name: String { get }
+    static var type: ResourceType { get }
+}
+
+enum ReplicaSetKind: ReplicaKind {
     static let name = "replicaset"
+    static let type = ResourceType.replicaSets
+}
+
+/// What was there before ReplicaSets: the same, but for its selector, which is labels only.
+enum ReplicationControllerKind: ReplicaKind {
+    static let name = "replication"
+    static let type = ResourceType.replicationControllers
+}
+
+/// Keeps as many pods as each object of a kind asks for.
+struct ReplicaController<Kind: ReplicaKind>: Controller {
+    static var name: String { Kind.name }
 
     private let plane: ControlPlane
     private let sets: Informer
@@ -16,9 +34,9 @@ struct ReplicaSetController: Controller {
 
     init(_ plane: ControlPlane) {
         self.plane = plane
-        sets = plane.informers.informer(.replicaSets)
+        sets = plane.informers.informer(Kind.type)
         pods = plane.informers.informer(.pods)
-        events = plane.events("replicaset-controller")
+        events = plane.events("\(Kind.name)-controller")
     }
 
     var needs: [Informer] { [sets, pods] }
@@ -27,12 +45,12 @@ struct ReplicaSetController: Controller {
         sets.onChange { queue.add($0.key) }
         let sets = sets
         pods.onChange { change in
-            if case .changed(let old, _) = change, let owner = old.controller, owner.kind == "ReplicaSet" {
+            if case .changed(let old, _) = change, let owner = old.controller, owner.kind == Kind.type.kind {
                 queue.add(ObjectKey(namespace: old.namespace, name: owner.name))
             }
             let pod = change.object
             if let owner = pod.controller {
-                if owner.kind == "ReplicaSet" { queue.add(ObjectKey(namespace: pod.namespace, name: owner.name)) }
+                if owner.kind == Kind.type.kind { queue.add(ObjectKey(namespace: pod.namespace, name: owner.name)) }
             } else {
                 let labels = pod.labels
                 for set in sets.cache.list(namespace: pod.namespace) {
@@ -127,7 +145,7 @@ struct ReplicaSetController: Controller {
         var changed = set
         changed.status = status
         do throws(APIFailure) {
-            _ = try await plane.api.updateStatus(.replicaSets, changed)
+            _ = try await plane.api.updateStatus(Kind.type, changed)
         } catch {
             guard error.isNotFound else { throw error }
         }

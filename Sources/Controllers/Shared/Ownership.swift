@@ -57,7 +57,7 @@ func workloadSelector(_ object: KubeObject) throws(APIFailure) -> LabelSelector 
         throw .badRequest("\(object.label): spec.selector is empty; it must select the labels of spec.template")
     }
     do throws(SelectorFault) {
-        return try LabelSelector(json)
+        return try LabelSelector(object.kind == "ReplicationController" ? ["matchLabels": json] : json)
     } catch {
         throw .badRequest("\(object.label): spec.selector: \(error.message)")
     }

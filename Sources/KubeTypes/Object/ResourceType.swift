@@ -51,6 +51,8 @@ extension ResourceType {
         group: "apps", version: "v1", resource: "deployments", kind: "Deployment")
     package static let replicaSets = ResourceType(
         group: "apps", version: "v1", resource: "replicasets", kind: "ReplicaSet")
+    package static let replicationControllers = ResourceType(
+        group: "", version: "v1", resource: "replicationcontrollers", kind: "ReplicationController")
     package static let endpointSlices = ResourceType(
         group: "discovery.k8s.io", version: "v1", resource: "endpointslices", kind: "EndpointSlice")
     package static let leases = ResourceType(
