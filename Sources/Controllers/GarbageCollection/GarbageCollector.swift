@@ -102,7 +102,10 @@ struct GarbageCollector: Sendable {
             owners.append((owner, try await state(of: owner, namespace: object.namespace)))
         }
         let isAwaited = owners.contains { $0.state == .awaitsDependents }
-        let hasDependents = isAwaited && !dependents(of: object.uid).isEmpty
+        let own = isAwaited ? dependents(of: object.uid) : []
+        let hasDependents = !own.isEmpty
+        // A circle: what waits for this one is waited for by it, so one of them must not block.
+        if own.contains(where: awaitsDependents) { try await unblock(object, place) }
         let verdict = CollectionVerdict(for: object, owners: owners, hasDependents: hasDependents)
         switch verdict {
         case .keep: return
@@ -160,6 +163,23 @@ struct GarbageCollector: Sendable {
             let left = latest.ownerReferences.filter { !uids.contains($0.uid) }
             guard left.count != latest.ownerReferences.count else { return }
             latest.ownerReferences = left
+            _ = try await plane.api.update(place.type, latest)
+        }
+    }
+
+    private func awaitsDependents(_ place: Place) -> Bool {
+        guard let found = kinds.informer(place.type)?.cache[place.key] else { return false }
+        return Self.state(of: found) == .awaitsDependents
+    }
+
+    /// Lets the owners of `object` go without it.
+    private func unblock(_ object: KubeObject, _ place: Place) async throws(APIFailure) {
+        try await ignoringAbsence { () throws(APIFailure) in
+            var latest = try await plane.api.get(place.type, place.key)
+            guard latest.uid == object.uid, latest.ownerReferences.contains(where: \.blocksDeletion) else { return }
+            var references = latest.ownerReferences
+            for place in references.indices { references[place].blocksDeletion = false }
+            latest.ownerReferences = references
             _ = try await plane.api.update(place.type, latest)
         }
     }
