@@ -204,6 +204,7 @@ def publish_versions(t):
     with defined(t.client, crd("foos", "Foo", own, [crd_version("v2"), crd_version("v3", storage=False)])):
         is_published(t, own, "v2", "Foo")
         is_published(t, own, "v3", "Foo")
+    own = group()
     with defined(t.client, crd("foos", "Foo", own, [crd_version("v4")])), defined(t.client, crd("bars", "Bar", own, [crd_version("v5")])):
         is_published(t, own, "v4", "Foo")
         is_published(t, own, "v5", "Bar")

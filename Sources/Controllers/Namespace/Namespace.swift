@@ -39,7 +39,11 @@ struct NamespaceController: Controller {
         // Events last: emptying a namespace makes some.
         let types = all.filter { $0.isNamespaced && $0 != .events } + all.filter { $0 == .events }
         var content = NamespaceContent()
-        for type in types { await empty(key.name, of: type, &content) }
+        // Pods first: what they use must not go before them (KEP-5080).
+        await empty(key.name, of: .pods, &content)
+        if content.isEmpty {
+            for type in types where type != .pods { await empty(key.name, of: type, &content) }
+        }
         // What was deleted above is mostly gone now; look again before giving the namespace free.
         if content.isEmpty {
             for type in types { await count(key.name, of: type, &content) }
