@@ -1,5 +1,6 @@
 """The API server alone: creates, gets, lists and watches over TLS and HTTP/2, its memory, and how fast it is ready."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -112,6 +113,7 @@ def measure(programs, rounds):
         row("start to readyz, empty", statistics.median(starts), "s")
         row("memory, idle", idle, "MB PSS")
 
+        rows += custom_kinds(programs)
         server = Server(programs, directory)
         server.start()
         prepare(server)
@@ -144,6 +146,20 @@ def measure(programs, rounds):
             server.process.kill()
         shutil.rmtree(directory, ignore_errors=True)
     return rows
+
+
+def custom_kinds(programs):
+    spec = importlib.util.spec_from_file_location("bench_custom", os.path.join(os.path.dirname(__file__), "custom.py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    directory = tempfile.mkdtemp(prefix="weft-bench-")
+    server = Server(programs, directory)
+    try:
+        server.start()
+        return module.measure(server)
+    finally:
+        server.stop()
+        shutil.rmtree(directory)
 
 
 def restart(server):

@@ -12,7 +12,7 @@ package final class APIServer: Sendable {
     private let access: AccessControl
     private let http: HTTPServer
     private let extensions: ExtensionList
-    private let customResources: Task<Void, Never>
+    private let kinds: KindServices
     private let lifecycle: ServerLifecycle
     private let admission: ClusterAdmission
     /// The certificate clients check this server's by, PEM.
@@ -20,13 +20,13 @@ package final class APIServer: Sendable {
 
     private init(
         _ registry: Registry, _ access: AccessControl, _ admission: ClusterAdmission, _ http: HTTPServer,
-        _ extensions: ExtensionList, _ customResources: Task<Void, Never>, _ lifecycle: ServerLifecycle,
+        _ extensions: ExtensionList, _ kinds: KindServices, _ lifecycle: ServerLifecycle,
         rootCertificate: String
     ) {
         self.registry = registry
         self.access = access
         self.admission = admission
-        self.customResources = customResources
+        self.kinds = kinds
         self.http = http
         self.extensions = extensions
         self.lifecycle = lifecycle
@@ -45,15 +45,15 @@ package final class APIServer: Sendable {
             let lifecycle = ServerLifecycle(registry)
             let access = try AccessControl.start(
                 registry, pki, authorizer, configuration.access, configuration.logger)
-            let http = try makeServer(registry, access, pki, extensions, lifecycle, configuration)
-            let custom = CustomResources(registry)
-            let revision = custom.load()
-            let following = Task { await custom.run(from: revision) }
+            registry.converter = ObjectConverter(admission.caller, admission.resolver)
+            let kinds = KindServices(registry, pki, admission.resolver, dialer: configuration.dialer)
+            let http = try makeServer(registry, access, pki, extensions, lifecycle, kinds.aggregator, configuration)
+            try await kinds.start()
             for listener in configuration.listeners { try await http.listen(on: listener) }
             let root = String(decoding: try pki.authority.certificate.pem(), as: UTF8.self)
             admission.start()
             return APIServer(
-                registry, access, admission, http, extensions, following, lifecycle, rootCertificate: root)
+                registry, access, admission, http, extensions, kinds, lifecycle, rootCertificate: root)
         } catch {
             store.close()
             throw error
@@ -93,7 +93,7 @@ package final class APIServer: Sendable {
 
     private static func makeServer(
         _ registry: Registry, _ access: AccessControl, _ pki: ClusterPKI, _ extensions: ExtensionList,
-        _ lifecycle: ServerLifecycle,
+        _ lifecycle: ServerLifecycle, _ aggregator: Aggregator,
         _ configuration: APIServerConfiguration
     ) throws -> HTTPServer {
         let server = "https://\(configuration.publicAddress):\(configuration.publicPort)"
@@ -111,7 +111,7 @@ package final class APIServer: Sendable {
                 registry: registry, metrics: metrics,
                 address: "\(configuration.publicAddress):\(configuration.publicPort)", lifecycle: lifecycle,
                 issuer: try IssuerDocuments(access.accountTokens, server: server)),
-            metrics: metrics, extensions: extensions, logger: configuration.logger,
+            metrics: metrics, extensions: extensions, aggregator: aggregator, logger: configuration.logger,
             inFlight: RequestsInFlight(limit: configuration.requestLimit))
         return HTTPServer(HTTPServer.Configuration(tls: tls), logger: configuration.logger) { request, responder in
             await handler.handle(request, responder)
@@ -151,8 +151,7 @@ package final class APIServer: Sendable {
         lifecycle.beginShutdown()
         admission.stop()
         registry.store.endWatches()
-        customResources.cancel()
-        await customResources.value
+        await kinds.stop()
         await http.stop(grace: .seconds(5))
         registry.store.close()
     }

@@ -33,7 +33,7 @@ package struct InProcessAPI: KubeAPI {
 
     package func get(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject {
         let definition = try begin("get", type, namespace: key.namespace, name: key.name)
-        return try registry.get(definition, key)
+        return try await registry.read(definition, key)
     }
 
     package func list(_ type: ResourceType, namespace: String, _ selection: Selection) async throws(APIFailure)
@@ -41,7 +41,8 @@ package struct InProcessAPI: KubeAPI {
     {
         let definition = try begin("list", type, namespace: namespace, fields: selection.fields)
         let found = try registry.list(definition, namespace: namespace, selection)
-        return KubeList(items: found.items, resourceVersion: found.resourceVersion)
+        let items = try await registry.shown(found.items, as: definition)
+        return KubeList(items: items, resourceVersion: found.resourceVersion)
     }
 
     package func create(_ type: ResourceType, _ object: KubeObject) async throws(APIFailure) -> KubeObject {
@@ -97,7 +98,8 @@ package struct InProcessAPI: KubeAPI {
     ) async throws(APIFailure) -> AsyncThrowingStream<WatchEvent, any Error> {
         let definition = try begin("watch", type, namespace: namespace, fields: selection.fields)
         let (initial, watch) = try registry.watch(definition, namespace: namespace, selection, from: resourceVersion)
-        let reader = WatchReader(initial.map { WatchEvent(.added, $0) }, watch)
+        let shown = try await registry.shown(initial, as: definition)
+        let reader = WatchReader(shown.map { WatchEvent(.added, $0) }, watch)
         return AsyncThrowingStream { try await reader.next() }
     }
 }

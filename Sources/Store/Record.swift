@@ -21,6 +21,11 @@ package final class Record: Sendable {
         self.lease = lease
     }
 
+    /// The same record with what its value was turned into for one reader.
+    package func replacing(value: [UInt8]) -> Record {
+        Record(key: key, value: value, revision: revision, created: created, lease: lease)
+    }
+
     /// What a reader makes of the value; made once for all watchers while the record is recent.
     package func decoded(keeping: Bool, _ decode: (Record) -> JSON) -> JSON {
         if let kept = decoded.withLock({ $0 }) { return kept }

@@ -51,7 +51,7 @@ struct Kubectl: Sendable {
         return outcome.output
     }
 
-    private func run(_ arguments: [String], input: String) async throws -> Outcome {
+    func run(_ arguments: [String], input: String) async throws -> Outcome {
         let outcome = await onThread { spawn(arguments, input: input) }
         return try #require(outcome, "kubectl does not start")
     }

@@ -72,3 +72,16 @@ func soon<Value>(_ body: () async throws -> Value?) async rethrows -> Value? {
     }
     return nil
 }
+
+/// A file of its own with this text.
+func temporaryFile(_ text: String) throws -> String {
+    let path = try temporaryDirectory("weft-file") + "/text"
+    let file = open(path, O_CREAT | O_WRONLY, 0o600)
+    try #require(file >= 0)
+    defer { close(file) }
+    let bytes = Array(text.utf8)
+    try #require(write(file, bytes, bytes.count) == bytes.count)
+    return path
+}
+
+func parent(_ path: String) -> String { String(path[..<(path.lastIndex(of: "/") ?? path.startIndex)]) }

@@ -89,7 +89,7 @@ struct WatchTests {
                 _ = try await api.watch(.configMaps, namespace: "", .all, from: start)
             }
             #expect(expired?.isExpired == true && expired?.reason == "Expired")
-            let list = try await api.list(.configMaps)
+            let list = try await api.list(.configMaps, namespace: "default", .all)
             #expect(list.items.count == 40)
             let events = try await api.watch(.configMaps, namespace: "", .all, from: list.resourceVersion)
             _ = try await api.create(.configMaps, configMap("after"))

@@ -18,8 +18,12 @@ final class CustomResources: Sendable {
     private let clearing = Mutex<Set<String>>([])
     private let scope = StorageKey.scope(.customResourceDefinitions)
 
-    init(_ registry: Registry) {
+    /// Called when other kinds are served than before.
+    private let didPublish: @Sendable () -> Void
+
+    init(_ registry: Registry, didPublish: @escaping @Sendable () -> Void) {
         self.registry = registry
+        self.didPublish = didPublish
         logger = registry.logger
         builtIn = registry.catalog
         table = Mutex(CustomKindTable(builtIn: registry.catalog))
@@ -53,6 +57,7 @@ final class CustomResources: Sendable {
     private func publish() {
         let kinds = table.withLock(\.kinds)
         registry.publish { (builtIn.adding(kinds), $0.remote) }
+        didPublish()
     }
 
     /// Follows all changes until the store ends its watches.

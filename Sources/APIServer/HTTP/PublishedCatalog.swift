@@ -16,18 +16,25 @@ struct TaggedDocument: Sendable {
     }
 }
 
+/// What other servers serve behind this one.
+struct RemoteGroups: Sendable, Hashable {
+    /// `APIGroupDiscovery` entries.
+    var groups: [JSON] = []
+    /// Entries of OpenAPI's index, by the documents' paths.
+    var documents: [JSONObject.Member] = []
+}
+
 /// What the server serves at one time, and the documents that say so, each made once.
 ///
 /// A change of the kinds makes a new one; documents of groups that did not change are taken over.
 final class PublishedCatalog: Sendable {
     let catalog: SchemaCatalog
     let openAPI: OpenAPIDocuments
-    /// Groups that other servers serve, as `APIGroupDiscovery`.
-    let remote: [JSON]
+    let remote: RemoteGroups
     private let discovery = Mutex<[Bool: TaggedDocument]>([:])
     private let older = Mutex<TaggedDocument?>(nil)
 
-    init(_ catalog: SchemaCatalog, remote: [JSON] = [], after before: PublishedCatalog? = nil) {
+    init(_ catalog: SchemaCatalog, remote: RemoteGroups = RemoteGroups(), after before: PublishedCatalog? = nil) {
         self.catalog = catalog
         self.remote = remote
         openAPI = OpenAPIDocuments(catalog, after: before?.openAPI)
@@ -37,7 +44,7 @@ final class PublishedCatalog: Sendable {
     func aggregated(legacy: Bool) -> TaggedDocument {
         if let made = discovery.withLock({ $0[legacy] }) { return made }
         var json = catalog.aggregatedDiscovery(legacy: legacy)
-        if !legacy, !remote.isEmpty { json = Self.merged(json, remote) }
+        if !legacy, !remote.groups.isEmpty { json = Self.merged(json, remote.groups) }
         let made = TaggedDocument(json.bytes)
         discovery.withLock { $0[legacy] = made }
         return made
@@ -49,6 +56,35 @@ final class PublishedCatalog: Sendable {
         let made = TaggedDocument(OpenAPIV2.document(openAPI, catalog))
         older.withLock { $0 = made }
         return made
+    }
+
+    /// `GET /openapi/v3`.
+    func openAPIIndex() -> JSON {
+        var index = openAPI.index()
+        if !remote.documents.isEmpty, var paths = index["paths"]?.object {
+            paths.members += remote.documents
+            index["paths"] = .object(paths)
+        }
+        return index
+    }
+
+    /// `GET /apis`, for clients that know no aggregated form.
+    func legacyGroups() -> JSON {
+        var list = catalog.legacyGroups()
+        let known = Set(list.array(at: "groups").map { $0["name"]?.string ?? "" })
+        let more = remote.groups.map(RemoteDiscovery.legacyGroup).filter { !known.contains($0["name"]?.string ?? "") }
+        if !more.isEmpty { list["groups"] = .array(list.array(at: "groups") + more) }
+        return list
+    }
+
+    /// `GET /apis/<group>`; `nil` for a group that nobody serves.
+    func legacyGroup(_ name: String) -> JSON? {
+        if let own = catalog.legacyGroup(name) { return own }
+        guard let found = remote.groups.first(where: { $0["metadata"]?["name"]?.string == name }) else { return nil }
+        var group = RemoteDiscovery.legacyGroup(found)
+        group["kind"] = "APIGroup"
+        group["apiVersion"] = "v1"
+        return group
     }
 
     /// A group may have versions here and versions elsewhere.

@@ -15,7 +15,8 @@ extension RequestHandler {
         let answers = Answers(request, definition, responder, warnings, registry)
         switch (definition.type.qualifiedName, route.subresource, request.http.method) {
         case (_, "status", .GET), ("certificatesigningrequests.certificates.k8s.io", "approval", .GET):
-            try await answers.send(.ok, try registry.record(definition, route.key))
+            let record = try registry.record(definition, route.key)
+            try await answers.send(.ok, try await registry.shown(record, as: definition))
         case (_, "status", .PUT), ("namespaces", "finalize", .PUT), ("pods", "ephemeralcontainers", .PUT),
             ("pods", "resize", .PUT), ("certificatesigningrequests.certificates.k8s.io", "approval", .PUT):
             let object = try await bodyObject(request, definition, warnings)
@@ -61,7 +62,7 @@ extension RequestHandler {
         _ context: WriteContext
     ) async throws(APIFailure) {
         if request.http.method == .GET {
-            try await answers.send(.ok, try Scale.of(try registry.get(definition, route.key), definition))
+            try await answers.send(.ok, try Scale.of(try await registry.read(definition, route.key), definition))
             return
         }
         let (body, _) = try request.tree(try await request.body())

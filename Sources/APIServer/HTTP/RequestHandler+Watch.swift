@@ -21,6 +21,7 @@ extension RequestHandler {
         if isDeclined, from.isEmpty || from == "0" { from = String(registry.store.revision) }
         let (initial, watch) = try registry.watchRecords(
             definition, namespace: route.namespace, selection, from: from, sendInitial: wantsInitial)
+        let shown = try await registry.shown(initial, as: definition)
         var form = try AnswerForm(accept: request.header("accept"))
         if form == .protobuf, !KubeProtobuf.builtIn.knows(definition.type) { form = .object }
         let seconds = try request.query.integer("timeoutSeconds") ?? Int.random(in: 1800...3600)
@@ -36,7 +37,7 @@ extension RequestHandler {
                     "content-type": writer.contentType, "cache-control": "no-cache, private", "audit-id": request.id,
                 ])
             try await writer.run(
-                initial, watch,
+                shown, watch,
                 announcesInitialEnd: wantsInitial && request.query.flag("allowWatchBookmarks"), until: deadline)
             try await responder.end()
         } catch {

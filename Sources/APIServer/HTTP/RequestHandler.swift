@@ -14,6 +14,7 @@ struct RequestHandler: Sendable {
     let documents: ServerDocuments
     let metrics: RequestMetrics
     let extensions: ExtensionList
+    let aggregator: Aggregator
     let logger: Logger
     let lines = EventLines()
     var inFlight = RequestsInFlight()
@@ -33,7 +34,9 @@ struct RequestHandler: Sendable {
             let attempt = request.attempt
             seat = try await access.takeSeat(request, attempt, responder)
             try access.authorize(request, attempt)
-            if let part = extensions.first(for: request.path) {
+            if let remote = remote(request) {
+                try await forward(request, to: remote, responder)
+            } else if let part = extensions.first(for: request.path) {
                 try await answer(request, by: part, responder)
             } else {
                 switch request.route {
@@ -118,7 +121,8 @@ struct RequestHandler: Sendable {
             if request.query.flag("watch") {
                 try await watch(request, route, definition, responder)
             } else {
-                try await answers.send(.ok, try read(request, definition, route.key))
+                let record = try read(request, definition, route.key)
+                try await answers.send(.ok, try await registry.shown(record, as: definition))
             }
         default: try await write(request, route, definition, answers, warnings)
         }
@@ -183,8 +187,9 @@ struct RequestHandler: Sendable {
         options.continuation = request.query["continue"]
         options.resourceVersion = request.query["resourceVersion"]
         options.resourceVersionMatch = request.query["resourceVersionMatch"]
-        let found = try registry.records(definition, namespace: route.namespace, request.selection, options)
+        var found = try registry.records(definition, namespace: route.namespace, request.selection, options)
         access.fairness?.note(definition.type, count: found.records.count)
+        found.records = try await registry.shown(found.records, as: definition)
         try await answers.sendList(found)
     }
 
@@ -261,7 +266,7 @@ struct RequestHandler: Sendable {
     ) async throws(APIFailure) {
         let options = try await deleteOptions(request)
         switch try await registry.delete(definition, route.key, options.options, options.context(context)) {
-        case .pending(let object): try await answers.send(.ok, object)
+        case .pending(let object): try await answers.send(.ok, try await registry.shown(object, as: definition))
         case .removed(let object):
             let details: JSON = [
                 "name": .string(object.name), "group": .string(definition.type.group),

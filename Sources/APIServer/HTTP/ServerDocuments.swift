@@ -34,7 +34,7 @@ struct ServerDocuments: Sendable {
         case ("api", 1), ("apis", 1): await discovery(request, isLegacy: parts[0] == "api", responder)
         case ("api", 2):
             try await send(registry.catalog.legacyResources(group: "", version: parts[1], digest: sha256), responder)
-        case ("apis", 2): try await send(registry.catalog.legacyGroup(parts[1]), responder)
+        case ("apis", 2): try await send(registry.published.legacyGroup(parts[1]), responder)
         case ("apis", 3):
             try await send(
                 registry.catalog.legacyResources(group: parts[1], version: parts[2], digest: sha256), responder)
@@ -66,7 +66,7 @@ struct ServerDocuments: Sendable {
     private func discovery(_ request: APIRequest, isLegacy: Bool, _ responder: HTTPResponder) async {
         let catalog = registry.catalog
         guard SchemaCatalog.asksForAggregation(accept: request.header("accept") ?? "") else {
-            let json = isLegacy ? catalog.legacyVersions(address: address) : catalog.legacyGroups()
+            let json = isLegacy ? catalog.legacyVersions(address: address) : registry.published.legacyGroups()
             await responder.respond(.ok, ["content-type": Self.json, "vary": "Accept"], json.bytes)
             return
         }
@@ -101,7 +101,8 @@ struct ServerDocuments: Sendable {
     {
         let openAPI = registry.published.openAPI
         if parts.count == 2 {
-            await sendTagged(TaggedDocument(openAPI.index().bytes), type: Self.json, [:], request, responder)
+            await sendTagged(
+                TaggedDocument(registry.published.openAPIIndex().bytes), type: Self.json, [:], request, responder)
             return
         }
         let place = Array(parts[2...])

@@ -11,6 +11,10 @@ struct ClusterPKI: Sendable {
     let serverKey: PrivateKey
     let adminCertificate: Certificate
     let adminKey: PrivateKey
+    /// Signs what this server shows to the servers behind it; they trust nobody else to say who asks.
+    let proxyAuthority: CertificateAuthority
+    let proxyCertificate: Certificate
+    let proxyKey: PrivateKey
     /// Signs service-account tokens.
     let accountKey: PrivateKey
 
@@ -19,12 +23,11 @@ struct ClusterPKI: Sendable {
     static func open(_ directory: String, serverNames: [SubjectAlternativeName]) throws -> ClusterPKI {
         let files = PKIFiles(directory: directory)
         try SmallFile.makeDirectories(directory, mode: 0o700)
-        let authority: CertificateAuthority
-        if let (certificate, key) = try files.pair("ca") {
-            authority = CertificateAuthority(certificate: certificate, key: key)
-        } else {
-            authority = try CertificateAuthority.create(commonName: "weft-ca")
-            try files.write("ca", authority.certificate, authority.key)
+        let authority = try files.authority("ca", commonName: "weft-ca")
+        let proxyAuthority = try files.authority("front-proxy-ca", commonName: "weft-front-proxy-ca")
+        let proxy = try files.issued("front-proxy-client", by: proxyAuthority, naming: []) { key in
+            CertificateRequest(
+                commonName: FrontProxy.commonName, clientUse: true, lifetime: lifetime, publicKey: key)
         }
         let server = try files.issued("apiserver", by: authority, naming: serverNames) { key in
             CertificateRequest(
@@ -38,7 +41,8 @@ struct ClusterPKI: Sendable {
         }
         return ClusterPKI(
             authority: authority, serverCertificate: server.certificate, serverKey: server.key,
-            adminCertificate: admin.certificate, adminKey: admin.key, accountKey: try files.key("sa"))
+            adminCertificate: admin.certificate, adminKey: admin.key, proxyAuthority: proxyAuthority,
+            proxyCertificate: proxy.certificate, proxyKey: proxy.key, accountKey: try files.key("sa"))
     }
 }
 
@@ -54,6 +58,13 @@ private struct PKIFiles {
     func write(_ name: String, _ certificate: Certificate, _ key: PrivateKey) throws {
         try SmallFile.replace("\(directory)/\(name).key", with: try key.pem(), mode: 0o600)
         try SmallFile.replace("\(directory)/\(name).crt", with: try certificate.pem())
+    }
+
+    func authority(_ name: String, commonName: String) throws -> CertificateAuthority {
+        if let (certificate, key) = try pair(name) { return CertificateAuthority(certificate: certificate, key: key) }
+        let made = try CertificateAuthority.create(commonName: commonName)
+        try write(name, made.certificate, made.key)
+        return made
     }
 
     func key(_ name: String) throws -> PrivateKey {

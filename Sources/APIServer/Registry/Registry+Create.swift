@@ -82,12 +82,14 @@ extension Registry {
         let lease = try addresses.assign(&object, old: nil, type, isDryRun: context.isDryRun)
         recordManager(&object, old: nil, definition, subresource: nil, context)
         if context.isDryRun { return WrittenObject(object: object, record: nil) }
+        let kept = try await storable(object, definition)
         do throws(StoreFailure) {
             let record = try await store.create(
-                StorageKey.key(definition.storageType, key), encode(object, definition))
+                StorageKey.key(definition.storageType, key), encode(kept, definition))
             writes.note(type, isMembership: true)
             object.resourceVersion = String(record.revision)
-            return WrittenObject(object: object, record: record)
+            // What a webhook converts is not shown as it is stored.
+            return WrittenObject(object: object, record: definition.custom?.conversion == nil ? record : nil)
         } catch {
             addresses.giveBack(lease)
             throw failure(error, type, key.name)

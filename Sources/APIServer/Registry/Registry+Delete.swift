@@ -39,8 +39,9 @@ extension Registry {
                 continue
             }
             if context.isDryRun || ObjectIdentity.isSame(marked, old) { return .pending(marked) }
+            let kept = try await storable(marked, definition)
             do throws(StoreFailure) {
-                let written = try await store.update(record.key, encode(marked, definition), .revision(record.revision))
+                let written = try await store.update(record.key, encode(kept, definition), .revision(record.revision))
                 writes.note(type, isMembership: false)
                 return .pending(object(written, as: definition))
             } catch {

@@ -35,7 +35,7 @@ extension Registry {
         let type = definition.type
         for attempt in 1... {
             let record = try record(definition, key)
-            let old = object(record, as: definition)
+            let old = try await shown(object(record, as: definition), as: definition)
             var fresh = try await body(old)
             let asked = fresh.resourceVersion
             if !asked.isEmpty, asked != old.resourceVersion { throw .conflict(type, key.name, Self.changedText) }
@@ -155,14 +155,16 @@ extension Registry {
             guard !context.isDryRun else { return object }
             return try await remove(definition, key, object, record)
         }
-        if ObjectIdentity.isSame(object, old), !isStale(record, definition.storageType) {
+        if ObjectIdentity.isSame(object, old), !isStale(record, definition.storageType), !isOutdated(record, definition)
+        {
             addresses.giveBack(lease)
             return old
         }
         recordManager(&object, old: old, definition, subresource: subresource, context)
         if context.isDryRun { return object }
+        let kept = try await storable(object, definition)
         do throws(StoreFailure) {
-            let written = try await store.update(record.key, encode(object, definition), .revision(record.revision))
+            let written = try await store.update(record.key, encode(kept, definition), .revision(record.revision))
             addresses.release(old, keeping: object, type)
             writes.note(type, isMembership: false)
             object.resourceVersion = String(written.revision)

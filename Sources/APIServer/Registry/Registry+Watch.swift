@@ -57,7 +57,7 @@ struct RegistryWatch: Sendable {
                     return .idle(revision)
                 case .events(let events):
                     let seen = events.compactMap { self.seen($0) }
-                    if !seen.isEmpty { return .events(seen) }
+                    if !seen.isEmpty { return .events(try await registry.shown(seen, as: definition)) }
                 }
             } catch let failure as StoreFailure {
                 throw registry.failure(failure, definition.type, "")

@@ -18,6 +18,7 @@ final class Registry: Sendable {
     /// Held by whoever changes `content`.
     private let publishing = Mutex(())
     private let chain: Mutex<AdmissionChain>
+    private let conversion = Mutex<ObjectConverter?>(nil)
 
     /// `nil`: everything is stored as it is.
     let encryption: EncryptionAtRest?
@@ -38,7 +39,7 @@ final class Registry: Sendable {
     var catalog: SchemaCatalog { published.catalog }
 
     /// Serves other kinds from now on, or other groups of other servers.
-    func publish(_ change: (PublishedCatalog) -> (SchemaCatalog, remote: [JSON])) {
+    func publish(_ change: (PublishedCatalog) -> (SchemaCatalog, remote: RemoteGroups)) {
         // Readers go on with what there was while the new is made.
         publishing.withLock { _ in
             let before = published
@@ -50,6 +51,12 @@ final class Registry: Sendable {
     var admission: AdmissionChain {
         get { chain.withLock { $0 } }
         set { chain.withLock { $0 = newValue } }
+    }
+
+    /// Asks the webhooks that convert custom kinds.
+    var converter: ObjectConverter? {
+        get { conversion.withLock { $0 } }
+        set { conversion.withLock { $0 = newValue } }
     }
 
     func definition(of type: ResourceType) throws(APIFailure) -> ResourceDefinition {

@@ -114,6 +114,7 @@ extension Validator {
             ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"):
             webhooks(object)
         case ("apiextensions.k8s.io", "CustomResourceDefinition"): customResourceDefinition(object, old: old)
+        case ("apiregistration.k8s.io", "APIService"): apiService(object)
         case ("rbac.authorization.k8s.io", _): access(object, old: old, type)
         case ("gateway.networking.k8s.io", "HTTPRoute"), ("gateway.networking.k8s.io", "GRPCRoute"): route(object, type)
         case ("gateway.networking.k8s.io", "Gateway"): gateway(object)
