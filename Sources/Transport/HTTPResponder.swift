@@ -9,6 +9,7 @@ package final class HTTPResponder: Sendable {
     private let request: HTTPRequest
     private let sent = Atomic(0)
     private let more = Mutex<HTTPHeaders?>(nil)
+    private let beginning = Mutex<(@Sendable (Int) -> Void)?>(nil)
 
     init(_ exchange: Exchange, _ request: HTTPRequest) {
         self.exchange = exchange
@@ -27,6 +28,18 @@ package final class HTTPResponder: Sendable {
         var headers = headers
         headers.add(contentsOf: more)
         return headers
+    }
+
+    /// Called with the status once, when an answer begins that may last: a stream or a WebSocket.
+    package func onStart(_ body: @escaping @Sendable (Int) -> Void) { beginning.withLock { $0 = body } }
+
+    private func tellStart(_ status: Int) {
+        sent.store(status, ordering: .relaxed)
+        let body = beginning.withLock { beginning in
+            defer { beginning = nil }
+            return beginning
+        }
+        body?(status)
     }
 
     /// The status sent, 0 while none is.
@@ -59,7 +72,7 @@ package final class HTTPResponder: Sendable {
         let exchange = exchange
         let head = AnswerHead(status: status, headers: withMore(headers))
         try await exchange.onLoop { try exchange.start(head) }
-        sent.store(Int(status.code), ordering: .relaxed)
+        tellStart(Int(status.code))
     }
 
     /// Waits while the client reads more slowly than we write.
@@ -84,7 +97,7 @@ package final class HTTPResponder: Sendable {
         let head = AnswerHead(status: .switchingProtocols, headers: headers)
         let exchange = exchange
         let frames = try await exchange.onLoop { try exchange.upgrade(head, maxFrameSize: 1 << 20) }
-        sent.store(101, ordering: .relaxed)
+        tellStart(101)
         return WebSocket(
             isClient: false, subprotocol: subprotocol, incoming: .init { try await frames.next() },
             outgoing: { try await frames.send($0) }, shut: { frames.shut() })

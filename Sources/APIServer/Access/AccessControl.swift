@@ -58,12 +58,19 @@ struct AccessControl: Sendable {
     // MARK: The stages of a request
 
     /// Who asks, by what the request brings along.
-    func authenticate(_ request: inout APIRequest) async throws(APIFailure) {
-        request.user = try await authentication.user(request.http, path: request.path)
+    func authenticate(_ request: inout APIRequest, _ responder: HTTPResponder) async throws(APIFailure) {
+        do throws(APIFailure) {
+            request.user = try await authentication.user(request.http, path: request.path)
+        } catch {
+            // What was tried is recorded too, of nobody.
+            request.user = User(name: "")
+            beginAudit(&request, responder)
+            throw error
+        }
     }
 
-    /// Begins the request's record; `nil` when none is kept.
-    func beginAudit(_ request: inout APIRequest) {
+    /// Begins the request's record, where one is kept.
+    func beginAudit(_ request: inout APIRequest, _ responder: HTTPResponder) {
         guard let audit else { return }
         let attempt = request.attempt
         let verdict = audit.policy.verdict(attempt)
@@ -74,11 +81,14 @@ struct AccessControl: Sendable {
             userAgent: request.header("user-agent") ?? "", sources: address.map { [$0] } ?? [])
         request.audit = record
         if let event = record.event(.received, status: 0, failure: nil) { audit.write(event) }
+        guard request.isLong else { return }
+        responder.onStart { status in
+            if let event = record.event(.started, status: status, failure: nil) { audit.write(event) }
+        }
     }
 
-    func endAudit(_ request: APIRequest, status: Int, failure: APIFailure?, isLong: Bool) {
+    func endAudit(_ request: APIRequest, status: Int, failure: APIFailure?) {
         guard let audit, let record = request.audit else { return }
-        if isLong, let event = record.event(.started, status: status, failure: failure) { audit.write(event) }
         if let event = record.event(.complete, status: status, failure: failure) { audit.write(event) }
     }
 

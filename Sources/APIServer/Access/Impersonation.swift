@@ -19,7 +19,10 @@ struct Impersonation: Sendable {
         init?(_ headers: HTTPHeaders) throws(APIFailure) {
             var isAsked = false
             for (name, value) in headers {
-                guard name.utf8.count > 12, name.prefix(12).lowercased() == "impersonate-" else { continue }
+                // Most headers are told by their first letter.
+                guard let first = name.utf8.first, first | 0x20 == UInt8(ascii: "i"), name.utf8.count > 12,
+                    name.prefix(12).lowercased() == "impersonate-"
+                else { continue }
                 isAsked = true
                 let rest = name.dropFirst(12).lowercased()
                 switch rest {

@@ -27,9 +27,9 @@ struct RequestHandler: Sendable {
         var seat: Fairness.Seat?
         var failure: APIFailure?
         do throws(APIFailure) {
-            try await access.authenticate(&request)
+            try await access.authenticate(&request, responder)
             ticket = inFlight.begin(responder, isLong: request.isLong, isMutating: http.method != .GET, request.id)
-            access.beginAudit(&request)
+            access.beginAudit(&request, responder)
             try access.impersonate(&request)
             let attempt = request.attempt
             seat = try await access.takeSeat(request, attempt, responder)
@@ -51,7 +51,7 @@ struct RequestHandler: Sendable {
         access.giveBack(seat)
         if let ticket { inFlight.end(ticket) }
         let isLong = request.isLong || responder.status == 101
-        access.endAudit(request, status: responder.status, failure: failure, isLong: isLong)
+        access.endAudit(request, status: responder.status, failure: failure)
         var series = self.series(request)
         series.code = responder.status
         metrics.count(series, took: ContinuousClock.now - began, isLong: isLong)

@@ -21,6 +21,8 @@ struct APIServerCommand: AsyncParsableCommand {
     var state: String
     @Option(help: "The port on 127.0.0.1.")
     var port: UInt16 = 6443
+    @Option(help: "A flag of the API server by kube-apiserver's name for it, NAME=VALUE; as often as wanted.")
+    var kubeApiserverArg: [String] = []
     @Option(help: "trace, debug, info, warning or error.")
     var logLevel = "info"
 
@@ -38,6 +40,9 @@ struct APIServerCommand: AsyncParsableCommand {
         var configuration = APIServerConfiguration(
             stateDirectory: state, listeners: [socket.release()], logger: Logger(label: "apiserver"))
         configuration.publicPort = Int(port)
+        var flags = APIServerFlags()
+        for text in kubeApiserverArg { try flags.set(text) }
+        try flags.configure(&configuration.access)
         let server = try await APIServer.start(configuration)
         await stop.wait()
         await server.stop()

@@ -103,6 +103,10 @@ struct AuditTests {
         let kubectl = try Kubectl(home: directory, kubeconfig: directory + "/kubeconfig")
         _ = try await kubectl.ok("create", "secret", "generic", "key", "--from-literal=a=hidden")
         _ = try await kubectl.ok("create", "configmap", "settings", "--from-literal=a=shown")
+        _ = try await kubectl.ok("get", "configmaps", "--watch", "--request-timeout=3s")
+        let stranger = try Kubectl(
+            home: directory, kubeconfig: try otherKubeconfig(directory, user: "    token: nobody\n"))
+        #expect(try await stranger("get", "--raw", "/api/v1/namespaces/default/pods").code == 1)
         let refused = try await kubectl("get", "configmaps", "--as=ann", "--as-group=team")
         #expect(refused.code == 1)
         await server.stop()
@@ -123,7 +127,12 @@ struct AuditTests {
         #expect(map["responseObject"]?["metadata"]?["managedFields"] == nil)
         #expect(map["annotations"]?["authorization.k8s.io/decision"] == "allow")
         #expect(map["sourceIPs"] == ["127.0.0.1"] && map["userAgent"]?.string?.hasPrefix("kubectl") == true)
-        let denied = try find("list", "configmaps")
+        let watches = events.filter { $0["verb"] == "watch" }.compactMap { $0["stage"]?.string }
+        #expect(watches == ["ResponseStarted", "ResponseComplete"])
+        let unknown = try find("list", "pods")
+        #expect(unknown["responseStatus"]?["code"] == 401 && unknown["user"]?["username"] == "")
+        let lists = events.filter { $0["verb"] == "list" && $0["impersonatedUser"] != nil }
+        let denied = try #require(lists.first)
         #expect(denied["impersonatedUser"]?["username"] == "ann" && denied["responseStatus"]?["code"] == 403)
         #expect(denied["annotations"]?["authorization.k8s.io/decision"] == "forbid")
     }

@@ -66,11 +66,13 @@ struct KubectlRolesTests {
             _ = try await kubectl.ok("apply", "-f", "-", input: widgets)
             // view is part of edit, edit of admin.
             try await poll {
-                try await kubectl("auth", "can-i", "get", "csistoragecapacities.storage.k8s.io", "--as=admin").output == "yes\n"
+                try await kubectl("auth", "can-i", "get", "csistoragecapacities.storage.k8s.io", "--as=admin").output
+                    == "yes\n"
             }
             _ = try await kubectl.ok("delete", "clusterrole", "widgets")
             try await poll {
-                try await kubectl("auth", "can-i", "get", "csistoragecapacities.storage.k8s.io", "--as=admin").output == "no\n"
+                try await kubectl("auth", "can-i", "get", "csistoragecapacities.storage.k8s.io", "--as=admin").output
+                    == "no\n"
             }
         }
     }
