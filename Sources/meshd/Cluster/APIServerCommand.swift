@@ -23,6 +23,7 @@ struct APIServerCommand: AsyncParsableCommand {
     var port: UInt16 = 6443
     @Option(help: "A flag of the API server by kube-apiserver's name for it, NAME=VALUE; as often as wanted.")
     var kubeApiserverArg: [String] = []
+    @OptionGroup var storage: StorageOptions
     @Option(help: "trace, debug, info, warning or error.")
     var logLevel = "info"
 
@@ -43,6 +44,9 @@ struct APIServerCommand: AsyncParsableCommand {
         var flags = APIServerFlags()
         for text in kubeApiserverArg { try flags.set(text) }
         try flags.configure(&configuration.access)
+        var settings = StorageSettings()
+        storage.change(&settings)
+        try settings.configure(&configuration)
         let server = try await APIServer.start(configuration)
         await stop.wait()
         await server.stop()
