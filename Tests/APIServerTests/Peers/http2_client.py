@@ -84,10 +84,11 @@ class Client:
             "POST", path, ("content-type", "application/json"), ("content-length", str(len(body))), end=False)
         place = 0
         try:
-            while place < len(body):
+            while place < len(body) and stream not in self.reset:
                 room = min(self.h2.local_flow_control_window(stream), self.h2.max_outbound_frame_size, piece, len(body) - place)
                 if room == 0:
-                    self.until(lambda: self.h2.local_flow_control_window(stream) > 0, "a window's opening")
+                    # A stream that was taken back keeps the window it had.
+                    self.until(lambda: stream in self.reset or self.h2.local_flow_control_window(stream) > 0, "a window's opening")
                     continue
                 place += room
                 self.h2.send_data(stream, body[place - room : place], end_stream=place == len(body))
