@@ -78,7 +78,7 @@ struct QuotaTests {
                 return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
             }
             #expect(made == 10)
-            #expect(try await api.list(.configMaps).items.count == 10)
+            #expect(try await api.list(.configMaps, namespace: "default", .all).items.count == 10)
             #expect(try await used(api, "few")?["count/configmaps"] == "10")
         }
     }
