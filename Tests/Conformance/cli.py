@@ -213,7 +213,9 @@ def proxied(t, *words):
 def proxy_port(t):
     process = proxied(t, "-p", "0", "--disable-filter")
     try:
-        port = int(re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline()).group(1))
+        # A warning about the filter comes first.
+        said = next(line for line in process.stdout if "Starting to serve on" in line)
+        port = int(re.search(r"127\.0\.0\.1:(\d+)", said).group(1))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/", timeout=10) as answer:
             assert json.loads(answer.read())["versions"] == ["v1"]
     finally:
@@ -230,7 +232,7 @@ def proxy_socket(t):
             assert "Starting to serve on" in process.stdout.readline()
             with socket.socket(socket.AF_UNIX) as line:
                 line.connect(path)
-                line.sendall(b"GET /api/ HTTP/1.0\r\n\r\n")
+                line.sendall(b"GET /api/ HTTP/1.0\r\nHost: localhost\r\n\r\n")
                 told = b""
                 while part := line.recv(65536):
                     told += part
