@@ -18,6 +18,11 @@ def take(events, count):
     raise AssertionError(f"the watch ended after {seen}")
 
 
+# Every namespace gets a ConfigMap with the cluster's root certificate, some time after it was made.
+MINE = {"mine": "yes"}
+ONLY_MINE = {"labelSelector": "mine=yes"}
+
+
 def kinds(events):
     return [event["type"] for event in events]
 
@@ -45,13 +50,13 @@ def notifications(t):
 def from_version(t):
     with t.namespace() as namespace:
         path = f"/api/v1/namespaces/{namespace}/configmaps"
-        made = t.client.create(path, config_map("a"))
+        made = t.client.create(path, config_map("a", MINE))
         made["data"] = {"mutation": "1"}
         first = t.client.replace(f"{path}/a", made)
         first["data"] = {"mutation": "2"}
         t.client.replace(f"{path}/a", first)
         t.client.delete(f"{path}/a")
-        seen = take(t.client.watch(path, resourceVersion=version(first)), 2)
+        seen = take(t.client.watch(path, **ONLY_MINE, resourceVersion=version(first)), 2)
         same("what came after the first change", kinds(seen), ["MODIFIED", "DELETED"])
         same("the second change", seen[0]["object"]["data"], {"mutation": "2"})
 
@@ -61,15 +66,15 @@ def restart(t):
     with t.namespace() as namespace:
         path = f"/api/v1/namespaces/{namespace}/configmaps"
         start = version(t.client.get(path))
-        made = t.client.create(path, config_map("a"))
+        made = t.client.create(path, config_map("a", MINE))
         made["data"] = {"mutation": "1"}
         made = t.client.replace(f"{path}/a", made)
-        seen = take(t.client.watch(path, resourceVersion=start), 2)
+        seen = take(t.client.watch(path, **ONLY_MINE, resourceVersion=start), 2)
         last = version(seen[-1]["object"])
         made["data"] = {"mutation": "2"}
         t.client.replace(f"{path}/a", made)
         t.client.delete(f"{path}/a")
-        same("after the restart", kinds(take(t.client.watch(path, resourceVersion=last), 2)), ["MODIFIED", "DELETED"])
+        same("after the restart", kinds(take(t.client.watch(path, **ONLY_MINE, resourceVersion=last), 2)), ["MODIFIED", "DELETED"])
 
 
 @conformance("[sig-api-machinery] Watchers should observe an object deletion if it stops meeting the requirements of the selector")
@@ -93,15 +98,15 @@ def same_order(t):
         path = f"/api/v1/namespaces/{namespace}/configmaps"
         versions = [version(t.client.get(path))]
         for number in range(30):
-            made = t.client.create(path, config_map(f"c-{number}"))
+            made = t.client.create(path, config_map(f"c-{number}", MINE))
             versions.append(version(made))
             if number % 2:
                 t.client.delete(f"{path}/c-{number}")
-        whole = [version(e["object"]) for e in take(t.client.watch(path, resourceVersion=versions[0]), 45)]
+        whole = [version(e["object"]) for e in take(t.client.watch(path, **ONLY_MINE, resourceVersion=versions[0]), 45)]
 
         def from_then(start):
             place = whole.index(start) + 1 if start in whole else 0
-            found = take(t.client.watch(path, resourceVersion=start), len(whole) - place)
+            found = take(t.client.watch(path, **ONLY_MINE, resourceVersion=start), len(whole) - place)
             return [version(e["object"]) for e in found] == whole[place:]
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             assert all(pool.map(from_then, versions[:-1])), "two watches saw another order"
