@@ -2,8 +2,9 @@ import Glibc
 
 /// Plain byte buffers of four sizes, kept for reuse by one loop.
 ///
-/// When there may be no more buffers, or the system has no memory for one, they come from a reserve: what is in progress ends well on it, and nothing new should begin
-/// (`isShort`).
+/// When there may be no more buffers, or the system has no memory for one, they come from a reserve: what is in progress
+/// ends well on it, and nothing new should begin (`isShort`). When that is used up too, work in progress goes beyond the
+/// limit, by one buffer or two for each request that had begun.
 package struct BufferPool: ~Copyable {
     /// 4, 16, 64 and 256 KiB: a head, a usual body, a head at its limit, bulk.
     package static let classes = 4
@@ -81,8 +82,13 @@ package struct BufferPool: ~Copyable {
 
     /// For work in progress.
     package func take(_ sizeClass: UInt8) -> UnsafeMutablePointer<UInt8> {
-        guard let buffer = take(sizeClass, leaving: 0) else { fatalError("no memory for a request in progress") }
-        return buffer
+        if let buffer = take(sizeClass, leaving: 0) { return buffer }
+        freeKept()
+        guard let memory = malloc(Self.size(sizeClass)) else {
+            fatalError("the system has no memory for a request in progress")
+        }
+        used[Int(sizeClass)] &+= 1
+        return memory.assumingMemoryBound(to: UInt8.self)
     }
 
     /// For what can be refused; `nil` when there is no memory and half of the reserve is taken.

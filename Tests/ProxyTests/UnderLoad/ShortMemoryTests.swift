@@ -19,9 +19,11 @@ import Testing
             more.append(buffer)
         }
         #expect(more.count == 32)
-        // Work in progress has the other half.
-        let last = pool.take(0)
-        pool.give(last, 0)
+        // Work in progress has the other half, and what it needs beyond.
+        let last = (0..<40).map { _ in pool.take(0) }
+        for buffer in last { buffer[BufferPool.size(0) - 1] = 7 }
+        #expect(Set(last).count == 40)
+        for buffer in last { pool.give(buffer, 0) }
         for buffer in more { pool.give(buffer, 3) }
         #expect(!isShort())
         // What is kept of one size makes room for another.
