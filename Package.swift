@@ -173,7 +173,8 @@ let package = Package(
         tests(
             "ProxyTests", exclude: ["schema_verdicts.py", "observe_reader.py", "Peers"],
             [
-                "CAllocations", "Proxy", "Loop", "Wire", "YAMLText", "TLS", "COpenSSL", "ProxyResources", "Kernel",
+                "CAllocations", "TestSupport", "Proxy", "Loop", "Wire", "YAMLText", "TLS", "COpenSSL",
+                "ProxyResources", "Kernel",
                 "CKernel", "MeshControl", "MeshModel", "KubeTypes", nioCore, nioPosix, logging,
             ]),
         tests(
@@ -202,7 +203,7 @@ let package = Package(
                 nioCore, nioPosix, nioHTTP2,
                 nioHPACK, logging,
             ]),
-        tests("ContainerRuntimeTests", ["ContainerRuntime", "Kernel", "CKernel", "Wire"]),
+        tests("ContainerRuntimeTests", ["ContainerRuntime", "TestSupport", "Kernel", "CKernel", "Wire"]),
         tests(
             "ServiceNetworkTests",
             ["ServiceNetwork", "Kernel", "CKernel", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
@@ -227,6 +228,9 @@ if Context.environment["WEFT_FUZZ"] != nil {
 // `WEFT_ONLY=Wire,KubeTypesTests swift build --build-tests` builds these targets and what they need: a short edit-and-test loop.
 if let only = Context.environment["WEFT_ONLY"] {
     var kept = Set(only.split(separator: ",").map(String.init))
+    // Programs that tests start, and cannot depend on: their way of linking would become the tests'.
+    let started = ["ProxyTests": "meshproxy", "ContainerRuntimeTests": "mesh-init", "NodeAgentTests": "mesh-init"]
+    kept.formUnion(kept.compactMap { started[$0] })
     var grown = 0
     while grown != kept.count {
         grown = kept.count

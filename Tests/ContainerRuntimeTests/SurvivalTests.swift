@@ -1,6 +1,7 @@
 import ContainerRuntime
 import Glibc
 import Kernel
+import TestSupport
 import Testing
 
 @Suite("Deaths of the runtime and of a supervisor", .timeLimit(.minutes(5)))
@@ -90,7 +91,7 @@ struct SurvivalTests {
         let directory = "/tmp/" + name
         let configuration = RuntimeConfiguration(
             stateDirectory: directory + "/state", runDirectory: directory + "/run", cgroupRoot: "weft/" + name,
-            supervisorPath: try TestMachine.supervisor())
+            supervisorPath: try BuiltProgram.path("mesh-init"))
         return (directory, configuration)
     }
 

@@ -1,6 +1,7 @@
 import ContainerRuntime
 import Glibc
 import Kernel
+import TestSupport
 import Testing
 
 /// A runtime with directories, cgroups and a network namespace of its own, and an image of busybox; all is removed at the end.
@@ -17,7 +18,7 @@ struct TestMachine {
         directory = "/tmp/\(name)"
         configuration = RuntimeConfiguration(
             stateDirectory: directory + "/state", runDirectory: directory + "/run", cgroupRoot: "weft/" + name,
-            supervisorPath: try Self.supervisor())
+            supervisorPath: try BuiltProgram.path("mesh-init"))
         try SmallFile.makeDirectories(directory)
         runtime = try LocalRuntime(configuration)
         var image = PackedImage(
@@ -31,17 +32,6 @@ struct TestMachine {
             image.links["/bin/" + applet] = "busybox"
         }
         _ = try ImagePacker(store: runtime.images).pack(image)
-    }
-
-    static func supervisor() throws -> String {
-        var space = [CChar](repeating: 0, count: 4096)
-        let count = readlink("/proc/self/exe", &space, space.count)
-        let folder = String(decoding: space[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self).split(
-            separator: "/"
-        ).dropLast().joined(separator: "/")
-        let path = "/\(folder)/mesh-init"
-        try #require(access(path, X_OK) == 0, "mesh-init is not built: swift build --product mesh-init")
-        return path
     }
 
     func sandbox(_ uid: String) -> SandboxSpec {

@@ -33,7 +33,7 @@ struct RealNode {
         self.configuration = configuration
         runtimeConfiguration = RuntimeConfiguration(
             stateDirectory: directory + "/state", runDirectory: directory + "/run", cgroupRoot: "weft/" + name,
-            supervisorPath: try Self.supervisor())
+            supervisorPath: try BuiltProgram.path("mesh-init"))
         var image = PackedImage(
             name: Self.image, files: [.init(source: "/bin/busybox", target: "/bin/busybox")],
             entrypoint: ["/bin/sh", "-c"])
@@ -41,16 +41,6 @@ struct RealNode {
             image.links["/bin/" + applet] = "busybox"
         }
         _ = try ImagePacker(store: try ImageStore(directory: runtimeConfiguration.imageDirectory)).pack(image)
-    }
-
-    private static func supervisor() throws -> String {
-        var space = [CChar](repeating: 0, count: 4096)
-        let count = readlink("/proc/self/exe", &space, space.count)
-        let program = String(decoding: space[..<max(0, count)].map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        let folder = program.split(separator: "/").dropLast().joined(separator: "/")
-        let path = "/\(folder)/mesh-init"
-        try #require(access(path, X_OK) == 0, "mesh-init is not built: swift build --product mesh-init")
-        return path
     }
 
     /// Runs an agent, with a runtime and a network that know nothing but what is on disk, while `body` runs.

@@ -1,5 +1,6 @@
 import Glibc
 import ProxyResources
+import TestSupport
 import Testing
 
 @testable import Proxy
@@ -174,7 +175,7 @@ import Testing
             listeners: [{address: 127.0.0.1, port: \(port), routes: [{to: origin}]}]
             clusters: [{name: origin, endpoints: ["127.0.0.1:\(origin.port)"]}]
             """)
-        let program = "\(StandaloneTests.root)/.build/debug/meshproxy"
+        let program = try BuiltProgram.path("meshproxy")
         let words = [
             "sh", "-c", "ulimit -n 80; exec \(program) run --config \(file) --concurrency 1 --drain-seconds 0",
         ]

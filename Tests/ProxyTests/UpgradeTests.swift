@@ -97,8 +97,9 @@ import Wire
         // Each is still served where it was accepted, until it is told to leave.
         for visitor in visitors {
             let isTold = eventually {
-                guard let answer = visitor.get("/name"), answer.status == 200 else {
-                    Issue.record("a connection was cut off")
+                let answer = visitor.get("/name")
+                guard let answer, answer.status == 200 else {
+                    Issue.record("a connection was cut off: \(answer?.head ?? "no answer, errno \(errno)")")
                     return true
                 }
                 return header("connection", answer.head) == "close"

@@ -1,5 +1,6 @@
 import Glibc
 import Kernel
+import TestSupport
 import Testing
 import Wire
 
@@ -27,7 +28,7 @@ final class RunningProxy {
             \(more)
             """
         try SmallFile.replace(directory + "/proxy.yaml", with: Array(text.utf8))
-        let program = StandaloneTests.root + "/.build/debug/meshproxy"
+        let program = try BuiltProgram.path("meshproxy")
         var own = [
             program, "run", "--config", directory + "/proxy.yaml", "--concurrency", "\(concurrency)",
             "--drain-seconds", "\(drainSeconds)",
