@@ -32,7 +32,7 @@ struct Matcher: ~Copyable {
             guard let start = bytes.baseAddress, engine.parser.request(start, bytes.count) == .complete else {
                 return nil
             }
-            return engine.virtualHost(table.arrays, table.arrays.gateways[0], start).map(Int.init)
+            return engine.virtualHost(table.arrays, table.arrays.pointee.gateways[0], start).map(Int.init)
         }
     }
 
@@ -45,7 +45,7 @@ struct Matcher: ~Copyable {
         client.pointee.side = .gateway
         client.pointee.remoteAddress = AddressRange(request.address)?.address ?? 0
         defer { client.pointee.role = .free }
-        let rules = table.arrays.hosts[place].rules
+        let rules = table.arrays.pointee.hosts[place].rules
         return bytes.withUnsafeBufferPointer { bytes -> Int in
             guard let start = bytes.baseAddress, engine.parser.request(start, bytes.count) == .complete else {
                 return -2
@@ -170,7 +170,7 @@ struct RouteMaker {
                 let authority = name(&maker) + maker.pick(["", ":80", ".", ".:80"])
                 let expected = chooseHost(in: hosts, for: authority)
                 let found = matcher.host(authority).map { place in
-                    Int(matcher.table.arrays.hosts[place].rules.start)
+                    Int(matcher.table.arrays.pointee.hosts[place].rules.start)
                 }
                 #expect(found == expected, "\(authority) of \(hosts.map(\.hosts))")
             }
@@ -184,8 +184,8 @@ struct RouteMaker {
         }
         rules.append(RouteRule(name: "rest", directStatus: 200))
         var matcher = try Matcher([VirtualHost(hosts: ["*"], rules: rules)])
-        let tables = matcher.table.arrays.routes
-        let index = matcher.table.arrays.hosts[0].rules.index
+        let tables = matcher.table.arrays.pointee.routes
+        let index = matcher.table.arrays.pointee.hosts[0].rules.index
         #expect(index == 0)
         #expect(tables.indexes[0].others.count == 1)
         for number in [0, 1, 77, 5000, 9999] {

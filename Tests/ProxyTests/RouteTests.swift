@@ -80,7 +80,9 @@ import Testing
             var engine = Engine(
                 poller: try Poller(), mailbox: Mailbox(), labels: labels, seed: seed, inherited: [:], ownPorts: [])
             var counts = [0, 0, 0]
-            for _ in 0..<10_000 { counts[Int(engine.pickBackend(table.arrays, table.arrays.rules[0]).backend)] += 1 }
+            for _ in 0..<10_000 {
+                counts[Int(engine.pickBackend(table.arrays, table.arrays.pointee.rules[0]).backend)] += 1
+            }
             return counts
         }
         let counts = try split(42)

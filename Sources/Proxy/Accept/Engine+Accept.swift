@@ -96,7 +96,9 @@ extension Engine {
 
     /// - Parameter sniffs: a server name may send it elsewhere than its port's protocol says.
     mutating func beginOutbound(_ client: Conn, sniffs: Bool = true) {
-        if let table, table.pointee.arrays.demand.isOn, !meetsDestination(client, table.pointee.arrays) { return }
+        if let table, table.pointee.arrays.pointee.demand.isOn, !meetsDestination(client, table.pointee.arrays) {
+            return
+        }
         if sniffs && outboundNames(client).count > 0 {
             client.pointee.mode = .sniffing
             setDeadline(client, after: Limits.detect)
@@ -219,25 +221,28 @@ extension Engine {
 
     func mutualTLS(port: UInt16) -> MutualTLS {
         guard let table, table.pointee.server != nil else { return .disabled }
-        for place in 0..<table.pointee.arrays.modeCount where table.pointee.arrays.modes[place].port == port {
-            return table.pointee.arrays.modes[place].mode
+        for place in 0..<table.pointee.arrays.pointee.modeCount
+        where table.pointee.arrays.pointee.modes[place].port == port {
+            return table.pointee.arrays.pointee.modes[place].mode
         }
-        return table.pointee.arrays.defaultMode
+        return table.pointee.arrays.pointee.defaultMode
     }
 
     func inboundPort(_ port: UInt16) -> InboundEntry? {
         guard let table else { return nil }
-        for place in 0..<table.pointee.arrays.inboundCount where table.pointee.arrays.inbound[place].port == port {
-            return table.pointee.arrays.inbound[place]
+        for place in 0..<table.pointee.arrays.pointee.inboundCount
+        where table.pointee.arrays.pointee.inbound[place].port == port {
+            return table.pointee.arrays.pointee.inbound[place]
         }
         return nil
     }
 
     private func outboundProtocol(_ client: Conn) -> AppProtocol {
         guard let table else { return .tcp }
-        let service = table.pointee.arrays.byAddress.find(client.pointee.originalAddress, client.pointee.originalPort)
-        if service >= 0 { return table.pointee.arrays.services[Int(service)].appProtocol }
-        let pod = table.pointee.arrays.byPod.find(client.pointee.originalAddress, client.pointee.originalPort)
+        let service = table.pointee.arrays.pointee.byAddress.find(
+            client.pointee.originalAddress, client.pointee.originalPort)
+        if service >= 0 { return table.pointee.arrays.pointee.services[Int(service)].appProtocol }
+        let pod = table.pointee.arrays.pointee.byPod.find(client.pointee.originalAddress, client.pointee.originalPort)
         return pod >= 0 ? .unknown : .tcp
     }
 }

@@ -104,23 +104,23 @@ extension Engine {
 
     private func members(of backend: Int, _ table: UnsafeMutablePointer<LiveTable>) -> [BackendSurvey.Member] {
         let arrays = table.pointee.arrays
-        let entry = arrays.backends[backend]
+        let entry = arrays.pointee.backends[backend]
         var places: [Int32: (level: Int, weight: UInt32)] = [:]
         var decay = 1e10
         if entry.balance >= 0 {
-            let balance = arrays.balance.entries[Int(entry.balance)]
+            let balance = arrays.pointee.balance.entries[Int(entry.balance)]
             decay = balance.decay
             for level in 0..<Int(balance.levels.count) {
-                let run = arrays.balance.levels[Int(balance.levels.start) + level].members
+                let run = arrays.pointee.balance.levels[Int(balance.levels.start) + level].members
                 for index in Int(run.start)..<Int(run.start + run.count) {
-                    let member = arrays.balance.members[index]
+                    let member = arrays.pointee.balance.members[index]
                     places[member.endpoint] = (level, member.weight)
                 }
             }
         }
         var found: [BackendSurvey.Member] = []
         for index in Int(entry.members.start)..<Int(entry.members.start + entry.members.count) {
-            let place = arrays.members[index]
+            let place = arrays.pointee.members[index]
             let known = entry.balance < 0 ? (level: 0, weight: 1) : places[place] ?? (level: -1, weight: 0)
             found.append(member(table.pointee.slots[Int(place)], known.level, known.weight, decay))
         }

@@ -9,16 +9,16 @@ extension Engine {
         guard let table = client.pointee.table else { return }
         let arrays = table.pointee.arrays
         let rule = client.pointee.choice.rule
-        let place = arrays.backends[Int(client.pointee.backend)].balance
-        var carrier = rule >= 0 ? arrays.rules[Int(rule)].session : -1
+        let place = arrays.pointee.backends[Int(client.pointee.backend)].balance
+        var carrier = rule >= 0 ? arrays.pointee.rules[Int(rule)].session : -1
         if carrier < 0 && place < 0 { return }
-        if carrier < 0 { carrier = arrays.balance.entries[Int(place)].carrier }
+        if carrier < 0 { carrier = arrays.pointee.balance.entries[Int(place)].carrier }
         if carrier >= 0 {
             client.pointee.affinity.carrier = carrier
-            followSession(client, table, arrays.balance.carriers[Int(carrier)], bytes)
+            followSession(client, table, arrays.pointee.balance.carriers[Int(carrier)], bytes)
         }
         if place < 0 || client.pointee.affinity.wanted >= 0 { return }
-        let inputs = arrays.balance.entries[Int(place)].inputs
+        let inputs = arrays.pointee.balance.entries[Int(place)].inputs
         if inputs.count > 0 { hashInputs(client, arrays, inputs, bytes) }
     }
 
@@ -34,20 +34,24 @@ extension Engine {
             let identity = Self.number(value)
         else { return }
         var low = 0
-        var high = arrays.balance.identityCount
+        var high = arrays.pointee.balance.identityCount
         while low < high {
             let middle = (low &+ high) >> 1
-            if arrays.balance.identities[middle].identity < identity { low = middle &+ 1 } else { high = middle }
+            if arrays.pointee.balance.identities[middle].identity < identity {
+                low = middle &+ 1
+            } else {
+                high = middle
+            }
         }
-        while low < arrays.balance.identityCount, arrays.balance.identities[low].identity == identity {
-            let endpoint = arrays.balance.identities[low].endpoint
+        while low < arrays.pointee.balance.identityCount, arrays.pointee.balance.identities[low].identity == identity {
+            let endpoint = arrays.pointee.balance.identities[low].endpoint
             if let (backend, weight) = owner(of: endpoint, arrays, client.pointee.choice) {
                 client.pointee.affinity.wanted = table.pointee.slots[Int(endpoint)]
                 if backend != client.pointee.backend {
                     client.pointee.choice.weight = weight
                     client.pointee.backend = backend
                     client.pointee.choice.backend = backend
-                    client.pointee.service = arrays.backends[Int(backend)].label
+                    client.pointee.service = arrays.pointee.backends[Int(backend)].label
                     client.pointee.choice.service = client.pointee.service
                 }
                 return
@@ -56,25 +60,25 @@ extension Engine {
         }
     }
 
-    private func owner(of endpoint: Int32, _ arrays: TableArrays, _ choice: RouteChoice) -> (
+    private func owner(of endpoint: Int32, _ arrays: TableView, _ choice: RouteChoice) -> (
         backend: Int32, weight: Int32
     )? {
         if has(arrays, choice.backend, endpoint) { return (choice.backend, choice.weight) }
         if choice.rule < 0 { return nil }
-        let run = arrays.rules[Int(choice.rule)].backends
+        let run = arrays.pointee.rules[Int(choice.rule)].backends
         for place in Int(run.start)..<Int(run.start &+ run.count) {
-            let backend = arrays.weights[place].backend
-            if backend >= 0 && arrays.weights[place].weight > 0 && has(arrays, backend, endpoint) {
+            let backend = arrays.pointee.weights[place].backend
+            if backend >= 0 && arrays.pointee.weights[place].weight > 0 && has(arrays, backend, endpoint) {
                 return (backend, Int32(place))
             }
         }
         return nil
     }
 
-    private func has(_ arrays: TableArrays, _ backend: Int32, _ endpoint: Int32) -> Bool {
-        let members = arrays.backends[Int(backend)].members
+    private func has(_ arrays: TableView, _ backend: Int32, _ endpoint: Int32) -> Bool {
+        let members = arrays.pointee.backends[Int(backend)].members
         for place in Int(members.start)..<Int(members.start &+ members.count)
-        where arrays.members[place] == endpoint {
+        where arrays.pointee.members[place] == endpoint {
             return true
         }
         return false
@@ -83,10 +87,10 @@ extension Engine {
     // MARK: hashes
 
     private mutating func hashInputs(
-        _ client: Conn, _ arrays: TableArrays, _ inputs: Run, _ bytes: UnsafePointer<UInt8>
+        _ client: Conn, _ arrays: TableView, _ inputs: Run, _ bytes: UnsafePointer<UInt8>
     ) {
         for place in Int(inputs.start)..<Int(inputs.start &+ inputs.count) {
-            let input = arrays.balance.inputs[place]
+            let input = arrays.pointee.balance.inputs[place]
             var hash = StableHash()
             switch input.kind {
             case .source:
@@ -125,11 +129,11 @@ extension Engine {
     func tunnelAffinity(_ client: Conn, _ backend: Int32) -> Affinity {
         var affinity = Affinity()
         guard let arrays = client.pointee.table?.pointee.arrays else { return affinity }
-        let place = arrays.backends[Int(backend)].balance
+        let place = arrays.pointee.backends[Int(backend)].balance
         if place < 0 { return affinity }
-        let inputs = arrays.balance.entries[Int(place)].inputs
+        let inputs = arrays.pointee.balance.entries[Int(place)].inputs
         for place in Int(inputs.start)..<Int(inputs.start &+ inputs.count)
-        where arrays.balance.inputs[place].kind == .source {
+        where arrays.pointee.balance.inputs[place].kind == .source {
             affinity.hash = Self.hash(source: client.pointee.remoteAddress)
         }
         return affinity
@@ -140,10 +144,10 @@ extension Engine {
     private typealias Part = UnsafeBufferPointer<UInt8>
 
     /// The value of a header, or of a cookie (RFC 6265 §4.2.1).
-    private func carried(_ arrays: TableArrays, _ name: TextRange, isHeader: Bool, _ bytes: UnsafePointer<UInt8>)
+    private func carried(_ arrays: TableView, _ name: TextRange, isHeader: Bool, _ bytes: UnsafePointer<UInt8>)
         -> Part?
     {
-        let wanted = arrays.text + Int(name.offset)
+        let wanted = arrays.pointee.text + Int(name.offset)
         let count = Int(name.count)
         if isHeader {
             guard let line = findLine(bytes, wanted, count) else { return nil }
@@ -176,8 +180,8 @@ extension Engine {
         return nil
     }
 
-    private func parameter(_ arrays: TableArrays, _ name: TextRange, _ query: Part) -> Part? {
-        Self.find(arrays.text + Int(name.offset), Int(name.count), in: query, separator: 38)
+    private func parameter(_ arrays: TableView, _ name: TextRange, _ query: Part) -> Part? {
+        Self.find(arrays.pointee.text + Int(name.offset), Int(name.count), in: query, separator: 38)
     }
 
     private func target(_ bytes: UnsafePointer<UInt8>) -> (path: Part, query: Part) {
@@ -199,23 +203,23 @@ extension Engine {
     func affinityRoom(_ client: Conn) -> Int {
         if client.pointee.affinity.carrier < 0 { return 0 }
         guard let arrays = client.pointee.table?.pointee.arrays else { return 0 }
-        let carrier = arrays.balance.carriers[Int(client.pointee.affinity.carrier)]
+        let carrier = arrays.pointee.balance.carriers[Int(client.pointee.affinity.carrier)]
         return Int(carrier.before.count &+ carrier.after.count) &+ 16
     }
 
     /// Tells the client which endpoint its session has now, unless it knows.
     func putAffinity(_ client: Conn, _ out: Bytes, _ at: inout Int) {
         guard let arrays = client.pointee.table?.pointee.arrays, client.pointee.endpoint >= 0 else { return }
-        let carrier = arrays.balance.carriers[Int(client.pointee.affinity.carrier)]
+        let carrier = arrays.pointee.balance.carriers[Int(client.pointee.affinity.carrier)]
         var number = client.pointee.affinity.number
         if carrier.content == .endpoint {
             if client.pointee.endpoint == client.pointee.affinity.wanted { return }
             number = endpoints[Int(client.pointee.endpoint)].identity
         }
-        put(arrays.text + Int(carrier.before.offset), Int(carrier.before.count), out, &at)
+        put(arrays.pointee.text + Int(carrier.before.offset), Int(carrier.before.count), out, &at)
         Self.write(number, UnsafeMutableBufferPointer(start: out + at, count: 16))
         at &+= 16
-        put(arrays.text + Int(carrier.after.offset), Int(carrier.after.count), out, &at)
+        put(arrays.pointee.text + Int(carrier.after.offset), Int(carrier.after.count), out, &at)
     }
 
     /// 16 hexadecimal digits.

@@ -6,18 +6,18 @@ import TLS
 
 extension Engine {
     /// Picks by weight among a rule's backends; -1 when the rule has none or its share goes to one that does not exist.
-    mutating func pickBackend(_ arrays: TableArrays, _ rule: RuleEntry) -> (
+    mutating func pickBackend(_ arrays: TableView, _ rule: RuleEntry) -> (
         backend: Int32, weight: Int32, isUnresolved: Bool
     ) {
         if rule.totalWeight == 0 { return (-1, -1, false) }
         let start = Int(rule.backends.start)
         if rule.backends.count == 1 {
-            let only = arrays.weights[start]
+            let only = arrays.pointee.weights[start]
             return (only.backend, rule.backends.start, only.isUnresolved)
         }
         var drawn = shares.below(rule.totalWeight)
         for place in start..<start + Int(rule.backends.count) {
-            let entry = arrays.weights[place]
+            let entry = arrays.pointee.weights[place]
             if drawn < entry.weight { return (entry.backend, Int32(place), entry.isUnresolved) }
             drawn -= entry.weight
         }
@@ -30,7 +30,7 @@ extension Engine {
     mutating func pickEndpoint(
         _ table: UnsafeMutablePointer<LiveTable>, _ backend: Int32, for client: Conn? = nil, not excluded: Int32 = -1
     ) -> Int32 {
-        let entry = table.pointee.arrays.backends[Int(backend)]
+        let entry = table.pointee.arrays.pointee.backends[Int(backend)]
         if entry.balance >= 0 {
             return pickBalanced(table, entry.balance, client?.pointee.affinity ?? Affinity(), not: excluded)
         }
@@ -39,7 +39,7 @@ extension Engine {
             noEndpoint = .empty
             return -1
         }
-        let list = table.pointee.arrays.members + Int(members.start)
+        let list = table.pointee.arrays.pointee.members + Int(members.start)
         let slots = table.pointee.slots
         if let wanted = client?.pointee.affinity.wanted, wanted >= 0, isWell(wanted, not: excluded) { return wanted }
         if members.count == 1 { return slots[Int(list[0])] }
@@ -69,22 +69,22 @@ extension Engine {
     mutating func configure(_ new: RoutingTable) {
         let arrays = new.arrays
         let live = UnsafeMutablePointer<LiveTable>.allocate(capacity: 1)
-        let slots = UnsafeMutablePointer<Int32>.allocate(capacity: max(1, arrays.endpointCount))
-        let pools = UnsafeMutablePointer<LivePool>.allocate(capacity: max(1, arrays.balance.entryCount))
-        pools.initialize(repeating: LivePool(), count: arrays.balance.entryCount)
+        let slots = UnsafeMutablePointer<Int32>.allocate(capacity: max(1, arrays.pointee.endpointCount))
+        let pools = UnsafeMutablePointer<LivePool>.allocate(capacity: max(1, arrays.pointee.balance.entryCount))
+        pools.initialize(repeating: LivePool(), count: arrays.pointee.balance.entryCount)
         live.initialize(
             to: LiveTable(
                 table: .passRetained(new), arrays: arrays, slots: slots, pools: pools,
                 server: new.credentials?.server, client: new.credentials?.client))
         let old = table
         var oldPlace = 0
-        let oldCount = old?.pointee.arrays.endpointCount ?? 0
-        for place in 0..<arrays.endpointCount {
-            let entry = arrays.endpoints[place]
-            while let old, oldPlace < oldCount, old.pointee.arrays.endpoints[oldPlace].number < entry.number {
+        let oldCount = old?.pointee.arrays.pointee.endpointCount ?? 0
+        for place in 0..<arrays.pointee.endpointCount {
+            let entry = arrays.pointee.endpoints[place]
+            while let old, oldPlace < oldCount, old.pointee.arrays.pointee.endpoints[oldPlace].number < entry.number {
                 oldPlace += 1
             }
-            if let old, oldPlace < oldCount, old.pointee.arrays.endpoints[oldPlace].number == entry.number,
+            if let old, oldPlace < oldCount, old.pointee.arrays.pointee.endpoints[oldPlace].number == entry.number,
                 old.pointee.slots[oldPlace] != Self.nowhere
             {
                 slots[place] = old.pointee.slots[oldPlace]
@@ -96,14 +96,14 @@ extension Engine {
             endpoints[Int(slots[place])].appProtocol = entry.appProtocol
         }
         table = live
-        sharing = arrays.sharing
+        sharing = arrays.pointee.sharing
         for (place, slot) in localEndpoints { tellProtocol(slot, port: UInt16(truncatingIfNeeded: place)) }
         if let old {
             if old.pointee.client != live.pointee.client { forgetSessions() }
             retire(old)
         }
         counts.generation = new.generation
-        history.resize(bytes: arrays.telemetry.pointee.ringBytes)
+        history.resize(bytes: arrays.pointee.telemetry.pointee.ringBytes)
         grant(new.clientLimits)
         follow(new.gateways)
         followHealth()
@@ -132,7 +132,7 @@ extension Engine {
         return slot
     }
 
-    private mutating func addEndpoint(_ entry: EndpointEntry, _ arrays: TableArrays) -> Int32 {
+    private mutating func addEndpoint(_ entry: EndpointEntry, _ arrays: TableView) -> Int32 {
         let slot = newSlot()
         if slot == Self.nowhere { return slot }
         let endpoint = endpoints + Int(slot)
@@ -144,7 +144,7 @@ extension Engine {
         endpoint.pointee.place = entry.place
         if entry.principal.count > 0 {
             let copy = UnsafeMutablePointer<UInt8>.allocate(capacity: Int(entry.principal.count))
-            memcpy(copy, arrays.text + Int(entry.principal.offset), Int(entry.principal.count))
+            memcpy(copy, arrays.pointee.text + Int(entry.principal.offset), Int(entry.principal.count))
             endpoint.pointee.principal = copy
             endpoint.pointee.principalLength = entry.principal.count
         }
@@ -195,7 +195,7 @@ extension Engine {
     }
 
     private mutating func dispose(_ old: UnsafeMutablePointer<LiveTable>) {
-        for place in 0..<old.pointee.arrays.endpointCount {
+        for place in 0..<old.pointee.arrays.pointee.endpointCount {
             let slot = old.pointee.slots[place]
             let endpoint = endpoints + Int(slot)
             if slot == Self.nowhere { continue }
@@ -208,7 +208,7 @@ extension Engine {
             }
         }
         old.pointee.slots.deallocate()
-        for place in 0..<old.pointee.arrays.balance.entryCount { old.pointee.pools[place].deallocate() }
+        for place in 0..<old.pointee.arrays.pointee.balance.entryCount { old.pointee.pools[place].deallocate() }
         old.pointee.pools.deallocate()
         old.pointee.table.release()
         old.deallocate()

@@ -32,7 +32,7 @@ extension Engine {
         _ place: UnsafeMutablePointer<BalanceEntry>
     ) {
         let entry = place.pointee
-        let balance = table.pointee.arrays.balance
+        let balance = table.pointee.arrays.pointee.balance
         if pool.pointee.candidates == nil {
             pool.pointee.candidates = .allocate(capacity: max(1, Int(entry.members.count)))
             pool.pointee.levels = .allocate(capacity: max(1, Int(entry.levels.count)))
@@ -75,7 +75,7 @@ extension Engine {
         _ pool: UnsafeMutablePointer<LivePool>, _ table: UnsafeMutablePointer<LiveTable>, _ entry: BalanceEntry,
         _ loads: [PriorityLevels.Load]
     ) {
-        let balance = table.pointee.arrays.balance
+        let balance = table.pointee.arrays.pointee.balance
         guard let candidates = pool.pointee.candidates, let levels = pool.pointee.levels else { return }
         var at = 0
         var shares = 0

@@ -8,7 +8,7 @@ extension Engine {
     /// An attempt on an endpoint is over: answered, or cut off for the reason in `flag`. What was not the endpoint's doing does not count.
     mutating func observeOutcome(_ client: Conn, _ slot: Int32, _ flag: ResponseFlag) {
         guard client.pointee.backend >= 0, slot >= 0, let table = client.pointee.table else { return }
-        let place = table.pointee.arrays.backends[Int(client.pointee.backend)].balance
+        let place = table.pointee.arrays.pointee.backends[Int(client.pointee.backend)].balance
         if place < 0 { return }
         let status = client.pointee.status
         let outcome: AttemptOutcome
@@ -21,7 +21,7 @@ extension Engine {
         case .connectFailure, .upstreamEnded, .timeout, .upstreamProtocol: outcome = .localFailure
         default: return
         }
-        let entry = table.pointee.arrays.balance.entries + Int(place)
+        let entry = table.pointee.arrays.pointee.balance.entries + Int(place)
         let endpoint = endpoints + Int(slot)
         endpoint.pointee.attempts &+= 1
         if outcome != .success { endpoint.pointee.failures &+= 1 }
@@ -52,7 +52,7 @@ extension Engine {
     {
         let run = entry.pointee.members
         return UnsafeBufferPointer(
-            start: table.pointee.arrays.balance.members + Int(run.start), count: Int(run.count))
+            start: table.pointee.arrays.pointee.balance.members + Int(run.start), count: Int(run.count))
     }
 
     private func addLatency(
@@ -93,7 +93,7 @@ extension Engine {
     mutating func followHealth() {
         guard let table else { return }
         if loopNumber == 0 { planProbes(table) }
-        let period = table.pointee.arrays.balance.tick
+        let period = table.pointee.arrays.pointee.balance.tick
         if period == 0 { return }
         if clock == nil { clock = open(-1, .clock) }
         guard let clock, clock.pointee.deadline > now &+ period else { return }
@@ -102,11 +102,11 @@ extension Engine {
 
     mutating func tick() {
         guard let table, let clock else { return }
-        let period = table.pointee.arrays.balance.tick
+        let period = table.pointee.arrays.pointee.balance.tick
         // Without a period it stops; the next table that needs it starts it again.
         if period == 0 { return }
         setDeadline(clock, after: period)
-        let balance = table.pointee.arrays.balance
+        let balance = table.pointee.arrays.pointee.balance
         for place in 0..<balance.entryCount {
             let entry = balance.entries + place
             if entry.pointee.rules.looksAtRates { handOver(members(table, entry), table) }
@@ -134,7 +134,7 @@ extension Engine {
 
     /// Backends whose interval is over. An endpoint can be in several of them, so all are judged before counts start again.
     private func judge(_ table: UnsafeMutablePointer<LiveTable>) {
-        let balance = table.pointee.arrays.balance
+        let balance = table.pointee.arrays.pointee.balance
         func isDue(_ entry: UnsafeMutablePointer<BalanceEntry>) -> Bool {
             let rules = entry.pointee.rules
             return rules.looksAtRates && now / rules.interval != lastTick / rules.interval

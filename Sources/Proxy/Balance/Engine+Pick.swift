@@ -7,7 +7,7 @@ extension Engine {
     mutating func pickBalanced(
         _ table: UnsafeMutablePointer<LiveTable>, _ place: Int32, _ affinity: Affinity, not excluded: Int32
     ) -> Int32 {
-        let entry = table.pointee.arrays.balance.entries + Int(place)
+        let entry = table.pointee.arrays.pointee.balance.entries + Int(place)
         let pool = freshPool(table, place, entry)
         guard pool.pointee.nothing == .none, let levels = pool.pointee.levels else {
             noEndpoint = pool.pointee.nothing
@@ -105,7 +105,7 @@ extension Engine {
         _ table: UnsafeMutablePointer<LiveTable>, _ entry: UnsafeMutablePointer<BalanceEntry>, _ chosen: Int,
         _ hash: UInt64, isPanicking: Bool, not excluded: Int32
     ) -> Int32 {
-        let balance = table.pointee.arrays.balance
+        let balance = table.pointee.arrays.pointee.balance
         let level = balance.levels[Int(entry.pointee.levels.start) + chosen]
         let count = Int(level.owners.count)
         if count == 0 { return -1 }

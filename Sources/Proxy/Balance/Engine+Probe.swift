@@ -9,14 +9,14 @@ import Wire
 extension Engine {
     /// Keeps the checks the table asks for: those that went on before keep their verdicts.
     mutating func planProbes(_ table: UnsafeMutablePointer<LiveTable>) {
-        let balance = table.pointee.arrays.balance
+        let balance = table.pointee.arrays.pointee.balance
         var planned: [UInt64: Probe] = [:]
         for place in 0..<balance.entryCount where balance.entries[place].check >= 0 {
             let entry = balance.entries[place]
             let check = balance.checks[Int(entry.check)]
             for index in Int(entry.members.start)..<Int(entry.members.start + entry.members.count) {
                 let member = balance.members[index]
-                let number = table.pointee.arrays.endpoints[Int(member.endpoint)].number
+                let number = table.pointee.arrays.pointee.endpoints[Int(member.endpoint)].number
                 if member.place < 0 || planned[number] != nil { continue }
                 // The first checks come soon, but not all at once.
                 let soon = check.interval / 10000 &* UInt64(chance.below(1000))
@@ -48,7 +48,7 @@ extension Engine {
     private mutating func start(_ number: UInt64, _ table: UnsafeMutablePointer<LiveTable>) {
         guard let probe = probes.all[number] else { return }
         let arrays = table.pointee.arrays
-        let check = arrays.balance.checks[Int(probe.check)]
+        let check = arrays.pointee.balance.checks[Int(probe.check)]
         // A tenth either way, so that checks do not fall into step.
         let spread = check.interval / 5 / 1000 &* UInt64(chance.below(1000))
         probes.all[number]?.nextAt = now &+ check.interval &- check.interval / 10 &+ spread
@@ -65,7 +65,7 @@ extension Engine {
         probes.running += 1
         if check.request.count > 0, let sizeClass = BufferPool.sizeClass(for: Int(check.request.count)) {
             let out = buffers.take(sizeClass)
-            memcpy(out, arrays.text + Int(check.request.offset), Int(check.request.count))
+            memcpy(out, arrays.pointee.text + Int(check.request.offset), Int(check.request.count))
             upstream.pointee.output = out
             upstream.pointee.outputClass = sizeClass
             upstream.pointee.outputStart = 0
@@ -93,7 +93,7 @@ extension Engine {
     mutating func probeConnected(_ upstream: Conn) {
         let number = UInt64(UInt(bitPattern: upstream.pointee.remaining))
         guard let table, let probe = probes.all[number] else { return }
-        let check = table.pointee.arrays.balance.checks[Int(probe.check)]
+        let check = table.pointee.arrays.pointee.balance.checks[Int(probe.check)]
         if check.kind == .tcp { probes.all[number]?.isAnsweredWell = true }
         // A TCP check is over, but the caller still looks at the connection.
         setDeadline(upstream, after: check.kind == .tcp || probe.endsAt <= now ? 1 : probe.endsAt &- now)
@@ -107,7 +107,7 @@ extension Engine {
             return
         }
         let arrays = table.pointee.arrays
-        let check = arrays.balance.checks[Int(probe.check)]
+        let check = arrays.pointee.balance.checks[Int(probe.check)]
         let bytes = UnsafePointer(input + Int(upstream.pointee.inputStart))
         let count = upstream.pointee.inputCount
         switch check.kind {
@@ -121,7 +121,7 @@ extension Engine {
                     upstream.pointee.inputStart &+= Int32(truncatingIfNeeded: parser.head.length)
                     return
                 }
-                let isWell = expects(check, parser.head.status, arrays.balance)
+                let isWell = expects(check, parser.head.status, arrays.pointee.balance)
                 probes.all[number]?.isAnsweredWell = isWell
             }
             close(upstream)
@@ -156,7 +156,7 @@ extension Engine {
 
     private mutating func settle(_ number: UInt64, passed: Bool) {
         guard let table, var probe = probes.all[number] else { return }
-        let check = table.pointee.arrays.balance.checks[Int(probe.check)]
+        let check = table.pointee.arrays.pointee.balance.checks[Int(probe.check)]
         let hasChanged = probe.verdicts.add(
             isWell: passed, healthyThreshold: check.healthyThreshold, unhealthyThreshold: check.unhealthyThreshold)
         probes.all[number] = probe

@@ -54,7 +54,7 @@ struct LiveEndpoint {
 struct LiveTable {
     /// Holds the table; released when this ends.
     var table: Unmanaged<RoutingTable>
-    var arrays: TableArrays
+    var arrays: TableView
     /// From the table's endpoints to the loop's.
     var slots: UnsafeMutablePointer<Int32>
     /// By balanced backend.

@@ -15,15 +15,17 @@ struct LivingTables {
     /// - Throws: when a loop would not have room for its endpoints beside those of tables still in use.
     mutating func admit(_ table: RoutingTable) throws(ConfigurationFault) {
         let living = held.compactMap(\.table)
-        let total = living.reduce(table.arrays.endpointCount) { $0 + $1.arrays.endpointCount }
+        let total = living.reduce(table.arrays.pointee.endpointCount) { $0 + $1.arrays.pointee.endpointCount }
         if total > Self.room {
             var numbers: Set<UInt64> = []
             for one in living + [table] {
-                for place in 0..<one.arrays.endpointCount { numbers.insert(one.arrays.endpoints[place].number) }
+                for place in 0..<one.arrays.pointee.endpointCount {
+                    numbers.insert(one.arrays.pointee.endpoints[place].number)
+                }
             }
             if numbers.count > Self.room {
                 throw ConfigurationFault(
-                    "\(table.arrays.endpointCount) endpoints, beside those that requests in flight by earlier configurations still use, are more than \(Self.room)"
+                    "\(table.arrays.pointee.endpointCount) endpoints, beside those that requests in flight by earlier configurations still use, are more than \(Self.room)"
                 )
             }
         }

@@ -60,10 +60,10 @@ extension Engine {
     }
 
     private func pool(_ backend: Int, _ name: String, _ table: UnsafeMutablePointer<LiveTable>) -> PoolCount {
-        let members = table.pointee.arrays.backends[backend].members
+        let members = table.pointee.arrays.pointee.backends[backend].members
         var count = PoolCount(backend: name, endpoints: Int(members.count))
         for index in Int(members.start)..<Int(members.start + members.count) {
-            let slot = table.pointee.slots[Int(table.pointee.arrays.members[index])]
+            let slot = table.pointee.slots[Int(table.pointee.arrays.pointee.members[index])]
             let endpoint = endpoints + Int(slot)
             count.connections += Int(endpoint.pointee.connections)
             count.idle += Int(endpoint.pointee.idleCount)

@@ -29,17 +29,17 @@ extension Engine {
     static let mostAsking = 8192
 
     /// Whether a connection can go on: its destination is in the table, or known not to be the mesh's. Otherwise it waits.
-    mutating func meetsDestination(_ client: Conn, _ arrays: TableArrays) -> Bool {
+    mutating func meetsDestination(_ client: Conn, _ arrays: TableView) -> Bool {
         if client.pointee.destination >= 0 || client.pointee.unresolved != .none { return true }
         let (address, port) = (client.pointee.originalAddress, client.pointee.originalPort)
-        let place = arrays.demand.known.find(address, port)
+        let place = arrays.pointee.demand.known.find(address, port)
         if place >= 0 {
             use(client, place)
             return true
         }
         // Another destination has brought it, and may take it away again: it is asked for all the same.
-        let isThere = arrays.byAddress.find(address, port) >= 0 || arrays.byPod.find(address, port) >= 0
-        if !isThere && !arrays.demand.covers(address) { return true }
+        let isThere = arrays.pointee.byAddress.find(address, port) >= 0 || arrays.pointee.byPod.find(address, port) >= 0
+        if !isThere && !arrays.pointee.demand.covers(address) { return true }
         let answer = commons.demand.want(Self.demandKey(address, port), now: now)
         if isThere || answer == .absent { return true }
         client.pointee.mode = .asking
@@ -108,9 +108,11 @@ extension Engine {
     private mutating func isDestinationKnown(_ client: Conn) -> Bool {
         guard let arrays = table?.pointee.arrays else { return false }
         let (address, port) = (client.pointee.originalAddress, client.pointee.originalPort)
-        if !arrays.demand.isOn { return true }
-        if arrays.demand.known.find(address, port) >= 0 { return true }
-        if arrays.byAddress.find(address, port) >= 0 || arrays.byPod.find(address, port) >= 0 { return true }
+        if !arrays.pointee.demand.isOn { return true }
+        if arrays.pointee.demand.known.find(address, port) >= 0 { return true }
+        if arrays.pointee.byAddress.find(address, port) >= 0 || arrays.pointee.byPod.find(address, port) >= 0 {
+            return true
+        }
         return commons.demand.want(Self.demandKey(address, port), now: now) == .absent
     }
 
@@ -153,7 +155,8 @@ extension Engine {
     private mutating func adoptDestination(_ client: Conn) {
         let connection = client.pointee.carrier ?? client
         guard connection.pointee.destination < 0, let arrays = table?.pointee.arrays else { return }
-        let place = arrays.demand.known.find(connection.pointee.originalAddress, connection.pointee.originalPort)
+        let place = arrays.pointee.demand.known.find(
+            connection.pointee.originalAddress, connection.pointee.originalPort)
         if place >= 0 { use(connection, place) }
     }
 

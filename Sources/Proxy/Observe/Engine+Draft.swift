@@ -50,7 +50,7 @@ extension Engine {
     /// The settings an exchange follows: those it began under, or the newest.
     @inline(__always)
     func telemetry(_ client: Conn) -> UnsafeMutablePointer<TelemetryEntry>? {
-        (client.pointee.table ?? table)?.pointee.arrays.telemetry
+        (client.pointee.table ?? table)?.pointee.arrays.pointee.telemetry
     }
 
     /// An opaque connection begins.
@@ -71,8 +71,8 @@ extension Engine {
     func capture(_ client: Conn, _ bytes: UnsafePointer<UInt8>, _ draft: RecordPointer, from first: Int, _ count: Int) {
         guard let arrays = client.pointee.table?.pointee.arrays else { return }
         for place in first..<min(first + count, RequestRecord.mostCaptures) {
-            let name = arrays.telemetry.pointee.captures[place]
-            guard let found = findLine(bytes, arrays.text + Int(name.offset), Int(name.count)) else { continue }
+            let name = arrays.pointee.telemetry.pointee.captures[place]
+            guard let found = findLine(bytes, arrays.pointee.text + Int(name.offset), Int(name.count)) else { continue }
             let line = parser.lines[found]
             draft.pointee.captures[place] = draft.keep(
                 bytes + Int(line.valueOffset), Int(line.valueLength), most: 128)
@@ -155,7 +155,8 @@ extension Engine {
         }
         noteOutcome(client, .none, status: parser.head.status)
         if parser.head.reasonLine >= 0 && parser.head.status >= 400 { noteRefusal(client, bytes) }
-        if let settings = client.pointee.table?.pointee.arrays.telemetry, settings.pointee.responseCaptures > 0 {
+        if let settings = client.pointee.table?.pointee.arrays.pointee.telemetry, settings.pointee.responseCaptures > 0
+        {
             capture(
                 client, bytes, draft, from: settings.pointee.requestCaptures, settings.pointee.responseCaptures)
         }

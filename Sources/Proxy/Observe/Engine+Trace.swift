@@ -6,7 +6,7 @@ extension Engine {
     /// Goes on with the trace a request brings, or begins one, in the draft.
     @inline(__always)
     mutating func beginTrace(_ client: Conn, _ bytes: UnsafePointer<UInt8>, _ draft: RecordPointer) {
-        let settings = client.pointee.table?.pointee.arrays.telemetry
+        let settings = client.pointee.table?.pointee.arrays.pointee.telemetry
         let isTracing = settings?.pointee.isTracing ?? false
         if !isTracing && parser.head.traceParentLine < 0 && parser.head.b3Line < 0 { return }
         var context: TraceContext? = nil
@@ -111,7 +111,7 @@ extension Engine {
         let span = draft.pointee.clientSpan != 0 ? draft.pointee.clientSpan : draft.pointee.span
         let parent = draft.pointee.clientSpan != 0 ? draft.pointee.span : draft.pointee.parentSpan
         var form = draft.pointee.context
-        if form == .none { form = client.pointee.table?.pointee.arrays.telemetry.pointee.traceForm ?? .w3c }
+        if form == .none { form = client.pointee.table?.pointee.arrays.pointee.telemetry.pointee.traceForm ?? .w3c }
         let digit: StaticString = draft.pointee.isSampled ? "1" : "0"
         switch form {
         case .none, .w3c:

@@ -8,11 +8,11 @@ extension Engine {
         let arrays = client.pointee.table?.pointee.arrays
         let edits = requestEdits(client, arrays, rule)
         var actions: ActionsEntry? = nil
-        if let rule, let arrays, rule.actions >= 0 { actions = arrays.routes.actions[Int(rule.actions)] }
+        if let rule, let arrays, rule.actions >= 0 { actions = arrays.pointee.routes.actions[Int(rule.actions)] }
         var extra = 640 + Int(client.pointee.certificateLineLength) + Int(edits.bytes)
         extra += Int(client.pointee.grantsLength)
         if let actions { extra += rewriteRoom(client, actions) }
-        if let arrays { extra += Int(arrays.peerLine.count) }
+        if let arrays { extra += Int(arrays.pointee.peerLine.count) }
         if parser.head.forwardedForLine >= 0 { extra += Int(parser.lines[parser.head.forwardedForLine].length) }
         let sizeClass = BufferPool.sizeClass(for: parser.head.length + extra) ?? 3
         let out = buffers.take(sizeClass)
@@ -45,7 +45,7 @@ extension Engine {
         client.pointee.isUpgrade = upgrades
         let isGateway = client.pointee.side == .gateway
         // What the client says of itself is believed only when trusted proxies are in front.
-        let ownsProto = isGateway && (arrays?.access?.pointee.trustedProxies ?? 0) == 0
+        let ownsProto = isGateway && (arrays?.pointee.access?.pointee.trustedProxies ?? 0) == 0
         if ownsProto && parser.head.forwardedProtoLine >= 0 {
             parser.lines[parser.head.forwardedProtoLine].dropped = true
         }
@@ -60,7 +60,7 @@ extension Engine {
         if let arrays {
             if let actions, actions.host.count > 0 {
                 put("host: ", out, &at)
-                put(arrays.text + Int(actions.host.offset), Int(actions.host.count), out, &at)
+                put(arrays.pointee.text + Int(actions.host.offset), Int(actions.host.count), out, &at)
                 put("\r\n", out, &at)
             }
             putEdits(arrays, edits.set, out, &at)
@@ -80,7 +80,7 @@ extension Engine {
             put(line, Int(client.pointee.certificateLineLength), out, &at)
         }
         if client.pointee.side != .inbound, let arrays, speaksMesh(upstream) {
-            put(arrays.text + Int(arrays.peerLine.offset), Int(arrays.peerLine.count), out, &at)
+            put(arrays.pointee.text + Int(arrays.pointee.peerLine.offset), Int(arrays.pointee.peerLine.count), out, &at)
         }
         put("\r\n", out, &at)
         upstream.pointee.outputStart = 0

@@ -42,11 +42,11 @@ extension Engine {
         return .over
     }
 
-    private func namesConnect(_ arrays: TableArrays, _ rule: Int32) -> Bool {
-        let matches = arrays.rules[Int(rule)].matches
+    private func namesConnect(_ arrays: TableView, _ rule: Int32) -> Bool {
+        let matches = arrays.pointee.rules[Int(rule)].matches
         for place in Int(matches.start)..<Int(matches.start &+ matches.count) {
-            let method = arrays.matches[place].method
-            if same(arrays.text + Int(method.offset), Int(method.count), "CONNECT") { return true }
+            let method = arrays.pointee.matches[place].method
+            if same(arrays.pointee.text + Int(method.offset), Int(method.count), "CONNECT") { return true }
         }
         return false
     }

@@ -128,7 +128,7 @@ extension Engine {
         let draft = draft(client)
         draft.pointee.routed = now
         if choice.rule >= 0, let arrays = client.pointee.table?.pointee.arrays {
-            draft.pointee.rule = arrays.rules[Int(choice.rule)].name
+            draft.pointee.rule = arrays.pointee.rules[Int(choice.rule)].name
         }
         if parser.head.isConnect { return connectThrough(client, choice) }
         if choice.status != 0 {
@@ -208,7 +208,7 @@ extension Engine {
         if client.pointee.side != .inbound {
             client.pointee.peerLabels = endpoints[Int(upstream.pointee.endpoint)].labels
         }
-        let rule = choice.rule >= 0 ? client.pointee.table?.pointee.arrays.rules[Int(choice.rule)] : nil
+        let rule = choice.rule >= 0 ? client.pointee.table?.pointee.arrays.pointee.rules[Int(choice.rule)] : nil
         compose(client, upstream, bytes, rule)
         skipHead(client)
         client.pointee.canReplay = true

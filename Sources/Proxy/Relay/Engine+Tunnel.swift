@@ -48,7 +48,7 @@ extension Engine {
                 client.pointee.flag = .unresolved
                 draft(client).pointee.reason = client.pointee.unresolved.reason
             } else {
-                client.pointee.service = table?.pointee.arrays.passthroughLabel ?? 0
+                client.pointee.service = table?.pointee.arrays.pointee.passthroughLabel ?? 0
                 if let upstream = dial(address: client.pointee.originalAddress, port: client.pointee.originalPort) {
                     found = .ready(upstream)
                 }
@@ -77,7 +77,7 @@ extension Engine {
     private mutating func tunnelTarget(_ client: Conn, not excluded: Int32) -> (isKnown: Bool, slot: Int32) {
         if client.pointee.connectionRule >= 0, let table = client.pointee.table {
             let arrays = table.pointee.arrays
-            let backend = pickBackend(arrays, arrays.rules[Int(client.pointee.connectionRule)]).backend
+            let backend = pickBackend(arrays, arrays.pointee.rules[Int(client.pointee.connectionRule)]).backend
             return (true, endpoint(of: backend, client, table, not: excluded))
         }
         guard let table else { return (false, -1) }
@@ -86,23 +86,23 @@ extension Engine {
             client.pointee.table = table
             table.pointee.users += 1
         }
-        let service = arrays.byAddress.find(client.pointee.originalAddress, client.pointee.originalPort)
+        let service = arrays.pointee.byAddress.find(client.pointee.originalAddress, client.pointee.originalPort)
         if service < 0 {
-            let pod = arrays.byPod.find(client.pointee.originalAddress, client.pointee.originalPort)
+            let pod = arrays.pointee.byPod.find(client.pointee.originalAddress, client.pointee.originalPort)
             if pod < 0 { return (false, -1) }
-            client.pointee.service = arrays.endpoints[Int(pod)].label
+            client.pointee.service = arrays.pointee.endpoints[Int(pod)].label
             return (true, table.pointee.slots[Int(pod)])
         }
-        let entry = arrays.services[Int(service)]
+        let entry = arrays.pointee.services[Int(service)]
         client.pointee.service = entry.label
         if entry.tunnelRule >= 0 {
-            let backend = pickBackend(arrays, arrays.rules[Int(entry.tunnelRule)]).backend
+            let backend = pickBackend(arrays, arrays.pointee.rules[Int(entry.tunnelRule)]).backend
             return (true, endpoint(of: backend, client, table, not: excluded))
         }
         var backend = entry.defaultBackend
         for place in Int(entry.rules.start)..<Int(entry.rules.start &+ entry.rules.count)
-        where arrays.rules[place].matches.count == 0 {
-            let picked = pickBackend(arrays, arrays.rules[place])
+        where arrays.pointee.rules[place].matches.count == 0 {
+            let picked = pickBackend(arrays, arrays.pointee.rules[place])
             if picked.backend >= 0 { backend = picked.backend }
             break
         }
@@ -115,7 +115,7 @@ extension Engine {
     ) -> Int32 {
         if backend < 0 { return -1 }
         client.pointee.backend = backend
-        client.pointee.service = table.pointee.arrays.backends[Int(backend)].label
+        client.pointee.service = table.pointee.arrays.pointee.backends[Int(backend)].label
         if excluded < 0 { client.pointee.affinity = tunnelAffinity(client, backend) }
         return pickEndpoint(table, backend, for: client, not: excluded)
     }

@@ -8,9 +8,9 @@ extension Engine {
         guard let arrays = client.pointee.table?.pointee.arrays else { return .go }
         let rule = client.pointee.choice.rule
         let backend = client.pointee.backend
-        let entry: Int32 = rule >= 0 ? arrays.rules[Int(rule)].effort : -1
-        let limit: Int32 = rule >= 0 ? arrays.rules[Int(rule)].timeoutMilliseconds : 0
-        let guardPlace: Int32 = backend >= 0 ? arrays.backends[Int(backend)].guardPlace : -1
+        let entry: Int32 = rule >= 0 ? arrays.pointee.rules[Int(rule)].effort : -1
+        let limit: Int32 = rule >= 0 ? arrays.pointee.rules[Int(rule)].timeoutMilliseconds : 0
+        let guardPlace: Int32 = backend >= 0 ? arrays.pointee.backends[Int(backend)].guardPlace : -1
         let isTimed = limit > 0 || parser.head.deadlineLine >= 0 || parser.head.grpcTimeoutLine >= 0
         let isRated = client.pointee.side == .inbound && hasInboundRates(client, arrays)
         if entry < 0 && guardPlace < 0 && !isTimed && !isRated { return .go }
@@ -23,7 +23,7 @@ extension Engine {
             effort.pointee.headBytes = Int32(truncatingIfNeeded: client.pointee.requestBytes)
             setEnds(client, effort, UInt64(limit) * 1_000_000, bytes)
             if guardPlace >= 0 {
-                let guarded = arrays.resilience.guards[Int(guardPlace)]
+                let guarded = arrays.pointee.resilience.guards[Int(guardPlace)]
                 guarded.shares[Int(loopNumber)].budget.requested(guarded.budget, now: now)
             }
         }
@@ -34,7 +34,7 @@ extension Engine {
             effort.pointee.passed.insert(.rates)
         }
         if entry >= 0 {
-            let route = arrays.resilience.efforts[Int(entry)]
+            let route = arrays.pointee.resilience.efforts[Int(entry)]
             if let gate = route.requests, !effort.pointee.held.contains(.routeRequest) {
                 let step = enter(
                     client, gate, .routeRequest, most: route.mostPending, within: route.pendingTime,
@@ -43,7 +43,7 @@ extension Engine {
             }
         }
         if guardPlace >= 0 {
-            let guarded = arrays.resilience.guards[Int(guardPlace)]
+            let guarded = arrays.pointee.resilience.guards[Int(guardPlace)]
             if let gate = guarded.requests, !effort.pointee.held.contains(.backendRequest) {
                 let step = enter(
                     client, gate, .backendRequest, most: guarded.mostPending, within: guarded.pendingTime,

@@ -46,14 +46,14 @@ extension Engine {
 
     private func hasTryTime(_ client: Conn, _ effort: UnsafeMutablePointer<Effort>) -> Bool {
         guard effort.pointee.entry >= 0, let arrays = client.pointee.table?.pointee.arrays else { return false }
-        return arrays.resilience.efforts[Int(effort.pointee.entry)].retry.tryTime > 0
+        return arrays.pointee.resilience.efforts[Int(effort.pointee.entry)].retry.tryTime > 0
     }
 
     /// Whether this hop will repeat the request if it fails, from what its head says.
     private func startTries(_ client: Conn, _ effort: UnsafeMutablePointer<Effort>) {
         effort.pointee.repeats = false
         guard effort.pointee.entry >= 0, let arrays = client.pointee.table?.pointee.arrays else { return }
-        let plan = arrays.resilience.efforts[Int(effort.pointee.entry)].retry
+        let plan = arrays.pointee.resilience.efforts[Int(effort.pointee.entry)].retry
         if plan.attempts == 0 { return }
         if parser.head.retryDepthLine >= 0 && client.pointee.side != .gateway {
             let line = parser.lines[parser.head.retryDepthLine]

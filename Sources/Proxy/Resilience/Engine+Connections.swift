@@ -7,8 +7,8 @@ import TLS
 extension Engine {
     private func connectionGuard(_ client: Conn) -> GuardEntry? {
         guard client.pointee.backend >= 0, let arrays = client.pointee.table?.pointee.arrays else { return nil }
-        let place = arrays.backends[Int(client.pointee.backend)].guardPlace
-        return place < 0 ? nil : arrays.resilience.guards[Int(place)]
+        let place = arrays.pointee.backends[Int(client.pointee.backend)].guardPlace
+        return place < 0 ? nil : arrays.pointee.resilience.guards[Int(place)]
     }
 
     /// Whether connections to the client's backend are limited in number.

@@ -26,7 +26,7 @@ extension Engine {
         effort.pointee.end = min(own, given)
         effort.pointee.endIsGiven = given <= own && given != .max
         if effort.pointee.entry >= 0, let arrays = client.pointee.table?.pointee.arrays {
-            let idle = arrays.resilience.efforts[Int(effort.pointee.entry)].idle
+            let idle = arrays.pointee.resilience.efforts[Int(effort.pointee.entry)].idle
             if idle > 0 { effort.pointee.idle = idle }
         }
     }
@@ -45,7 +45,7 @@ extension Engine {
         client.pointee.hasTimeout = true
         effort.pointee.tryEnd = .max
         if effort.pointee.entry >= 0, let arrays = client.pointee.table?.pointee.arrays {
-            let time = arrays.resilience.efforts[Int(effort.pointee.entry)].retry.tryTime
+            let time = arrays.pointee.resilience.efforts[Int(effort.pointee.entry)].retry.tryTime
             if time > 0 { effort.pointee.tryEnd = now &+ time }
         }
         let deadline = min(effort.pointee.nextEnd, now &+ effort.pointee.idle)
@@ -72,7 +72,7 @@ extension Engine {
         let effort = efforts + Int(client.pointee.index)
         var end = UInt64.max
         if effort.pointee.entry >= 0, let arrays = client.pointee.table?.pointee.arrays {
-            let entry = arrays.resilience.efforts[Int(effort.pointee.entry)]
+            let entry = arrays.pointee.resilience.efforts[Int(effort.pointee.entry)]
             if entry.stream > 0 { end = now &+ entry.stream }
             effort.pointee.idle = entry.idle > 0 ? entry.idle : Limits.idleTunnel
         } else {

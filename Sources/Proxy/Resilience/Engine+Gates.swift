@@ -48,12 +48,12 @@ extension Engine {
         let held = effort.pointee.held
         if !held.isEmpty, let arrays = client.pointee.table?.pointee.arrays {
             if effort.pointee.entry >= 0 {
-                let route = arrays.resilience.efforts[Int(effort.pointee.entry)]
+                let route = arrays.pointee.resilience.efforts[Int(effort.pointee.entry)]
                 if held.contains(.routeRequest) { route.requests?._withUnsafeGuaranteedRef { $0.leave() } }
                 if held.contains(.routeRetry) { route.retries?._withUnsafeGuaranteedRef { $0.leave() } }
             }
             if effort.pointee.guardPlace >= 0 {
-                let guarded = arrays.resilience.guards[Int(effort.pointee.guardPlace)]
+                let guarded = arrays.pointee.resilience.guards[Int(effort.pointee.guardPlace)]
                 if held.contains(.backendRequest) { guarded.requests?._withUnsafeGuaranteedRef { $0.leave() } }
                 if held.contains(.backendRetry) { guarded.retries?._withUnsafeGuaranteedRef { $0.leave() } }
                 if held.contains(.connection) { guarded.connections?._withUnsafeGuaranteedRef { $0.leave() } }

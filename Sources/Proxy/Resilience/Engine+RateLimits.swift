@@ -11,34 +11,34 @@ struct RateKey {
 }
 
 extension Engine {
-    func hasInboundRates(_ client: Conn, _ arrays: TableArrays) -> Bool {
-        if arrays.resilience.workloadRates.count > 0 { return true }
+    func hasInboundRates(_ client: Conn, _ arrays: TableView) -> Bool {
+        if arrays.pointee.resilience.workloadRates.count > 0 { return true }
         return (inboundPort(client.pointee.originalPort)?.rates.count ?? 0) > 0
     }
 
     /// Takes a token of each limit that applies, of none twice. `over` when the client has its 429.
     mutating func takeRates(
-        _ client: Conn, _ effort: UnsafeMutablePointer<Effort>, _ arrays: TableArrays, _ entry: Int32,
+        _ client: Conn, _ effort: UnsafeMutablePointer<Effort>, _ arrays: TableView, _ entry: Int32,
         _ bytes: UnsafePointer<UInt8>
     ) -> Step {
         if client.pointee.side == .inbound {
-            let own = arrays.resilience.workloadRates
+            let own = arrays.pointee.resilience.workloadRates
             let step = take(client, effort, arrays, own, after: 0, bytes)
             if step != .go { return step }
             let ports = inboundPort(client.pointee.originalPort)?.rates ?? Run()
             return take(client, effort, arrays, ports, after: own.count, bytes)
         }
         if entry < 0 { return .go }
-        return take(client, effort, arrays, arrays.resilience.efforts[Int(entry)].rates, after: 0, bytes)
+        return take(client, effort, arrays, arrays.pointee.resilience.efforts[Int(entry)].rates, after: 0, bytes)
     }
 
     /// - Parameter earlier: limits before the first of these.
     private mutating func take(
-        _ client: Conn, _ effort: UnsafeMutablePointer<Effort>, _ arrays: TableArrays, _ run: Run, after earlier: Int32,
+        _ client: Conn, _ effort: UnsafeMutablePointer<Effort>, _ arrays: TableView, _ run: Run, after earlier: Int32,
         _ bytes: UnsafePointer<UInt8>
     ) -> Step {
         for place in 0..<Int(run.count) where Int(earlier) &+ place >= Int(effort.pointee.ratesPassed) {
-            let limit = arrays.resilience.rates[Int(run.start) &+ place]
+            let limit = arrays.pointee.resilience.rates[Int(run.start) &+ place]
             if let leases = limit.leases {
                 let step = lease(client, effort, arrays, limit, leases, bytes)
                 if step != .go { return step }
@@ -60,7 +60,7 @@ extension Engine {
 
     /// Takes a token that was leased, or waits for one on its way.
     private mutating func lease(
-        _ client: Conn, _ effort: UnsafeMutablePointer<Effort>, _ arrays: TableArrays, _ limit: RateEntry,
+        _ client: Conn, _ effort: UnsafeMutablePointer<Effort>, _ arrays: TableView, _ limit: RateEntry,
         _ leases: Unmanaged<LeaseTable>, _ bytes: UnsafePointer<UInt8>
     ) -> Step {
         let seed = leases._withUnsafeGuaranteedRef { $0.seed }
@@ -85,7 +85,7 @@ extension Engine {
 
     /// What the request is counted by: a hash of bytes, or a number that tells as much.
     private func rateKey(
-        _ client: Conn, _ arrays: TableArrays, _ limit: RateEntry, _ bytes: UnsafePointer<UInt8>, seed: UInt64
+        _ client: Conn, _ arrays: TableView, _ limit: RateEntry, _ bytes: UnsafePointer<UInt8>, seed: UInt64
     ) -> RateKey {
         switch limit.kind {
         case .none: return RateKey(hash: 1)
@@ -99,7 +99,8 @@ extension Engine {
             }
             return RateKey(hash: hash(path, length, seed), text: path, count: length)
         case .header:
-            guard let found = findLine(bytes, arrays.text + Int(limit.header.offset), Int(limit.header.count)) else {
+            guard let found = findLine(bytes, arrays.pointee.text + Int(limit.header.offset), Int(limit.header.count))
+            else {
                 return RateKey(hash: 1)
             }
             let value = bytes + Int(parser.lines[found].valueOffset)

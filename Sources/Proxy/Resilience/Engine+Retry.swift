@@ -48,7 +48,7 @@ extension Engine {
         guard client.pointee.hasEffort, let arrays = client.pointee.table?.pointee.arrays else { return false }
         let effort = efforts + Int(client.pointee.index)
         if effort.pointee.entry < 0 { return false }
-        let entry = arrays.resilience.efforts[Int(effort.pointee.entry)]
+        let entry = arrays.pointee.resilience.efforts[Int(effort.pointee.entry)]
         if entry.retry.attempts == 0 { return false }
         let body = client.pointee.requestBytes - Int(effort.pointee.headBytes)
         let standing = RetryStanding(
@@ -95,11 +95,11 @@ extension Engine {
 
     /// Why budget or limits do not let the request be repeated; nil when they do, and it is counted.
     private mutating func forbids(
-        _ client: Conn, _ effort: UnsafeMutablePointer<Effort>, _ entry: EffortEntry, _ arrays: TableArrays
+        _ client: Conn, _ effort: UnsafeMutablePointer<Effort>, _ entry: EffortEntry, _ arrays: TableView
     ) -> RetryRefusal? {
         var share: UnsafeMutablePointer<LoopShare>? = nil
         if effort.pointee.guardPlace >= 0 {
-            let guarded = arrays.resilience.guards[Int(effort.pointee.guardPlace)]
+            let guarded = arrays.pointee.resilience.guards[Int(effort.pointee.guardPlace)]
             share = guarded.shares + Int(loopNumber)
             if let gate = guarded.retries, !effort.pointee.held.contains(.backendRetry) {
                 if !gate._withUnsafeGuaranteedRef({ $0.enterOrRefuse() }) { return .limit }
@@ -122,7 +122,7 @@ extension Engine {
     mutating func repeatsResponse(_ upstream: Conn, _ client: Conn, _ bytes: UnsafePointer<UInt8>) -> Bool {
         let effort = efforts + Int(client.pointee.index)
         guard effort.pointee.entry >= 0, let arrays = client.pointee.table?.pointee.arrays else { return false }
-        let entry = arrays.resilience.efforts[Int(effort.pointee.entry)]
+        let entry = arrays.pointee.resilience.efforts[Int(effort.pointee.entry)]
         if entry.retry.attempts == 0 { return false }
         var grpcStatus = -1
         if parser.head.grpcStatusLine >= 0 {
@@ -144,12 +144,12 @@ extension Engine {
         return repeats(upstream, client, outcome, .none, retryAfter: retryAfter)
     }
 
-    private mutating func namesHeader(_ arrays: TableArrays, _ entry: EffortEntry, _ bytes: UnsafePointer<UInt8>)
+    private mutating func namesHeader(_ arrays: TableView, _ entry: EffortEntry, _ bytes: UnsafePointer<UInt8>)
         -> Bool
     {
         let run = entry.retryHeaders
         for place in Int(run.start)..<Int(run.start &+ run.count)
-        where headerHolds(arrays, arrays.routes.conditions[place], bytes) {
+        where headerHolds(arrays, arrays.pointee.routes.conditions[place], bytes) {
             return true
         }
         return false
@@ -186,7 +186,7 @@ extension Engine {
     ) -> Int32 {
         let arrays = table.pointee.arrays
         let avoids =
-            effort.pointee.entry >= 0 && arrays.resilience.efforts[Int(effort.pointee.entry)].retry.avoidsTried
+            effort.pointee.entry >= 0 && arrays.pointee.resilience.efforts[Int(effort.pointee.entry)].retry.avoidsTried
         let last = avoids ? effort.pointee.tried[3] : -1
         var slot = pickEndpoint(table, client.pointee.backend, for: client, not: last)
         if !avoids { return slot }

@@ -8,8 +8,10 @@ extension Engine {
     mutating func admit(_ client: Conn, _ bytes: UnsafePointer<UInt8>) -> Step {
         let rule = client.pointee.choice.rule
         if rule >= 0, let arrays = client.pointee.table?.pointee.arrays {
-            if arrays.rules[Int(rule)].actions >= 0 { return act(client, bytes, arrays, arrays.rules[Int(rule)]) }
-            let status = arrays.rules[Int(rule)].directStatus
+            if arrays.pointee.rules[Int(rule)].actions >= 0 {
+                return act(client, bytes, arrays, arrays.pointee.rules[Int(rule)])
+            }
+            let status = arrays.pointee.rules[Int(rule)].directStatus
             if status > 0 { return answerDirectly(client, bytes, status: Int(status)) }
         }
         return admitEffort(client, bytes)
@@ -27,16 +29,16 @@ extension Engine {
     /// In order: permission of browsers, faults, limits, answers of the route's own, and what needs work before the head is written.
     /// What is before the limits is done once, however often the request has to wait.
     private mutating func act(
-        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableArrays, _ rule: RuleEntry
+        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableView, _ rule: RuleEntry
     ) -> Step {
-        let actions = arrays.routes.actions[Int(rule.actions)]
+        let actions = arrays.pointee.routes.actions[Int(rule.actions)]
         if !client.pointee.isAdmitted {
             if actions.cors >= 0 {
-                let step = checkOrigin(client, bytes, arrays, arrays.routes.cors[Int(actions.cors)])
+                let step = checkOrigin(client, bytes, arrays, arrays.pointee.routes.cors[Int(actions.cors)])
                 if step != .go { return step }
             }
             if actions.fault >= 0 {
-                let step = injectFault(client, bytes, arrays, arrays.routes.faults[Int(actions.fault)])
+                let step = injectFault(client, bytes, arrays, arrays.pointee.routes.faults[Int(actions.fault)])
                 if step != .go { return step }
             }
             client.pointee.isAdmitted = true
@@ -65,7 +67,7 @@ extension Engine {
 
     /// Both are drawn before the delay, so that a request is drawn for once.
     private mutating func injectFault(
-        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableArrays, _ fault: FaultEntry
+        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableView, _ fault: FaultEntry
     ) -> Step {
         var delay = UInt64(fault.delayMilliseconds)
         var status = Int(fault.abortStatus)
@@ -88,8 +90,9 @@ extension Engine {
         let status = client.pointee.choice.status
         var code: Int32 = -1
         if let arrays = client.pointee.table?.pointee.arrays {
-            let actions = arrays.routes.actions[Int(arrays.rules[Int(client.pointee.choice.rule)].actions)]
-            code = arrays.routes.faults[Int(actions.fault)].abortGRPC
+            let actions = arrays.pointee.routes.actions[
+                Int(arrays.pointee.rules[Int(client.pointee.choice.rule)].actions)]
+            code = arrays.pointee.routes.faults[Int(actions.fault)].abortGRPC
         }
         skipHead(client)
         if code < 0 || status != 200 {
@@ -125,7 +128,7 @@ extension Engine {
 
     // MARK: direct responses
 
-    private mutating func respond(_ client: Conn, _ arrays: TableArrays, _ actions: ActionsEntry, status: Int) {
+    private mutating func respond(_ client: Conn, _ arrays: TableView, _ actions: ActionsEntry, status: Int) {
         skipHead(client)
         let reason = ResponseFlag.none.reason
         if !actions.hasBody && client.pointee.extras == nil && actions.response.isEmpty {
@@ -137,11 +140,11 @@ extension Engine {
         var at = Int(client.pointee.outputEnd)
         if actions.body.count > 0 {
             put("content-type: ", out, &at)
-            put(arrays.text + Int(actions.contentType.offset), Int(actions.contentType.count), out, &at)
+            put(arrays.pointee.text + Int(actions.contentType.offset), Int(actions.contentType.count), out, &at)
             put("\r\n", out, &at)
         }
         putEdits(arrays, actions.response.set, out, &at)
         putEdits(arrays, actions.response.add, out, &at)
-        finishReply(client, out, &at, arrays.text + Int(actions.body.offset), Int(actions.body.count))
+        finishReply(client, out, &at, arrays.pointee.text + Int(actions.body.offset), Int(actions.body.count))
     }
 }

@@ -12,13 +12,13 @@ struct ResponseEdits {
 extension Engine {
     /// The changes to a request's head; those for its backend hold the rule's too.
     @inline(__always)
-    func requestEdits(_ client: Conn, _ arrays: TableArrays?, _ rule: RuleEntry?) -> EditRuns {
+    func requestEdits(_ client: Conn, _ arrays: TableView?, _ rule: RuleEntry?) -> EditRuns {
         guard let rule, let arrays else { return EditRuns() }
         let weight = client.pointee.choice.weight
         if weight >= 0 {
-            let edits = arrays.weights[Int(weight)].edits
+            let edits = arrays.pointee.weights[Int(weight)].edits
             if edits >= 0 {
-                let entry = arrays.routes.backendEdits[Int(edits)]
+                let entry = arrays.pointee.routes.backendEdits[Int(edits)]
                 if !entry.response.isEmpty { client.pointee.editsResponse = true }
                 return entry.request
             }
@@ -36,11 +36,11 @@ extension Engine {
         guard let arrays = client.pointee.table?.pointee.arrays else { return nil }
         // Limits of a pod or port have lines without a rule, and authorizers give some.
         if client.pointee.choice.rule < 0 { return edits.room > 0 ? edits : nil }
-        let rule = arrays.rules[Int(client.pointee.choice.rule)]
-        if rule.actions >= 0 { edits.runs = arrays.routes.actions[Int(rule.actions)].response }
+        let rule = arrays.pointee.rules[Int(client.pointee.choice.rule)]
+        if rule.actions >= 0 { edits.runs = arrays.pointee.routes.actions[Int(rule.actions)].response }
         let weight = client.pointee.choice.weight
-        if weight >= 0 && arrays.weights[Int(weight)].edits >= 0 {
-            edits.runs = arrays.routes.backendEdits[Int(arrays.weights[Int(weight)].edits)].response
+        if weight >= 0 && arrays.pointee.weights[Int(weight)].edits >= 0 {
+            edits.runs = arrays.pointee.routes.backendEdits[Int(arrays.pointee.weights[Int(weight)].edits)].response
         }
         return edits
     }

@@ -23,16 +23,16 @@ extension Engine {
     /// The first rule that takes the request, and by which match; -1 for a match where the rule takes all. Rules and the matches of
     /// each come in order of precedence.
     @inline(__always)
-    mutating func matchRule(_ arrays: TableArrays, _ rules: RuleRun, _ client: Conn, _ bytes: UnsafePointer<UInt8>)
+    mutating func matchRule(_ arrays: TableView, _ rules: RuleRun, _ client: Conn, _ bytes: UnsafePointer<UInt8>)
         -> (rule: Int32, match: Int32)
     {
         let asked = Asked(bytes: bytes, path: bytes + parser.head.pathOffset, pathLength: pathLength(bytes))
-        if rules.index >= 0 { return indexed(arrays, arrays.routes.indexes[Int(rules.index)], client, asked) }
+        if rules.index >= 0 { return indexed(arrays, arrays.pointee.routes.indexes[Int(rules.index)], client, asked) }
         for place in Int(rules.start)..<Int(rules.start &+ rules.count) {
-            let run = arrays.rules[place].matches
+            let run = arrays.pointee.rules[place].matches
             if run.count == 0 { return (Int32(truncatingIfNeeded: place), -1) }
             for index in Int(run.start)..<Int(run.start &+ run.count)
-            where matches(arrays, arrays.matches[index], client, asked) {
+            where matches(arrays, arrays.pointee.matches[index], client, asked) {
                 return (Int32(truncatingIfNeeded: place), Int32(truncatingIfNeeded: index))
             }
         }
@@ -49,9 +49,9 @@ extension Engine {
 
     /// Walks down the tree of paths as far as the request's goes, and then looks at the matches that are not in it.
     private mutating func indexed(
-        _ arrays: TableArrays, _ index: RuleIndexEntry, _ client: Conn, _ asked: Asked
+        _ arrays: TableView, _ index: RuleIndexEntry, _ client: Conn, _ asked: Asked
     ) -> (rule: Int32, match: Int32) {
-        let tables = arrays.routes
+        let tables = arrays.pointee.routes
         var best = Int32.max
         var node = tables.nodes[Int(index.root)]
         var place = 0
@@ -68,30 +68,30 @@ extension Engine {
             node = tables.nodes[Int(child)]
             let length = Int(node.label.count)
             if length > asked.pathLength &- place { break }
-            if memcmp(asked.path + place, arrays.text + Int(node.label.offset), length) != 0 { break }
+            if memcmp(asked.path + place, arrays.pointee.text + Int(node.label.offset), length) != 0 { break }
             place &+= length
         }
         for candidate in Int(index.others.start)..<Int(index.others.start &+ index.others.count) {
             let match = tables.candidates[candidate]
             if match >= best { break }
-            if matches(arrays, arrays.matches[Int(match)], client, asked) {
+            if matches(arrays, arrays.pointee.matches[Int(match)], client, asked) {
                 best = match
                 break
             }
         }
         if best == .max { return (-1, -1) }
-        return (arrays.matches[Int(best)].rule, best)
+        return (arrays.pointee.matches[Int(best)].rule, best)
     }
 
     /// Takes the first of these matches, whose paths fit, if it comes before the best so far.
     @inline(__always)
     private mutating func consider(
-        _ arrays: TableArrays, _ run: Run, _ client: Conn, _ asked: Asked, _ best: inout Int32
+        _ arrays: TableView, _ run: Run, _ client: Conn, _ asked: Asked, _ best: inout Int32
     ) {
         for candidate in Int(run.start)..<Int(run.start &+ run.count) {
-            let match = arrays.routes.candidates[candidate]
+            let match = arrays.pointee.routes.candidates[candidate]
             if match >= best { return }
-            if restMatches(arrays, arrays.matches[Int(match)], client, asked.bytes) {
+            if restMatches(arrays, arrays.pointee.matches[Int(match)], client, asked.bytes) {
                 best = match
                 return
             }
@@ -100,12 +100,12 @@ extension Engine {
 
     /// The child whose label begins with a byte; -1 when there is none.
     @inline(__always)
-    private func child(_ arrays: TableArrays, _ node: PathNode, _ byte: UInt8) -> Int32 {
+    private func child(_ arrays: TableView, _ node: PathNode, _ byte: UInt8) -> Int32 {
         var low = Int(node.children.start)
         var high = low &+ Int(node.children.count)
         while low < high {
             let middle = (low &+ high) >> 1
-            let first = arrays.text[Int(arrays.routes.nodes[middle].label.offset)]
+            let first = arrays.pointee.text[Int(arrays.pointee.routes.nodes[middle].label.offset)]
             if first == byte { return Int32(truncatingIfNeeded: middle) }
             if first < byte { low = middle &+ 1 } else { high = middle }
         }
@@ -113,13 +113,13 @@ extension Engine {
     }
 
     private mutating func matches(
-        _ arrays: TableArrays, _ match: MatchEntry, _ client: Conn, _ asked: Asked
+        _ arrays: TableView, _ match: MatchEntry, _ client: Conn, _ asked: Asked
     ) -> Bool {
         pathMatches(arrays, match, asked) && restMatches(arrays, match, client, asked.bytes)
     }
 
-    private mutating func pathMatches(_ arrays: TableArrays, _ match: MatchEntry, _ asked: Asked) -> Bool {
-        let wanted = arrays.text + Int(match.path.offset)
+    private mutating func pathMatches(_ arrays: TableView, _ match: MatchEntry, _ asked: Asked) -> Bool {
+        let wanted = arrays.pointee.text + Int(match.path.offset)
         let length = Int(match.path.count)
         switch match.pathKind {
         case .any: return true
@@ -129,7 +129,7 @@ extension Engine {
             if asked.pathLength > length && asked.path[length] != 47 { return false }
         case .text: if length > asked.pathLength { return false }
         case .regex:
-            let pattern = arrays.routes.patterns[Int(match.pattern)]
+            let pattern = arrays.pointee.routes.patterns[Int(match.pattern)]
             return pattern.matches(asked.path, asked.pathLength, &matching.scratch)
         }
         return match.ignoresPathCase ? sameName(asked.path, wanted, length) : memcmp(wanted, asked.path, length) == 0
@@ -138,22 +138,22 @@ extension Engine {
     /// All but the path.
     @inline(__always)
     private mutating func restMatches(
-        _ arrays: TableArrays, _ match: MatchEntry, _ client: Conn, _ bytes: UnsafePointer<UInt8>
+        _ arrays: TableView, _ match: MatchEntry, _ client: Conn, _ bytes: UnsafePointer<UInt8>
     ) -> Bool {
         let method = Int(match.method.count)
         if method > 0 {
             if method != parser.head.methodLength { return false }
-            if memcmp(arrays.text + Int(match.method.offset), bytes, method) != 0 { return false }
+            if memcmp(arrays.pointee.text + Int(match.method.offset), bytes, method) != 0 { return false }
         }
         for place in Int(match.conditions.start)..<Int(match.conditions.start &+ match.conditions.count)
-        where !holds(arrays, arrays.routes.conditions[place], client, bytes) {
+        where !holds(arrays, arrays.pointee.routes.conditions[place], client, bytes) {
             return false
         }
         return true
     }
 
     private mutating func holds(
-        _ arrays: TableArrays, _ condition: ConditionEntry, _ client: Conn, _ bytes: UnsafePointer<UInt8>
+        _ arrays: TableView, _ condition: ConditionEntry, _ client: Conn, _ bytes: UnsafePointer<UInt8>
     ) -> Bool {
         switch condition.subject {
         case .header: return headerHolds(arrays, condition, bytes)
@@ -170,7 +170,7 @@ extension Engine {
             return textMatches(arrays, condition.text, matching.text, length)
         case .address:
             for place in Int(condition.ranges.start)..<Int(condition.ranges.start &+ condition.ranges.count) {
-                let range = arrays.routes.ranges[place]
+                let range = arrays.pointee.routes.ranges[place]
                 if client.pointee.remoteAddress & range.mask == range.address { return true }
             }
             return false
@@ -179,9 +179,9 @@ extension Engine {
 
     /// Whether any line of the name is like that; or none, where that is asked. Works on any message's head.
     mutating func headerHolds(
-        _ arrays: TableArrays, _ condition: ConditionEntry, _ bytes: UnsafePointer<UInt8>
+        _ arrays: TableView, _ condition: ConditionEntry, _ bytes: UnsafePointer<UInt8>
     ) -> Bool {
-        let name = arrays.text + Int(condition.name.offset)
+        let name = arrays.pointee.text + Int(condition.name.offset)
         let count = Int(condition.name.count)
         for place in 0..<parser.head.lineCount where Int(parser.lines[place].nameLength) == count {
             let line = parser.lines[place]
@@ -195,7 +195,7 @@ extension Engine {
 
     /// The first parameter of the name decides.
     private mutating func queryHolds(
-        _ arrays: TableArrays, _ condition: ConditionEntry, _ bytes: UnsafePointer<UInt8>
+        _ arrays: TableView, _ condition: ConditionEntry, _ bytes: UnsafePointer<UInt8>
     ) -> Bool {
         let target = bytes + parser.head.pathOffset
         var place = pathLength(bytes) &+ 1
@@ -203,7 +203,7 @@ extension Engine {
         if place < end, let mark = memchr(target + place, 35, end &- place) {
             end = UnsafeRawPointer(target).distance(to: UnsafeRawPointer(mark))
         }
-        let wanted = arrays.text + Int(condition.name.offset)
+        let wanted = arrays.pointee.text + Int(condition.name.offset)
         while place < end {
             var stop = place
             var sign = -1
@@ -244,30 +244,30 @@ extension Engine {
 
     /// `text` must not stand in the matching space unless it is decoded or in lower case there.
     mutating func textMatches(
-        _ arrays: TableArrays, _ entry: TextEntry, _ text: UnsafePointer<UInt8>, _ count: Int
+        _ arrays: TableView, _ entry: TextEntry, _ text: UnsafePointer<UInt8>, _ count: Int
     ) -> Bool {
         let length = Int(entry.value.count)
         var start = text
         switch entry.kind {
         case .present: return true
-        case .regex: return arrays.routes.patterns[Int(entry.pattern)].matches(text, count, &matching.scratch)
+        case .regex: return arrays.pointee.routes.patterns[Int(entry.pattern)].matches(text, count, &matching.scratch)
         case .exact: if count != length { return false }
         case .prefix: if count < length { return false }
         case .suffix:
             if count < length { return false }
             start = text + (count &- length)
         }
-        let wanted = arrays.text + Int(entry.value.offset)
+        let wanted = arrays.pointee.text + Int(entry.value.offset)
         return entry.ignoresCase ? sameName(start, wanted, length) : memcmp(start, wanted, length) == 0
     }
 
     /// A gateway's virtual host for the Host header, without its port and in any case: the exact name, else the longest suffix.
-    func virtualHost(_ arrays: TableArrays, _ gateway: GatewayEntry, _ bytes: UnsafePointer<UInt8>) -> Int32? {
+    func virtualHost(_ arrays: TableView, _ gateway: GatewayEntry, _ bytes: UnsafePointer<UInt8>) -> Int32? {
         let named = requestedHost(bytes)
         let (host, length) = (named.start, named.count)
         if gateway.index.slots.count > 0 { return indexedHost(arrays, gateway.index, host, length) }
         for place in Int(gateway.hosts.start)..<Int(gateway.hosts.start &+ gateway.hosts.count)
-        where hostMatches(arrays, arrays.hosts[place], host, length) {
+        where hostMatches(arrays, arrays.pointee.hosts[place], host, length) {
             return Int32(truncatingIfNeeded: place)
         }
         return nil
@@ -294,9 +294,9 @@ extension Engine {
     }
 
     private func hostMatches(
-        _ arrays: TableArrays, _ entry: HostEntry, _ host: UnsafePointer<UInt8>, _ length: Int
+        _ arrays: TableView, _ entry: HostEntry, _ host: UnsafePointer<UInt8>, _ length: Int
     ) -> Bool {
-        let name = arrays.text + Int(entry.name.offset)
+        let name = arrays.pointee.text + Int(entry.name.offset)
         let count = Int(entry.name.count)
         return switch entry.kind {
         case .any: true
@@ -306,7 +306,7 @@ extension Engine {
     }
 
     private func indexedHost(
-        _ arrays: TableArrays, _ index: HostIndexEntry, _ host: UnsafePointer<UInt8>, _ length: Int
+        _ arrays: TableView, _ index: HostIndexEntry, _ host: UnsafePointer<UInt8>, _ length: Int
     ) -> Int32? {
         var hash = HostHash.start
         var suffix: Int32 = -1
@@ -328,14 +328,14 @@ extension Engine {
 
     @inline(__always)
     private func look(
-        _ arrays: TableArrays, _ index: HostIndexEntry, _ hash: UInt64, _ kind: HostKind,
+        _ arrays: TableView, _ index: HostIndexEntry, _ hash: UInt64, _ kind: HostKind,
         _ host: UnsafePointer<UInt8>, _ length: Int, _ nameLength: Int
     ) -> Int32 {
-        let slots = arrays.routes.hostSlots + Int(index.slots.start)
+        let slots = arrays.pointee.routes.hostSlots + Int(index.slots.start)
         let mask = Int(index.slots.count) &- 1
         var slot = Int(truncatingIfNeeded: hash) & mask
         while slots[slot] >= 0 {
-            let entry = arrays.hosts[Int(slots[slot])]
+            let entry = arrays.pointee.hosts[Int(slots[slot])]
             if entry.kind == kind && Int(entry.name.count) == nameLength && hostMatches(arrays, entry, host, length) {
                 return slots[slot]
             }

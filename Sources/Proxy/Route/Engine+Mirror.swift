@@ -13,10 +13,10 @@ enum MirrorLimits {
 
 extension Engine {
     /// Draws which mirrors get a copy of the request just composed, and begins the copy.
-    mutating func beginMirrors(_ client: Conn, _ upstream: Conn, _ arrays: TableArrays, _ mirrors: Run) {
+    mutating func beginMirrors(_ client: Conn, _ upstream: Conn, _ arrays: TableView, _ mirrors: Run) {
         var drawn: UInt32 = 0
         for place in 0..<min(32, Int(mirrors.count)) {
-            let share = arrays.routes.mirrors[Int(mirrors.start) + place].millionths
+            let share = arrays.pointee.routes.mirrors[Int(mirrors.start) + place].millionths
             if share >= 1_000_000 || chance.below(1_000_000) < share { drawn |= 1 << UInt32(place) }
         }
         if drawn == 0 || client.pointee.isUpgrade || parser.head.contentLength > MirrorLimits.body { return }
@@ -91,10 +91,10 @@ extension Engine {
     private mutating func startShadows(_ client: Conn, _ extras: Extras) {
         guard let copy = extras.pointee.copy, let table = client.pointee.table else { return }
         let arrays = table.pointee.arrays
-        let rule = arrays.rules[Int(client.pointee.choice.rule)]
-        let mirrors = arrays.routes.actions[Int(rule.actions)].mirrors
+        let rule = arrays.pointee.rules[Int(client.pointee.choice.rule)]
+        let mirrors = arrays.pointee.routes.actions[Int(rule.actions)].mirrors
         for place in 0..<min(32, Int(mirrors.count)) where extras.pointee.mirrors & 1 << UInt32(place) != 0 {
-            let backend = arrays.routes.mirrors[Int(mirrors.start) + place].backend
+            let backend = arrays.pointee.routes.mirrors[Int(mirrors.start) + place].backend
             startShadow(client, table, backend, copy, Int(extras.pointee.copyEnd), extras.pointee.copyClass)
         }
         dropCopy(extras)
@@ -129,7 +129,7 @@ extension Engine {
         shadow.pointee.requestBytes = length
         shadow.pointee.backend = backend
         shadow.pointee.choice.backend = backend
-        shadow.pointee.service = table.pointee.arrays.backends[Int(backend)].label
+        shadow.pointee.service = table.pointee.arrays.pointee.backends[Int(backend)].label
         shadow.pointee.table = table
         table.pointee.users += 1
         blankDraft(shadow)

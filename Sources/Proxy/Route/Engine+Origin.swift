@@ -4,7 +4,7 @@ import Wire
 extension Engine {
     /// CORS: answers a preflight, and notes what the answer to any other request shall say.
     mutating func checkOrigin(
-        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableArrays, _ policy: CORSEntry
+        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableView, _ policy: CORSEntry
     ) -> Step {
         let name: StaticString = "origin"
         guard let place = findLine(bytes, name.utf8Start, name.utf8CodeUnitCount) else { return .go }
@@ -34,11 +34,11 @@ extension Engine {
     }
 
     private mutating func isAllowed(
-        _ arrays: TableArrays, _ policy: CORSEntry, _ origin: UnsafePointer<UInt8>, _ length: Int
+        _ arrays: TableView, _ policy: CORSEntry, _ origin: UnsafePointer<UInt8>, _ length: Int
     ) -> Bool {
         if length == 0 || length > CORSText.longestOrigin { return false }
         for place in Int(policy.origins.start)..<Int(policy.origins.start &+ policy.origins.count)
-        where textMatches(arrays, arrays.routes.origins[place], origin, length) {
+        where textMatches(arrays, arrays.pointee.routes.origins[place], origin, length) {
             return true
         }
         return false
@@ -46,7 +46,7 @@ extension Engine {
 
     /// Writes the lines that every answer to an allowed origin has.
     private mutating func noteOrigin(
-        _ client: Conn, _ arrays: TableArrays, _ policy: CORSEntry, _ origin: UnsafePointer<UInt8>, _ length: Int,
+        _ client: Conn, _ arrays: TableView, _ policy: CORSEntry, _ origin: UnsafePointer<UInt8>, _ length: Int,
         _ expose: Int
     ) {
         let extras = extras(client)
@@ -61,14 +61,14 @@ extension Engine {
         }
         if policy.allowsCredentials { put("access-control-allow-credentials: true\r\n", out, &at) }
         if expose > 0 && expose < RouteExtras.linesSize - at {
-            put(arrays.text + Int(policy.exposeLine.offset), expose, out, &at)
+            put(arrays.pointee.text + Int(policy.exposeLine.offset), expose, out, &at)
         }
         extras.pointee.linesLength = Int32(truncatingIfNeeded: at)
         extras.pointee.hasOrigin = true
     }
 
     private mutating func preflight(
-        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableArrays, _ policy: CORSEntry
+        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableView, _ policy: CORSEntry
     ) {
         // Where anything is allowed, what is asked for is: the word `*` would not hold with credentials.
         var method: HeaderLine? = nil
@@ -85,7 +85,7 @@ extension Engine {
         let room = Int(policy.preflightLines.count) + asked + 128
         guard let out = beginReply(client, status: 200, .none, "cors_preflight", room: room) else { return }
         var at = Int(client.pointee.outputEnd)
-        put(arrays.text + Int(policy.preflightLines.offset), Int(policy.preflightLines.count), out, &at)
+        put(arrays.pointee.text + Int(policy.preflightLines.offset), Int(policy.preflightLines.count), out, &at)
         if let method {
             put("access-control-allow-methods: ", out, &at)
             put(bytes + Int(method.valueOffset), Int(method.valueLength), out, &at)

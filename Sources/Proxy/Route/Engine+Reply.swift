@@ -70,18 +70,20 @@ extension Engine {
         afterResponse(client)
     }
 
-    func putEdits(_ arrays: TableArrays, _ run: Run, _ out: Bytes, _ at: inout Int) {
+    func putEdits(_ arrays: TableView, _ run: Run, _ out: Bytes, _ at: inout Int) {
         for place in Int(run.start)..<Int(run.start &+ run.count) {
-            put(arrays.text + Int(arrays.edits[place].line.offset), Int(arrays.edits[place].line.count), out, &at)
+            put(
+                arrays.pointee.text + Int(arrays.pointee.edits[place].line.offset),
+                Int(arrays.pointee.edits[place].line.count), out, &at)
         }
     }
 
     /// Drops the lines that are replaced or removed.
-    func dropEdited(_ arrays: TableArrays, _ edits: EditRuns, _ bytes: UnsafePointer<UInt8>) {
+    func dropEdited(_ arrays: TableView, _ edits: EditRuns, _ bytes: UnsafePointer<UInt8>) {
         let start = Int(edits.set.start)
         for edit in start..<start + Int(edits.set.count) + Int(edits.remove.count) {
-            let name = arrays.edits[edit].name
-            dropLines(bytes, arrays.text + Int(name.offset), Int(name.count))
+            let name = arrays.pointee.edits[edit].name
+            dropLines(bytes, arrays.pointee.text + Int(name.offset), Int(name.count))
         }
     }
 

@@ -10,12 +10,12 @@ extension Engine {
 
     /// Writes the path as it becomes, with its query.
     func putPath(
-        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableArrays, _ change: PathChangeEntry,
+        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableView, _ change: PathChangeEntry,
         _ out: Bytes, _ at: inout Int
     ) {
         let path = bytes + parser.head.pathOffset
         let length = pathLength(bytes)
-        let text = arrays.text + Int(change.text.offset)
+        let text = arrays.pointee.text + Int(change.text.offset)
         let start = at
         switch change.kind {
         case .none: put(path, length, out, &at)
@@ -36,9 +36,9 @@ extension Engine {
     }
 
     /// How much of the path the match names.
-    private func matchedLength(_ client: Conn, _ arrays: TableArrays, _ kind: PathChange, _ length: Int) -> Int {
+    private func matchedLength(_ client: Conn, _ arrays: TableView, _ kind: PathChange, _ length: Int) -> Int {
         let place = client.pointee.choice.match
-        let match = place < 0 ? MatchEntry(pathKind: .any) : arrays.matches[Int(place)]
+        let match = place < 0 ? MatchEntry(pathKind: .any) : arrays.pointee.matches[Int(place)]
         return switch match.pathKind {
         case .elements, .text: min(length, Int(match.path.count))
         case .exact, .regex: length
@@ -49,12 +49,12 @@ extension Engine {
 
     /// Rewrites by an expression, beforehand: only here can it be refused.
     mutating func rewriteByPattern(
-        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableArrays, _ change: PathChangeEntry
+        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableView, _ change: PathChangeEntry
     ) -> Step {
         let extras = extras(client)
         let out = extras.path
-        let made = arrays.routes.patterns[Int(change.pattern)].replace(
-            bytes + parser.head.pathOffset, pathLength(bytes), with: arrays.text + Int(change.text.offset),
+        let made = arrays.pointee.routes.patterns[Int(change.pattern)].replace(
+            bytes + parser.head.pathOffset, pathLength(bytes), with: arrays.pointee.text + Int(change.text.offset),
             Int(change.text.count), into: out + 1, limit: RouteExtras.pathSize - 1, &matching.scratch)
         if made < 0 {
             skipHead(client)
@@ -74,9 +74,9 @@ extension Engine {
     // MARK: redirects
 
     mutating func redirect(
-        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableArrays, _ actions: ActionsEntry
+        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableView, _ actions: ActionsEntry
     ) {
-        let redirect = arrays.routes.redirects[Int(actions.redirect)]
+        let redirect = arrays.pointee.routes.redirects[Int(actions.redirect)]
         if redirect.path.kind == .regex && rewriteByPattern(client, bytes, arrays, redirect.path) != .go { return }
         let room =
             parser.head.pathLength + parser.head.hostLength + Int(redirect.path.text.count)
@@ -93,7 +93,7 @@ extension Engine {
     }
 
     private func putLocation(
-        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableArrays, _ redirect: RedirectEntry,
+        _ client: Conn, _ bytes: UnsafePointer<UInt8>, _ arrays: TableView, _ redirect: RedirectEntry,
         _ out: Bytes, _ at: inout Int
     ) {
         var isSecure = isSecure(client)
@@ -101,7 +101,7 @@ extension Engine {
         put(isSecure ? "https://" : "http://", out, &at)
         var port = redirect.port
         if redirect.host.count > 0 {
-            put(arrays.text + Int(redirect.host.offset), Int(redirect.host.count), out, &at)
+            put(arrays.pointee.text + Int(redirect.host.offset), Int(redirect.host.count), out, &at)
         } else {
             let host = bytes + parser.head.hostOffset
             let split = portPlace(host, parser.head.hostLength)

@@ -35,24 +35,24 @@ extension Engine {
         var rules = RuleRun()
         var fallback: Int32 = -1
         if client.pointee.side == .outbound {
-            let service = arrays.byAddress.find(client.pointee.originalAddress, client.pointee.originalPort)
+            let service = arrays.pointee.byAddress.find(client.pointee.originalAddress, client.pointee.originalPort)
             if service < 0 {
-                let pod = arrays.byPod.find(client.pointee.originalAddress, client.pointee.originalPort)
-                if pod < 0 { return refused(choice, arrays.demand.isOn ? .unresolved : .noRoute, 503) }
+                let pod = arrays.pointee.byPod.find(client.pointee.originalAddress, client.pointee.originalPort)
+                if pod < 0 { return refused(choice, arrays.pointee.demand.isOn ? .unresolved : .noRoute, 503) }
                 choice.endpoint = table.pointee.slots[Int(pod)]
-                choice.service = arrays.endpoints[Int(pod)].label
+                choice.service = arrays.pointee.endpoints[Int(pod)].label
                 return choice
             }
-            let entry = arrays.services[Int(service)]
+            let entry = arrays.pointee.services[Int(service)]
             rules = entry.rules
             choice.service = entry.label
             fallback = entry.defaultBackend
         } else {
             let place = listeners[Int(client.pointee.listener)].gatewayPlace
-            guard place >= 0, let host = virtualHost(arrays, arrays.gateways[Int(place)], bytes) else {
+            guard place >= 0, let host = virtualHost(arrays, arrays.pointee.gateways[Int(place)], bytes) else {
                 return refused(choice, .noRoute, 404)
             }
-            rules = arrays.hosts[Int(host)].rules
+            rules = arrays.pointee.hosts[Int(host)].rules
         }
         let taken = matchRule(arrays, rules, client, bytes)
         guard taken.rule >= 0 else {
@@ -64,21 +64,21 @@ extension Engine {
         }
         choice.rule = taken.rule
         choice.match = taken.match
-        let entry = arrays.rules[Int(taken.rule)]
+        let entry = arrays.pointee.rules[Int(taken.rule)]
         if entry.directStatus > 0 {
             if entry.isNoRoute { return refused(choice, .noRoute, Int(entry.directStatus)) }
             // With actions or limits there may be more to it: `admit` answers.
             if entry.actions < 0 && entry.effort < 0 { choice.status = Int(entry.directStatus) }
             return choice
         }
-        if entry.actions >= 0 && arrays.routes.actions[Int(entry.actions)].redirect >= 0 { return choice }
+        if entry.actions >= 0 && arrays.pointee.routes.actions[Int(entry.actions)].redirect >= 0 { return choice }
         let picked = pickBackend(arrays, entry)
         if picked.backend < 0 {
             return refused(choice, .noBackend, picked.isUnresolved || entry.totalWeight == 0 ? 500 : 503)
         }
         choice.backend = picked.backend
         choice.weight = picked.weight
-        choice.service = arrays.backends[Int(picked.backend)].label
+        choice.service = arrays.pointee.backends[Int(picked.backend)].label
         return choice
     }
 

@@ -165,7 +165,10 @@ struct AddressIndex {
     }
 }
 
-/// The arrays of a routing table, as plain pointers: copying this costs no reference count.
+/// Where a routing table's arrays are. It lives as long as the table, and costs no reference count to pass on.
+typealias TableView = UnsafePointer<TableArrays>
+
+/// The arrays of a routing table, as plain pointers.
 struct TableArrays {
     var text: UnsafeMutablePointer<UInt8>
     var services: UnsafeMutablePointer<ServiceEntry>
@@ -208,7 +211,7 @@ struct TableArrays {
 ///
 /// `@unchecked Sendable`: its memory is written only before it is shared and freed with the last reference.
 final class RoutingTable: @unchecked Sendable {
-    let arrays: TableArrays
+    let arrays: TableView
     private let memory: TableMemory
     let credentials: Credentials?
     let generation: UInt64
@@ -225,7 +228,7 @@ final class RoutingTable: @unchecked Sendable {
     private let originations: [OriginationContext]
 
     init(
-        arrays: TableArrays, memory: TableMemory, credentials: Credentials?, generation: UInt64,
+        arrays: TableView, memory: TableMemory, credentials: Credentials?, generation: UInt64,
         gateways: [GatewayListener],
         resilience: ResilienceTables, patterns: [Pattern] = [], clientLimits: ClientLimits = ClientLimits(),
         backendNames: [String], board: HealthBoard, boardPlaces: [Int32],

@@ -179,7 +179,7 @@ struct TableBuilder {
             balance: balanceArrays(), tls: serverNames.finish(in: memory))
         numbers.boardPlaces = balance.places
         return RoutingTable(
-            arrays: arrays, memory: memory, credentials: credentials, generation: generation,
+            arrays: TableView(memory.keep([arrays])), memory: memory, credentials: credentials, generation: generation,
             gateways: workload.gatewayListeners,
             resilience: kept, patterns: routes.patterns, clientLimits: workload.limits, backendNames: backendNames,
             board: board, boardPlaces: Array(balance.places.values), revoked: workload.security.revoked,

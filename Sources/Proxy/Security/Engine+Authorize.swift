@@ -9,7 +9,7 @@ extension Engine {
     /// Whether the sender of the request whose head was just parsed at `bytes` may have it answered.
     @inline(__always)
     mutating func authorize(_ client: Conn, _ bytes: UnsafePointer<UInt8>) -> Step {
-        guard client.pointee.side != .outbound, let access = client.pointee.table?.pointee.arrays.access else {
+        guard client.pointee.side != .outbound, let access = client.pointee.table?.pointee.arrays.pointee.access else {
             return .go
         }
         return authorize(client, bytes, access)
@@ -58,7 +58,7 @@ extension Engine {
 
     /// Whether opaque bytes may pass; otherwise the connection is gone.
     mutating func authorizeTunnel(_ client: Conn, _ serverName: ByteView) -> Bool {
-        guard client.pointee.side != .outbound, let access = table?.pointee.arrays.access,
+        guard client.pointee.side != .outbound, let access = table?.pointee.arrays.pointee.access,
             access.pointee.policyCount > 0
         else { return true }
         var view = AccessView(isRequest: false)

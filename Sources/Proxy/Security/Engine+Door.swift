@@ -14,7 +14,7 @@ extension Engine {
             setDeadline(client, after: idlePatience)
             return
         }
-        if let table, table.pointee.arrays.tls.trusts(door.trusted, client.pointee.peerAddress) {
+        if let table, table.pointee.arrays.pointee.tls.trusts(door.trusted, client.pointee.peerAddress) {
             client.pointee.mode = .introduced
             setDeadline(client, after: Limits.sniff)
             return
@@ -40,15 +40,16 @@ extension Engine {
     func door(_ client: Conn) -> DoorEntry? {
         guard let table, client.pointee.side == .gateway else { return nil }
         let place = Int(listeners[Int(client.pointee.listener)].gatewayPlace)
-        guard place >= 0, place < table.pointee.arrays.tls.doorCount else { return nil }
-        return table.pointee.arrays.tls.doors[place]
+        guard place >= 0, place < table.pointee.arrays.pointee.tls.doorCount else { return nil }
+        return table.pointee.arrays.pointee.tls.doors[place]
     }
 
     /// Names of TLS that is passed on, at an outbound connection's destination; none for most.
     func outboundNames(_ client: Conn) -> Run {
         guard let table else { return Run() }
-        let place = table.pointee.arrays.byAddress.find(client.pointee.originalAddress, client.pointee.originalPort)
-        return place < 0 ? Run() : table.pointee.arrays.tls.services[Int(place)]
+        let place = table.pointee.arrays.pointee.byAddress.find(
+            client.pointee.originalAddress, client.pointee.originalPort)
+        return place < 0 ? Run() : table.pointee.arrays.pointee.tls.services[Int(place)]
     }
 
     /// Looks at a ClientHello without taking it, and sends its connection where the name in it belongs.
@@ -62,7 +63,7 @@ extension Engine {
         case .tls(let hello):
             let name = ByteView(start: space + hello.nameOffset, count: hello.nameLength)
             let names = client.pointee.side == .gateway ? door(client)?.names ?? Run() : outboundNames(client)
-            guard let table, let entry = table.pointee.arrays.tls.find(names, name) else {
+            guard let table, let entry = table.pointee.arrays.pointee.tls.find(names, name) else {
                 if client.pointee.side == .outbound {
                     leaveSniffing(client)
                 } else {
@@ -72,7 +73,7 @@ extension Engine {
             }
             if entry.context == ServerNameEntry.unopened {
                 forward(client, entry.rule, serverName: name)
-            } else if entry.context >= 0, let context = table.pointee.arrays.tls.contexts[Int(entry.context)] {
+            } else if entry.context >= 0, let context = table.pointee.arrays.pointee.tls.contexts[Int(entry.context)] {
                 client.pointee.mode = .http
                 beginTLS(client, context)
             } else {
@@ -98,7 +99,7 @@ extension Engine {
     /// another by then.
     private func ruleInside(_ client: Conn, _ ssl: OpaquePointer) -> Int32 {
         guard let door = door(client), door.forwardsOpened, let table else { return -1 }
-        let entry = table.pointee.arrays.tls.find(door.names, serverName(askedIn: ssl))
+        let entry = table.pointee.arrays.pointee.tls.find(door.names, serverName(askedIn: ssl))
         guard let entry, entry.context >= 0 else { return -1 }
         return entry.rule
     }

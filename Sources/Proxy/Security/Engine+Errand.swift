@@ -51,7 +51,7 @@ extension Engine {
         errand.pointee.requestBytes = question.length
         errand.pointee.backend = entry.backend
         errand.pointee.choice.backend = entry.backend
-        errand.pointee.service = table.pointee.arrays.backends[Int(entry.backend)].label
+        errand.pointee.service = table.pointee.arrays.pointee.backends[Int(entry.backend)].label
         errand.pointee.table = table
         table.pointee.users += 1
         blankDraft(errand)
@@ -63,7 +63,7 @@ extension Engine {
         let effort = effort(errand)
         effort.pointee.end = now &+ entry.timeout
         effort.pointee.isRepeating = true
-        effort.pointee.guardPlace = table.pointee.arrays.backends[Int(entry.backend)].guardPlace
+        effort.pointee.guardPlace = table.pointee.arrays.pointee.backends[Int(entry.backend)].guardPlace
         sendErrand(errand, effort, table)
         return nil
     }
@@ -73,7 +73,7 @@ extension Engine {
         _ errand: Conn, _ effort: UnsafeMutablePointer<Effort>, _ table: UnsafeMutablePointer<LiveTable>
     ) {
         if effort.pointee.guardPlace >= 0 {
-            let guarded = table.pointee.arrays.resilience.guards[Int(effort.pointee.guardPlace)]
+            let guarded = table.pointee.arrays.pointee.resilience.guards[Int(effort.pointee.guardPlace)]
             if let gate = guarded.requests {
                 switch ask(errand, gate, .backendRequest, most: guarded.mostPending, within: guarded.pendingTime) {
                 case .entered: break

@@ -73,7 +73,8 @@ extension Engine {
         errand.pointee.input = nil
         close(errand)
         defer { if let captured { buffers.give(captured, sizeClass) } }
-        guard let client = waitingAsker(asker, number), let access = client.pointee.table?.pointee.arrays.access else {
+        guard let client = waitingAsker(asker, number), let access = client.pointee.table?.pointee.arrays.pointee.access
+        else {
             return
         }
         client.pointee.asker = 0

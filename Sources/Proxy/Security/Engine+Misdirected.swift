@@ -21,7 +21,7 @@ extension Engine {
             asked = ByteView(start: start, count: strlen(name))
         }
         if asked.count == host.count && sameName(asked.start, host.start, host.count) { return false }
-        let names = table.pointee.arrays.tls
+        let names = table.pointee.arrays.pointee.tls
         guard let wanted = names.find(door.names, host) else { return false }
         if let came = names.find(door.names, asked), came.context == wanted.context, came.rule == wanted.rule {
             return false

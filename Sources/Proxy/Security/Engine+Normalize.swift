@@ -8,7 +8,8 @@ extension Engine {
     ///
     /// - Returns: true when the request goes on elsewhere: it is read again, or was answered.
     mutating func normalizePath(_ client: Conn, _ bytes: UnsafePointer<UInt8>) -> Bool {
-        guard let access = table?.pointee.arrays.access, access.pointee.normalization != .none, !parser.head.isConnect
+        guard let access = table?.pointee.arrays.pointee.access, access.pointee.normalization != .none,
+            !parser.head.isConnect
         else { return false }
         let start = parser.head.pathOffset
         var count = parser.head.pathLength

@@ -176,9 +176,10 @@ extension Engine {
 
     private func keepCertificateLine(_ client: Conn, _ principal: String) {
         guard let table else { return }
-        let own = table.pointee.arrays.principal
+        let own = table.pointee.arrays.pointee.principal
         let by = String(
-            decoding: UnsafeBufferPointer(start: table.pointee.arrays.text + Int(own.offset), count: Int(own.count)),
+            decoding: UnsafeBufferPointer(
+                start: table.pointee.arrays.pointee.text + Int(own.offset), count: Int(own.count)),
             as: UTF8.self)
         let line = Array("x-forwarded-client-cert: By=\(by);URI=\(principal)".utf8)
         keepCertificateLine(client, line, principalLength: principal.utf8.count)
