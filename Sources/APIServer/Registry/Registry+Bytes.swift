@@ -8,29 +8,29 @@ extension Registry {
     /// since that is the record's own.
     func encode(_ object: KubeObject, _ definition: ResourceDefinition) -> [UInt8] {
         let object = definition.stored(object)
-        var out: [UInt8] = []
-        out.reserveCapacity(2048)
-        out.append(contentsOf: definition.storedHead)
+        var text = JSONText(capacity: 4096)
+        text.put(definition.storedHead)
         var isFirst = true
         for member in object.json["metadata"]?.object ?? JSONObject() where member.key != "resourceVersion" {
-            if !isFirst { out.append(UInt8(ascii: ",")) }
+            if !isFirst { text.put(UInt8(ascii: ",")) }
             isFirst = false
-            JSON.write(member.key, to: &out)
-            out.append(UInt8(ascii: ":"))
-            member.value.write(to: &out)
+            text.put(quoted: member.key)
+            text.put(UInt8(ascii: ":"))
+            text.put(member.value)
         }
-        out.append(UInt8(ascii: "}"))
+        text.put(UInt8(ascii: "}"))
         for member in object.json.object ?? JSONObject() {
             switch member.key {
             case "kind", "apiVersion", "metadata": continue
             default: break
             }
-            out.append(UInt8(ascii: ","))
-            JSON.write(member.key, to: &out)
-            out.append(UInt8(ascii: ":"))
-            member.value.write(to: &out)
+            text.put(UInt8(ascii: ","))
+            text.put(quoted: member.key)
+            text.put(UInt8(ascii: ":"))
+            text.put(member.value)
         }
-        out.append(UInt8(ascii: "}"))
+        text.put(UInt8(ascii: "}"))
+        let out = text.bytes
         guard let encryption else { return out }
         return encryption.stored(out, StorageKey.key(definition.storageType, object.key), definition.storageType)
     }

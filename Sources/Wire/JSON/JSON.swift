@@ -30,14 +30,20 @@ package struct JSONObject: Sendable {
     package var count: Int { members.count }
     package var keys: [String] { members.map(\.key) }
 
-    package func index(of key: String) -> Int? { members.firstIndex { $0.key == key } }
+    package func index(of key: String) -> Int? {
+        // Lengths tell most keys apart, and cost less to compare.
+        let length = key.utf8.count
+        return members.withUnsafeBufferPointer { members in
+            for place in 0..<members.count where members[place].key.utf8.count == length {
+                if members[place].key == key { return place }
+            }
+            return nil
+        }
+    }
 
     /// Assigning `nil` removes the member; assigning to a new key appends it.
     package subscript(key: String) -> JSON? {
-        get {
-            for member in members where member.key == key { return member.value }
-            return nil
-        }
+        get { index(of: key).map { members[$0].value } }
         set {
             let place = index(of: key)
             switch (place, newValue) {
@@ -72,7 +78,10 @@ extension JSONObject: Sequence {
 }
 
 extension JSON {
-    package var isNull: Bool { self == .null }
+    package var isNull: Bool {
+        if case .null = self { return true }
+        return false
+    }
 
     package var string: String? {
         guard case .string(let value) = self else { return nil }

@@ -22,8 +22,7 @@ extension JSON {
     /// - Throws: `JSONFault` with the offset of the first byte that does not fit.
     /// - Source: RFC 8259. Nesting deeper than 512 is refused.
     package init(parsing bytes: [UInt8]) throws(JSONFault) {
-        var duplicates: [String] = []
-        self = try JSONParser.parse(bytes, duplicates: &duplicates)
+        self = try JSONParser.parse(bytes).value
     }
 
     package init(parsing text: String) throws(JSONFault) {
@@ -32,8 +31,60 @@ extension JSON {
 
     /// Parses and also tells the paths of members that stand twice in one object; the last one counts.
     package init(parsing bytes: [UInt8], duplicates: inout [String]) throws(JSONFault) {
-        self = try JSONParser.parse(bytes, duplicates: &duplicates)
+        let first = try JSONParser.parse(bytes)
+        self = first.value
+        // Nearly no text has any: only then is it read again, with an eye on where things stand.
+        if first.hasDuplicates { duplicates += try JSONParser.parse(bytes, findsDuplicates: true).duplicates }
     }
+}
+
+/// Elements under way to their array. They move there all at once, so that an array has the size it needs.
+private struct ElementStack<Element>: ~Copyable {
+    private var base: UnsafeMutablePointer<Element>
+    private var capacity: Int
+    private(set) var count = 0
+
+    init(capacity: Int) {
+        base = .allocate(capacity: capacity)
+        self.capacity = capacity
+    }
+
+    deinit {
+        base.deinitialize(count: count)
+        base.deallocate()
+    }
+
+    mutating func push(_ element: consuming Element) {
+        if count == capacity { grow() }
+        (base + count).initialize(to: element)
+        count += 1
+    }
+
+    private mutating func grow() {
+        let larger = UnsafeMutablePointer<Element>.allocate(capacity: 2 * capacity)
+        larger.moveInitialize(from: base, count: count)
+        base.deallocate()
+        base = larger
+        capacity *= 2
+    }
+
+    /// Takes away what stands from a place on.
+    mutating func take(from start: Int) -> [Element] {
+        let length = count - start
+        if length == 0 { return [] }
+        let (from, end) = (base + start, start)
+        count = end
+        return [Element](unsafeUninitializedCapacity: length) { space, filled in
+            space.baseAddress?.moveInitialize(from: from, count: length)
+            filled = length
+        }
+    }
+
+    func elements(from start: Int) -> UnsafeBufferPointer<Element> {
+        UnsafeBufferPointer(start: base + start, count: count - start)
+    }
+
+    func pointer(at place: Int) -> UnsafeMutablePointer<Element> { base + place }
 }
 
 private struct JSONParser: ~Copyable {
@@ -42,8 +93,13 @@ private struct JSONParser: ~Copyable {
     let base: UnsafePointer<UInt8>
     let count: Int
     var place = 0
+    /// Whether the paths of members that stand twice are to be told; otherwise only that there are some.
+    let findsDuplicates: Bool
+    var hasDuplicates = false
     var path: [Step] = []
     var duplicates: [String] = []
+    var members = ElementStack<JSONObject.Member>(capacity: 32)
+    var elements = ElementStack<JSON>(capacity: 16)
 
     /// Where the parser is; written out only when there is something to tell.
     enum Step {
@@ -62,27 +118,33 @@ private struct JSONParser: ~Copyable {
         return parts.joined(separator: ".")
     }
 
-    static func parse(_ bytes: [UInt8], duplicates: inout [String]) throws(JSONFault) -> JSON {
-        let parsed = bytes.withUnsafeBufferPointer { buffer -> Result<(JSON, [String]), JSONFault> in
+    struct Parsed {
+        let value: JSON
+        let hasDuplicates: Bool
+        let duplicates: [String]
+    }
+
+    static func parse(_ bytes: [UInt8], findsDuplicates: Bool = false) throws(JSONFault) -> Parsed {
+        let parsed = bytes.withUnsafeBufferPointer { buffer -> Result<Parsed, JSONFault> in
             guard let base = buffer.baseAddress else { return .failure(JSONFault(reason: .unexpectedEnd, offset: 0)) }
-            var parser = JSONParser(base: base, count: buffer.count)
+            var parser = JSONParser(base: base, count: buffer.count, findsDuplicates: findsDuplicates)
             do throws(JSONFault) {
                 let value = try parser.value(depth: 0)
                 parser.skipSpace()
                 if parser.place != parser.count { throw parser.fault(.trailing) }
-                return .success((value, parser.duplicates))
+                let (hasDuplicates, duplicates) = (parser.hasDuplicates, parser.duplicates)
+                return .success(Parsed(value: value, hasDuplicates: hasDuplicates, duplicates: duplicates))
             } catch {
                 return .failure(error)
             }
         }
-        let (value, found) = try parsed.get()
-        duplicates += found
-        return value
+        return try parsed.get()
     }
 
-    init(base: UnsafePointer<UInt8>, count: Int) {
+    init(base: UnsafePointer<UInt8>, count: Int, findsDuplicates: Bool) {
         self.base = base
         self.count = count
+        self.findsDuplicates = findsDuplicates
     }
 
     func fault(_ reason: JSONFault.Reason) -> JSONFault {
@@ -121,12 +183,12 @@ private struct JSONParser: ~Copyable {
 
     mutating func objectValue(depth: Int) throws(JSONFault) -> JSON {
         place += 1
-        var object = JSONObject()
         skipSpace()
         if place < count, base[place] == UInt8(ascii: "}") {
             place += 1
-            return .object(object)
+            return .object(JSONObject())
         }
+        let start = members.count
         // Beyond a few members a set finds duplicates faster than the members themselves.
         var seen: Set<String>? = nil
         while true {
@@ -136,18 +198,22 @@ private struct JSONParser: ~Copyable {
             skipSpace()
             guard place < count, base[place] == UInt8(ascii: ":") else { throw fault(.unexpectedByte) }
             place += 1
-            path.append(.member(key))
+            if findsDuplicates { path.append(.member(key)) }
             let member = try value(depth: depth + 1)
-            if object.count == 16 { seen = Set(object.keys) }
-            let known = seen.map { $0.contains(key) } ?? (object.index(of: key) != nil)
-            if known {
-                duplicates.append(pathText)
-                object[key] = member
+            if members.count - start == 16 { seen = Set(members.elements(from: start).map(\.key)) }
+            let isNew = seen?.insert(key).inserted ?? (known(key, from: start) == nil)
+            if isNew {
+                members.push(.init(key, member))
             } else {
-                seen?.insert(key)
-                object.members.append(.init(key, member))
+                hasDuplicates = true
+                if findsDuplicates { duplicates.append(pathText) }
+                if let known = known(key, from: start) {
+                    members.pointer(at: known).pointee.value = member
+                } else {
+                    members.push(.init(key, member))
+                }
             }
-            path.removeLast()
+            if findsDuplicates { path.removeLast() }
             skipSpace()
             guard place < count else { throw fault(.unexpectedEnd) }
             if base[place] == UInt8(ascii: ",") {
@@ -156,22 +222,32 @@ private struct JSONParser: ~Copyable {
             }
             guard base[place] == UInt8(ascii: "}") else { throw fault(.unexpectedByte) }
             place += 1
-            return .object(object)
+            return .object(JSONObject(members.take(from: start)))
         }
+    }
+
+    /// Where the object that is being read, and whose members begin at `start`, has a key already.
+    func known(_ key: String, from start: Int) -> Int? {
+        let length = key.utf8.count
+        let own = members.elements(from: start)
+        for place in 0..<own.count where own[place].key.utf8.count == length {
+            if own[place].key == key { return start + place }
+        }
+        return nil
     }
 
     mutating func arrayValue(depth: Int) throws(JSONFault) -> JSON {
         place += 1
-        var elements: [JSON] = []
         skipSpace()
         if place < count, base[place] == UInt8(ascii: "]") {
             place += 1
-            return .array(elements)
+            return .array([])
         }
+        let start = elements.count
         while true {
-            path.append(.element(elements.count))
-            elements.append(try value(depth: depth + 1))
-            path.removeLast()
+            if findsDuplicates { path.append(.element(elements.count - start)) }
+            elements.push(try value(depth: depth + 1))
+            if findsDuplicates { path.removeLast() }
             skipSpace()
             guard place < count else { throw fault(.unexpectedEnd) }
             if base[place] == UInt8(ascii: ",") {
@@ -180,7 +256,7 @@ private struct JSONParser: ~Copyable {
             }
             guard base[place] == UInt8(ascii: "]") else { throw fault(.unexpectedByte) }
             place += 1
-            return .array(elements)
+            return .array(elements.take(from: start))
         }
     }
 
