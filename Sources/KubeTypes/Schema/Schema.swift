@@ -38,7 +38,7 @@ package final class Schema: Sendable {
     package let isCustom: Bool
     package let kind: Kind
     package let format: String?
-    package let properties: [String: SchemaLink]
+    package let properties: FieldTable
     package let required: [String]
     package let additional: Additional
     package let items: SchemaLink?
@@ -70,11 +70,22 @@ package final class Schema: Sendable {
 
     package let listType: ListType?
     package let listMapKeys: [String]
+    /// The same, in the order in which `managedFields` names them.
+    let stepKeys: [String]
     package let isAtomicMap: Bool
     package let rules: [Rule]
     /// Whether this schema or one within it, written in place, has rules or defaults.
     package let hasRules: Bool
     package let hasDefaults: Bool
+    /// What there is to look at in a value of the right type, beyond what `SchemaConstraints` finds in members and elements.
+    enum Scrutiny: Sendable {
+        /// Nothing, nor in what is within.
+        case nothing
+        /// Nothing but required members and what is within.
+        case structure
+        case thorough
+    }
+    let scrutiny: Scrutiny
     /// What `Defaults` does with values of this schema, made out when first needed.
     let defaultPlan = LazyReference<DefaultPlan>()
 
@@ -90,7 +101,7 @@ package final class Schema: Sendable {
         let typeName = json["type"]?.string
         let format = json["format"]?.string
         self.format = format
-        self.properties = properties
+        self.properties = FieldTable(properties)
         items = json["items"].map { SchemaLink($0, isCustom: isCustom) }
         if let typeName {
             kind = Kind(rawValue: typeName) ?? .any
@@ -132,6 +143,7 @@ package final class Schema: Sendable {
         not = json["not"].map { Schema($0, isCustom: isCustom) }
         listType = json["x-kubernetes-list-type"]?.string.flatMap(ListType.init(rawValue:))
         listMapKeys = json["x-kubernetes-list-map-keys"]?.array?.compactMap(\.string) ?? []
+        stepKeys = listMapKeys.sorted()
         isAtomicMap = json["x-kubernetes-map-type"]?.string == "atomic"
         rules = json["x-kubernetes-validations"]?.array?.map(Rule.init) ?? []
         var inner = properties.values.compactMap(\.inline)
@@ -140,6 +152,21 @@ package final class Schema: Sendable {
         hasRules = !rules.isEmpty || inner.contains(where: \.hasRules)
         hasDefaults =
             properties.values.contains { $0.defaultValue != nil } || inner.contains(where: \.hasDefaults)
+        let isBounded =
+            minimum != nil || maximum != nil || multipleOf != nil || minLength != nil || maxLength != nil
+            || minItems != nil || maxItems != nil || minProperties != nil || maxProperties != nil
+        let hasChoices = !allOf.isEmpty || !anyOf.isEmpty || !oneOf.isEmpty || not != nil
+        let isCounted = isCustom && (listType == .map || listType == .set)
+        let isFormatted = format != nil && format != "int-or-string" && kind != .integer && kind != .number
+        let isText = pattern != nil || !allowed.isEmpty || isFormatted
+        if isBounded || hasChoices || isCounted || isText || isEmbeddedResource {
+            scrutiny = .thorough
+        } else {
+            var isPlain = required.isEmpty && properties.isEmpty
+            if let items, items.inline?.scrutiny != .nothing { isPlain = false }
+            if case .of(let link) = additional, link.inline?.scrutiny != .nothing { isPlain = false }
+            scrutiny = isPlain ? .nothing : .structure
+        }
     }
 
     /// What an embedded object has though its schema does not say so.

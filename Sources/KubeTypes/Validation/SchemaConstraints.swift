@@ -8,8 +8,12 @@ import Wire
 struct SchemaConstraints {
     private(set) var faults: [FieldFault] = []
     private var path = FieldPath()
+    /// Whether the walk begins within an object.
+    private var isPart = false
 
     mutating func check(_ object: KubeObject, old: KubeObject? = nil, _ schema: Schema) {
+        // Nearly every object is right, and that is seen without noting where in it the walk stands.
+        if Self.holds(object.json, schema, isWhole: true) { return }
         check(object.json, old: schema.isCustom ? old?.json : nil, schema)
     }
 
@@ -40,11 +44,7 @@ struct SchemaConstraints {
 
     private mutating func check(_ members: JSONObject, _ value: JSON, old: JSON?, _ schema: Schema) {
         for name in schema.required where members[name] == nil {
-            // Kubernetes' own lists and structs may be left out and are then empty; its checks of kinds say which may not.
-            if !schema.isCustom, let inner = schema.link(name)?.schema, inner.kind == .object || inner.kind == .array {
-                continue
-            }
-            if !schema.isCustom, name == "value" { continue }
+            if Self.mayLack(name, schema) { continue }
             faults.append(FieldFault(.required, path.text(name)))
         }
         if schema.isEmbeddedResource { embedded(members) }
@@ -56,11 +56,54 @@ struct SchemaConstraints {
         }
         for member in members {
             // What we write ourselves, and what controllers report, is not checked here.
-            if path.steps.isEmpty, member.key == "metadata" || !schema.isCustom && member.key == "status" { continue }
+            if path.steps.isEmpty, !isPart, Self.isOurs(member.key, schema) { continue }
             guard let link = schema.link(member.key) else { continue }
             path.enter(member.key, isKey: schema.isCustom && schema.properties[member.key] == nil)
             check(member.value, old: old?[member.key], link.schema)
             path.leave()
+        }
+    }
+
+    /// Kubernetes' own lists and structs may be left out and are then empty; its checks of kinds say which may not.
+    private static func mayLack(_ name: String, _ schema: Schema) -> Bool {
+        if schema.isCustom { return false }
+        if let inner = schema.link(name)?.schema, inner.kind == .object || inner.kind == .array { return true }
+        return name == "value"
+    }
+
+    /// A member of the whole object that we write ourselves, or that controllers report.
+    private static func isOurs(_ name: String, _ schema: Schema) -> Bool {
+        name == "metadata" || !schema.isCustom && name == "status"
+    }
+
+    /// Whether `check` would find nothing, without regard to what was there before.
+    private static func holds(_ value: JSON, _ schema: Schema, isWhole: Bool = false) -> Bool {
+        switch schema.scrutiny {
+        case .nothing: return true
+        case .structure: break
+        case .thorough:
+            if isWhole { return false }
+            var walk = SchemaConstraints()
+            walk.isPart = true
+            walk.check(value, old: nil, schema)
+            return walk.faults.isEmpty
+        }
+        switch value {
+        case .object(let object):
+            for name in schema.required where object.index(of: name) == nil {
+                if !mayLack(name, schema) { return false }
+            }
+            for place in 0..<object.members.count {
+                if isWhole, isOurs(object.members[place].key, schema) { continue }
+                guard let link = schema.link(object.members[place].key) else { continue }
+                if !holds(object.members[place].value, link.schema) { return false }
+            }
+            return true
+        case .array(let elements):
+            guard let inner = schema.items?.schema else { return true }
+            for place in 0..<elements.count where !holds(elements[place], inner) { return false }
+            return true
+        default: return true
         }
     }
 

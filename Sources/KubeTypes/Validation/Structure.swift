@@ -13,7 +13,54 @@ package struct Structure {
     package init() {}
 
     package mutating func fit(_ object: inout KubeObject, _ schema: Schema) {
+        // Most objects fit as they are, and that is seen without noting where in them the walk stands.
+        if Self.isFit(object.json, schema) { return }
         if let changed = fit(object.json, schema) { object.json = changed }
+    }
+
+    /// Whether `fit` would find nothing to change or to tell; a `false` may be too careful.
+    private static func isFit(_ value: JSON, _ schema: Schema) -> Bool {
+        switch value {
+        case .object(let object):
+            if schema.isIntOrString || schema.isQuantity { return false }
+            if schema.kind == .any, !looksInto(schema) { return true }
+            guard schema.kind == .object || schema.kind == .any else { return false }
+            for place in 0..<object.members.count {
+                let key = object.members[place].key
+                guard let link = schema.link(key) else {
+                    if schema.allows(key) { continue }
+                    return false
+                }
+                if !isFit(object.members[place].value, link.schema) { return false }
+            }
+            return true
+        case .array(let elements):
+            if schema.isIntOrString || schema.isQuantity { return false }
+            if schema.kind == .any { return true }
+            guard schema.kind == .array else { return false }
+            guard let inner = schema.items?.schema else { return true }
+            for place in 0..<elements.count where !isFit(elements[place], inner) { return false }
+            return true
+        case .string: return schema.kind == .string || schema.kind == .any || schema.isIntOrString || schema.isQuantity
+        case .int(let number):
+            if schema.isIntOrString || schema.isQuantity { return true }
+            switch schema.kind {
+            case .integer: return schema.format != "int32" || Int32(exactly: number) != nil
+            case .number, .any: return true
+            default: return false
+            }
+        case .double:
+            if schema.isIntOrString { return false }
+            return schema.isQuantity || schema.kind == .number || schema.kind == .any
+        case .bool:
+            if schema.isIntOrString || schema.isQuantity { return false }
+            return schema.kind == .boolean || schema.kind == .any
+        case .null: return false
+        }
+    }
+
+    private static func looksInto(_ schema: Schema) -> Bool {
+        !schema.properties.isEmpty || schema.isCustom && !schema.preservesUnknown
     }
 
     /// The value to put in place, or `nil` when it may stay as it is.
@@ -32,9 +79,7 @@ package struct Structure {
             }
         }
         switch (schema.kind, value) {
-        case (.any, .object(let members))
-        where !schema.properties.isEmpty || schema.isCustom && !schema.preservesUnknown:
-            return fit(members, schema)
+        case (.any, .object(let members)) where Self.looksInto(schema): return fit(members, schema)
         case (.any, _): return nil
         case (.object, .object(let members)): return fit(members, schema)
         case (.array, .array(let elements)): return fit(elements, schema)
