@@ -2,26 +2,41 @@ import Wire
 
 /// The defaults that depend on other fields. Each takes the node of its type.
 enum ConditionalDefaults {
-    /// Those `before` and `after` do something for.
-    static let types: Set<String> = [
-        "apiextensions.v1.CustomResourceDefinition", "apps.v1.DaemonSet", "apps.v1.Deployment",
-        "apps.v1.StatefulSet", "autoscaling.v2.HorizontalPodAutoscaler", "batch.v1.Job",
-        "core.v1.Container", "core.v1.EndpointPort", "core.v1.EphemeralContainer",
-        "core.v1.LimitRangeItem", "core.v1.Namespace", "core.v1.NodeStatus",
-        "core.v1.Pod", "core.v1.ReplicationController", "core.v1.Service",
-        "core.v1.ServicePort", "core.v1.Volume", "networking.v1.IngressClass",
-        "networking.v1.NetworkPolicy", "rbac.v1.Subject", "resource.v1.DeviceSubRequest",
-        "resource.v1.DeviceTaint", "resource.v1.ExactDeviceRequest",
-    ]
+    /// The types whose defaults depend on other fields.
+    enum Kind: String, Sendable {
+        case apiextensionsCustomResourceDefinition = "apiextensions.v1.CustomResourceDefinition"
+        case appsDaemonSet = "apps.v1.DaemonSet"
+        case appsDeployment = "apps.v1.Deployment"
+        case appsStatefulSet = "apps.v1.StatefulSet"
+        case autoscalingHorizontalPodAutoscaler = "autoscaling.v2.HorizontalPodAutoscaler"
+        case batchJob = "batch.v1.Job"
+        case coreContainer = "core.v1.Container"
+        case coreEndpointPort = "core.v1.EndpointPort"
+        case coreEphemeralContainer = "core.v1.EphemeralContainer"
+        case coreLimitRangeItem = "core.v1.LimitRangeItem"
+        case coreNamespace = "core.v1.Namespace"
+        case coreNodeStatus = "core.v1.NodeStatus"
+        case corePod = "core.v1.Pod"
+        case coreReplicationController = "core.v1.ReplicationController"
+        case coreService = "core.v1.Service"
+        case coreServicePort = "core.v1.ServicePort"
+        case coreVolume = "core.v1.Volume"
+        case networkingIngressClass = "networking.v1.IngressClass"
+        case networkingNetworkPolicy = "networking.v1.NetworkPolicy"
+        case rbacSubject = "rbac.v1.Subject"
+        case resourceDeviceSubRequest = "resource.v1.DeviceSubRequest"
+        case resourceDeviceTaint = "resource.v1.DeviceTaint"
+        case resourceExactDeviceRequest = "resource.v1.ExactDeviceRequest"
+    }
 
     /// Rules that must see the object before the plain rules fill it.
-    static func before(_ type: String, _ node: inout JSON) {
+    static func before(_ type: Kind, _ node: inout JSON) {
         switch type {
-        case "apps.v1.StatefulSet":
+        case .appsStatefulSet:
             if node[path: ["spec", "updateStrategy", "type"]] == nil {
                 fill(&node, ["spec", "updateStrategy", "rollingUpdate"], [:])
             }
-        case "batch.v1.Job":
+        case .batchJob:
             if node["spec"]?["completions"] == nil, node["spec"]?["parallelism"] == nil {
                 node[path: ["spec", "completions"]] = 1
             }
@@ -29,47 +44,46 @@ enum ConditionalDefaults {
         }
     }
 
-    static func after(_ type: String, _ node: inout JSON) {
+    static func after(_ type: Kind, _ node: inout JSON) {
         switch type {
-        case "core.v1.Container", "core.v1.EphemeralContainer": container(&node, type)
-        case "core.v1.Pod": pod(&node)
-        case "core.v1.Service": service(&node)
-        case "core.v1.ServicePort": servicePort(&node)
-        case "core.v1.Namespace":
+        case .coreContainer, .coreEphemeralContainer: container(&node, type)
+        case .corePod: pod(&node)
+        case .coreService: service(&node)
+        case .coreServicePort: servicePort(&node)
+        case .coreNamespace:
             let name = node["metadata"]?["name"] ?? ""
             node[path: ["metadata", "labels", "kubernetes.io/metadata.name"]] = name
-        case "core.v1.NodeStatus": fill(&node, ["allocatable"], node["capacity"])
-        case "core.v1.EndpointPort": fill(&node, ["protocol"], "TCP")
-        case "core.v1.Volume": volume(&node)
-        case "core.v1.ReplicationController": replicationController(&node)
-        case "core.v1.LimitRangeItem": limitRange(&node)
-        case "apps.v1.Deployment":
+        case .coreNodeStatus: fill(&node, ["allocatable"], node["capacity"])
+        case .coreEndpointPort: fill(&node, ["protocol"], "TCP")
+        case .coreVolume: volume(&node)
+        case .coreReplicationController: replicationController(&node)
+        case .coreLimitRangeItem: limitRange(&node)
+        case .appsDeployment:
             guard node[path: ["spec", "strategy", "type"]] == "RollingUpdate" else { return }
             fill(&node, ["spec", "strategy", "rollingUpdate", "maxUnavailable"], "25%")
             fill(&node, ["spec", "strategy", "rollingUpdate", "maxSurge"], "25%")
-        case "apps.v1.DaemonSet":
+        case .appsDaemonSet:
             guard node[path: ["spec", "updateStrategy", "type"]] == "RollingUpdate" else { return }
             fill(&node, ["spec", "updateStrategy", "rollingUpdate", "maxUnavailable"], 1)
             fill(&node, ["spec", "updateStrategy", "rollingUpdate", "maxSurge"], 0)
-        case "apps.v1.StatefulSet":
+        case .appsStatefulSet:
             guard node[path: ["spec", "updateStrategy", "type"]] == "RollingUpdate" else { return }
             guard node[path: ["spec", "updateStrategy", "rollingUpdate"]] != nil else { return }
             fill(&node, ["spec", "updateStrategy", "rollingUpdate", "partition"], 0)
-        case "batch.v1.Job": job(&node)
-        case "networking.v1.IngressClass":
+        case .batchJob: job(&node)
+        case .networkingIngressClass:
             if node["spec"]?["parameters"] != nil { fill(&node, ["spec", "parameters", "scope"], "Cluster") }
-        case "networking.v1.NetworkPolicy":
+        case .networkingNetworkPolicy:
             let hasEgress = node["spec"]?["egress"]?.array?.isEmpty == false
             fill(&node, ["spec", "policyTypes"], hasEgress ? ["Ingress", "Egress"] : ["Ingress"])
-        case "rbac.v1.Subject":
+        case .rbacSubject:
             let kind = node["kind"]
             if kind == "User" || kind == "Group" { fill(&node, ["apiGroup"], "rbac.authorization.k8s.io") }
-        case "autoscaling.v2.HorizontalPodAutoscaler": autoscaler(&node)
-        case "resource.v1.DeviceSubRequest", "resource.v1.ExactDeviceRequest":
+        case .autoscalingHorizontalPodAutoscaler: autoscaler(&node)
+        case .resourceDeviceSubRequest, .resourceExactDeviceRequest:
             if node["allocationMode"] == "ExactCount" { fill(&node, ["count"], 1) }
-        case "resource.v1.DeviceTaint": fill(&node, ["timeAdded"], .string(Timestamp.now().description))
-        case "apiextensions.v1.CustomResourceDefinition": customResourceDefinition(&node)
-        default: break
+        case .resourceDeviceTaint: fill(&node, ["timeAdded"], .string(Timestamp.now().description))
+        case .apiextensionsCustomResourceDefinition: customResourceDefinition(&node)
         }
     }
 
@@ -93,11 +107,11 @@ enum ConditionalDefaults {
         return image[image.index(after: colon)...] == "latest"
     }
 
-    private static func container(_ node: inout JSON, _ type: String) {
+    private static func container(_ node: inout JSON, _ type: Kind) {
         if let image = node["image"]?.string, !image.isEmpty {
             fill(&node, ["imagePullPolicy"], isLatest(image) ? "Always" : "IfNotPresent")
         }
-        if type == "core.v1.EphemeralContainer" {
+        if type == .coreEphemeralContainer {
             fill(&node, ["terminationMessagePath"], "/dev/termination-log")
             fill(&node, ["terminationMessagePolicy"], "File")
         }

@@ -6,14 +6,17 @@ struct Defaults {
         guard case .object(var members) = value else { return }
         value = .null
         let plan = DefaultPlan.of(schema)
-        if plan.isConditional || !plan.rules.isEmpty {
-            var node = JSON.object(members)
-            members = JSONObject()
-            if plan.isConditional { ConditionalDefaults.before(plan.type, &node) }
-            for rule in plan.rules where node[path: rule.path] == nil { node[path: rule.path] = rule.value }
-            if plan.isConditional { ConditionalDefaults.after(plan.type, &node) }
-            members = node.object ?? JSONObject()
+        if let kind = plan.kind { Self.change(&members) { ConditionalDefaults.before(kind, &$0) } }
+        for rule in plan.rules {
+            if rule.path.count == 1 {
+                if members.index(of: rule.path[0]) == nil { members.members.append(.init(rule.path[0], rule.value)) }
+            } else {
+                Self.change(&members) { node in
+                    if node[path: rule.path] == nil { node[path: rule.path] = rule.value }
+                }
+            }
         }
+        if let kind = plan.kind { Self.change(&members) { ConditionalDefaults.after(kind, &$0) } }
         for member in plan.members where members.index(of: member.key) == nil { members.members.append(member) }
         for index in members.members.indices {
             switch members.members[index].value {
@@ -24,6 +27,15 @@ struct Defaults {
             descend(&members.members[index].value, inner)
         }
         value = .object(members)
+    }
+
+    /// Changes members as the value they are of, in place.
+    private static func change(_ members: inout JSONObject, _ body: (inout JSON) -> Void) {
+        var node = JSON.object(members)
+        members = JSONObject()
+        body(&node)
+        guard case .object(let changed) = consume node else { return }
+        members = changed
     }
 
     private static func descend(_ value: inout JSON, _ schema: Schema) {
@@ -42,11 +54,9 @@ struct Defaults {
 
 /// The defaults of one schema, made out once.
 final class DefaultPlan: Sendable {
-    /// The type's short name.
-    let type: String
     let rules: [DefaultRules.Rule]
-    /// Whether `ConditionalDefaults` knows the type.
-    let isConditional: Bool
+    /// Where there are rules with a condition.
+    let kind: ConditionalDefaults.Kind?
     /// Members that are there even when nobody wrote them.
     let members: [JSONObject.Member]
 
@@ -56,9 +66,9 @@ final class DefaultPlan: Sendable {
     }
 
     private init(_ schema: Schema) {
-        type = schema.name.map { DefaultRules.shortName($0) } ?? ""
+        let type = schema.name.map { DefaultRules.shortName($0) } ?? ""
         rules = DefaultRules.builtIn.rules(for: type)
-        isConditional = ConditionalDefaults.types.contains(type)
+        kind = ConditionalDefaults.Kind(rawValue: type)
         members = schema.properties.sorted { $0.key < $1.key }.compactMap { name, link in
             guard let value = link.defaultValue, schema.isCustom || Self.isWritten(value) else { return nil }
             return JSONObject.Member(name, value)
