@@ -73,7 +73,7 @@ private struct PodWarnings {
         return texts
     }
 
-    private func containerTexts(_ container: JSON, _ path: String, _ texts: inout [String]) {
+    private func containerTexts(_ container: JSON, _ path: @autoclosure () -> String, _ texts: inout [String]) {
         var names: Set<String> = []
         for (index, variable) in container.list("env").enumerated() {
             guard let name = variable["name"]?.string else { continue }
@@ -81,7 +81,7 @@ private struct PodWarnings {
             // A later value may build on the one before.
             if variable["value"]?.string?.contains("$(\(name))") != true {
                 texts.append(
-                    "\(path).env[\(index)]: hides previous definition of \"\(name)\", which may be dropped when using apply"
+                    "\(path()).env[\(index)]: hides previous definition of \"\(name)\", which may be dropped when using apply"
                 )
             }
         }
@@ -91,7 +91,7 @@ private struct PodWarnings {
             let key =
                 "\(port["containerPort"]?.int ?? 0)/\(port["protocol"]?.string ?? "TCP")/\(port["hostPort"]?.int ?? 0)/\(port["hostIP"]?.string ?? "")"
             if let first = ports[key] {
-                texts.append("\(path).ports[\(index)]: duplicate port definition with \(path).ports[\(first)]")
+                texts.append("\(path()).ports[\(index)]: duplicate port definition with \(path()).ports[\(first)]")
             } else {
                 ports[key] = index
             }
@@ -102,7 +102,7 @@ private struct PodWarnings {
                     text.hasSuffix("m")
                 else { continue }
                 texts.append(
-                    "\(path).resources.\(list)[\(entry.key)]: fractional byte value \"\(text)\" is invalid, must be an integer"
+                    "\(path()).resources.\(list)[\(entry.key)]: fractional byte value \"\(text)\" is invalid, must be an integer"
                 )
             }
         }

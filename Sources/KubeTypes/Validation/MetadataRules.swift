@@ -52,7 +52,8 @@ extension Validator {
     private mutating func annotations(_ annotations: JSON?) {
         var size = 0
         for entry in annotations?.object ?? JSONObject() {
-            if let fault = Names.qualified(entry.key.lowercased()) {
+            // A key that is right as it is is also right in lower case.
+            if Names.qualified(entry.key) != nil, let fault = Names.qualified(entry.key.lowercased()) {
                 invalid("metadata.annotations", .string(entry.key), fault)
             }
             size += entry.key.utf8.count + (entry.value.string?.utf8.count ?? 0)

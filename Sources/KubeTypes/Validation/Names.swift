@@ -5,6 +5,53 @@ package enum Names {
     }
     private static func isAlphanumeric(_ byte: UInt8) -> Bool { isLowerOrDigit(byte) || (0x41...0x5A).contains(byte) }
 
+    /// What one look at a name or key shows: where its slash is, and whether what stands before and after it is all lower case.
+    private struct Shape {
+        var slash = -1
+        var isPrefixLower = true
+        var isNameLower = true
+    }
+
+    /// `nil` for a text that has to be looked at more closely: nearly all have nothing but letters and digits, and between two of
+    /// them a sign.
+    private static func shape(_ text: String) -> Shape? {
+        var text = text
+        return text.withUTF8 { bytes -> Shape? in
+            var shape = Shape()
+            var isAfterSign = true
+            for place in 0..<bytes.count {
+                let byte = bytes[place]
+                if isLowerOrDigit(byte) {
+                    isAfterSign = false
+                    continue
+                }
+                if isAlphanumeric(byte) {
+                    isAfterSign = false
+                    shape.isNameLower = false
+                    continue
+                }
+                if isAfterSign { return nil }
+                isAfterSign = true
+                switch byte {
+                case UInt8(ascii: "-"), UInt8(ascii: "."): break
+                case UInt8(ascii: "_"): shape.isNameLower = false
+                case UInt8(ascii: "/"):
+                    if shape.slash >= 0 { return nil }
+                    shape.slash = place
+                    shape.isPrefixLower = shape.isNameLower
+                    shape.isNameLower = true
+                default: return nil
+                }
+            }
+            return isAfterSign ? nil : shape
+        }
+    }
+
+    static func hasSpace(_ text: String) -> Bool {
+        if text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) { return false }
+        return text.contains(where: \.isWhitespace)
+    }
+
     /// RFC 1123 label: at most 63 lower-case letters, digits and `-`.
     package static func label(_ name: String) -> String? {
         if name.utf8.count > 63 { return "must be no more than 63 characters" }
@@ -28,6 +75,7 @@ package enum Names {
     /// RFC 1123 subdomain: labels joined by dots, at most 253 characters.
     package static func subdomain(_ name: String) -> String? {
         if name.utf8.count > 253 { return "must be no more than 253 characters" }
+        if let shape = shape(name), shape.slash < 0, shape.isNameLower { return nil }
         let parts = name.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
         for part in parts {
             let isRight = !part.isEmpty && part.allSatisfy { isLowerOrDigit($0) || $0 == UInt8(ascii: "-") }
@@ -50,6 +98,9 @@ package enum Names {
 
     /// The key of a label or annotation: an optional DNS prefix and `/`, then at most 63 characters.
     package static func qualified(_ key: String) -> String? {
+        if let shape = shape(key), shape.slash <= 253, shape.isPrefixLower, key.utf8.count - shape.slash <= 64 {
+            return nil
+        }
         let parts = key.utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
         guard parts.count <= 2 else { return "must have at most one '/'" }
         if parts.count == 2 {

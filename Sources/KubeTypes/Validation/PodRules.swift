@@ -87,243 +87,248 @@ extension Validator {
         return spec
     }
 
-    mutating func podTemplate(_ template: JSON?, _ path: String) {
-        guard let template else { return required(path) }
-        labels("\(path).metadata.labels", template["metadata"]?["labels"])
-        podSpec(template["spec"] ?? [:], "\(path).spec")
+    mutating func podTemplate(_ template: JSON?, _ path: @autoclosure () -> String) {
+        guard let template else { return required(path()) }
+        labels("\(path()).metadata.labels", template["metadata"]?["labels"])
+        podSpec(template["spec"] ?? [:], "\(path()).spec")
     }
 
-    mutating func podSpec(_ spec: JSON, _ path: String) {
-        let volumes = volumes(spec, "\(path).volumes")
-        if spec.list("containers").isEmpty { required("\(path).containers", "a pod needs at least one container") }
+    mutating func podSpec(_ spec: JSON, _ path: @autoclosure () -> String) {
+        let volumes = volumes(spec, "\(path()).volumes")
+        if spec.list("containers").isEmpty { required("\(path()).containers", "a pod needs at least one container") }
         var names: Set<String> = []
         for (list, isInit) in [("initContainers", true), ("containers", false)] {
             for (index, container) in spec.list(list).enumerated() {
-                let place = "\(path).\(list)[\(index)]"
-                self.container(container, place, volumes: volumes, isInit: isInit)
+                func own() -> String { "\(path()).\(list)[\(index)]" }
+                self.container(container, own(), volumes: volumes, isInit: isInit)
                 guard let name = container["name"]?.string, !name.isEmpty else { continue }
-                if !names.insert(name).inserted { duplicate("\(place).name", .string(name)) }
+                if !names.insert(name).inserted { duplicate("\(own()).name", .string(name)) }
             }
         }
-        oneOf("\(path).restartPolicy", spec["restartPolicy"], ["Always", "OnFailure", "Never"])
-        oneOf("\(path).dnsPolicy", spec["dnsPolicy"], ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"])
+        oneOf("\(path()).restartPolicy", spec["restartPolicy"], ["Always", "OnFailure", "Never"])
+        oneOf("\(path()).dnsPolicy", spec["dnsPolicy"], ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"])
         if spec["dnsPolicy"] == "None", spec["dnsConfig"]?.list("nameservers").isEmpty ?? true {
             required(
-                "\(path).dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None")
+                "\(path()).dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None")
         }
-        notNegative("\(path).terminationGracePeriodSeconds", spec["terminationGracePeriodSeconds"])
+        notNegative("\(path()).terminationGracePeriodSeconds", spec["terminationGracePeriodSeconds"])
         if let seconds = spec["activeDeadlineSeconds"]?.int, seconds < 1 {
-            invalid("\(path).activeDeadlineSeconds", .int(Int64(seconds)), "must be greater than 0")
+            invalid("\(path()).activeDeadlineSeconds", .int(Int64(seconds)), "must be greater than 0")
         }
-        name("\(path).hostname", spec["hostname"], Names.label)
-        name("\(path).subdomain", spec["subdomain"], Names.label)
-        name("\(path).serviceAccountName", spec["serviceAccountName"]) { $0.isEmpty ? nil : Names.subdomain($0) }
-        name("\(path).nodeName", spec["nodeName"]) { $0.isEmpty ? nil : Names.subdomain($0) }
-        labels("\(path).nodeSelector", spec["nodeSelector"])
-        tolerations(spec, "\(path).tolerations")
-        placement(spec, path)
+        name("\(path()).hostname", spec["hostname"], Names.label)
+        name("\(path()).subdomain", spec["subdomain"], Names.label)
+        name("\(path()).serviceAccountName", spec["serviceAccountName"]) { $0.isEmpty ? nil : Names.subdomain($0) }
+        name("\(path()).nodeName", spec["nodeName"]) { $0.isEmpty ? nil : Names.subdomain($0) }
+        labels("\(path()).nodeSelector", spec["nodeSelector"])
+        tolerations(spec, "\(path()).tolerations")
+        placement(spec, path())
         for (index, alias) in spec.list("hostAliases").enumerated() {
-            name("\(path).hostAliases[\(index)].ip", alias["ip"]) {
+            name("\(path()).hostAliases[\(index)].ip", alias["ip"]) {
                 Names.isAddress($0) ? nil : "must be a valid IP address"
             }
         }
     }
 
-    private mutating func tolerations(_ spec: JSON, _ path: String) {
+    private mutating func tolerations(_ spec: JSON, _ path: @autoclosure () -> String) {
         for (index, toleration) in spec.list("tolerations").enumerated() {
-            let path = "\(path)[\(index)]"
+            func own() -> String { "\(path())[\(index)]" }
             let key = toleration["key"]?.string ?? ""
             let `operator` = toleration["operator"]?.string ?? "Equal"
-            if !key.isEmpty { name("\(path).key", toleration["key"], Names.qualified) }
+            if !key.isEmpty { name("\(own()).key", toleration["key"], Names.qualified) }
             if key.isEmpty, `operator` != "Exists" {
                 invalid(
-                    "\(path).operator", .string(`operator`),
+                    "\(own()).operator", .string(`operator`),
                     "must be Exists when `key` is empty, which means \"match all values and all keys\"")
             }
             if `operator` == "Exists", toleration["value"]?.string?.isEmpty == false {
-                invalid("\(path).operator", "Exists", "value must be empty when `operator` is 'Exists'")
+                invalid("\(own()).operator", "Exists", "value must be empty when `operator` is 'Exists'")
             }
-            oneOf("\(path).operator", toleration["operator"], ["Equal", "Exists", "Lt", "Gt"])
-            oneOf("\(path).effect", toleration["effect"], ["NoSchedule", "PreferNoSchedule", "NoExecute", ""])
+            oneOf("\(own()).operator", toleration["operator"], ["Equal", "Exists", "Lt", "Gt"])
+            oneOf("\(own()).effect", toleration["effect"], ["NoSchedule", "PreferNoSchedule", "NoExecute", ""])
             if toleration["tolerationSeconds"] != nil, toleration["effect"] != "NoExecute" {
                 invalid(
-                    "\(path).effect", toleration["effect"], "effect must be 'NoExecute' when `tolerationSeconds` is set"
+                    "\(own()).effect", toleration["effect"],
+                    "effect must be 'NoExecute' when `tolerationSeconds` is set"
                 )
             }
         }
     }
 
     /// Checks the volumes and gives their names.
-    private mutating func volumes(_ spec: JSON, _ path: String) -> Set<String> {
+    private mutating func volumes(_ spec: JSON, _ path: @autoclosure () -> String) -> Set<String> {
         var names: Set<String> = []
         for (index, volume) in spec.list("volumes").enumerated() {
-            let path = "\(path)[\(index)]"
+            func own() -> String { "\(path())[\(index)]" }
             guard let name = volume["name"]?.string, !name.isEmpty else {
-                required("\(path).name")
+                required("\(own()).name")
                 continue
             }
-            self.name("\(path).name", volume["name"], Names.label)
-            if !names.insert(name).inserted { duplicate("\(path).name", .string(name)) }
+            self.name("\(own()).name", volume["name"], Names.label)
+            if !names.insert(name).inserted { duplicate("\(own()).name", .string(name)) }
             let sources = (volume.object?.keys ?? []).filter { $0 != "name" }
-            if sources.isEmpty { required(path, "must specify a volume type") }
+            if sources.isEmpty { required(own(), "must specify a volume type") }
             for extra in sources.dropFirst() {
-                forbidden("\(path).\(extra)", "may not specify more than 1 volume type, \(sources[0]) is set already")
+                forbidden("\(own()).\(extra)", "may not specify more than 1 volume type, \(sources[0]) is set already")
             }
             if volume["hostPath"] != nil, volume["hostPath"]?["path"]?.string?.isEmpty ?? true {
-                required("\(path).hostPath.path")
+                required("\(own()).hostPath.path")
             }
             if volume["configMap"] != nil, volume["configMap"]?["name"]?.string?.isEmpty ?? true {
-                required("\(path).configMap.name")
+                required("\(own()).configMap.name")
             }
             if volume["secret"] != nil, volume["secret"]?["secretName"]?.string?.isEmpty ?? true {
-                required("\(path).secret.secretName")
+                required("\(own()).secret.secretName")
             }
-            if let size = volume["emptyDir"]?["sizeLimit"] { _ = quantity("\(path).emptyDir.sizeLimit", size) }
+            if let size = volume["emptyDir"]?["sizeLimit"] { _ = quantity("\(own()).emptyDir.sizeLimit", size) }
         }
         return names
     }
 
-    private mutating func container(_ container: JSON, _ path: String, volumes: Set<String>, isInit: Bool) {
+    private mutating func container(
+        _ container: JSON, _ path: @autoclosure () -> String, volumes: Set<String>, isInit: Bool
+    ) {
         if container["name"]?.string?.isEmpty ?? true {
-            required("\(path).name")
+            required("\(path()).name")
         } else {
-            name("\(path).name", container["name"], Names.label)
+            name("\(path()).name", container["name"], Names.label)
         }
         let image = container["image"]?.string ?? ""
         if image.isEmpty {
-            required("\(path).image")
-        } else if image.contains(where: \.isWhitespace) {
-            invalid("\(path).image", .string(image), "must not contain whitespace")
+            required("\(path()).image")
+        } else if Names.hasSpace(image) {
+            invalid("\(path()).image", .string(image), "must not contain whitespace")
         }
         let isSidecar = isInit && container["restartPolicy"] == "Always"
         if !isInit, let policy = container["restartPolicy"] {
-            forbidden("\(path).restartPolicy", "may not be set for non-init containers, found \(policy.text)")
+            forbidden("\(path()).restartPolicy", "may not be set for non-init containers, found \(policy.text)")
         } else {
-            oneOf("\(path).restartPolicy", container["restartPolicy"], ["Always"])
+            oneOf("\(path()).restartPolicy", container["restartPolicy"], ["Always"])
         }
         if isInit, !isSidecar {
             for field in ["livenessProbe", "readinessProbe", "startupProbe", "lifecycle"] where container[field] != nil
             {
-                forbidden("\(path).\(field)", "may not be set for init containers without restartPolicy=Always")
+                forbidden("\(path()).\(field)", "may not be set for init containers without restartPolicy=Always")
             }
         }
-        ports(container, "\(path).ports")
-        environment(container, "\(path).env")
-        mounts(container, "\(path).volumeMounts", volumes)
-        resources(container["resources"], "\(path).resources")
+        ports(container, "\(path()).ports")
+        environment(container, "\(path()).env")
+        mounts(container, "\(path()).volumeMounts", volumes)
+        resources(container["resources"], "\(path()).resources")
         for field in ["livenessProbe", "readinessProbe", "startupProbe"] {
-            if let probe = container[field] { self.probe(probe, "\(path).\(field)", field) }
+            if let probe = container[field] { self.probe(probe, "\(path()).\(field)", field) }
         }
         for hook in ["postStart", "preStop"] {
             if let action = container["lifecycle"]?[hook] {
-                handler(action, "\(path).lifecycle.\(hook)", ["exec", "httpGet", "tcpSocket", "sleep"])
+                handler(action, "\(path()).lifecycle.\(hook)", ["exec", "httpGet", "tcpSocket", "sleep"])
             }
         }
     }
 
-    private mutating func ports(_ container: JSON, _ path: String) {
+    private mutating func ports(_ container: JSON, _ path: @autoclosure () -> String) {
         var names: Set<String> = []
         for (index, port) in container.list("ports").enumerated() {
-            let path = "\(path)[\(index)]"
-            self.port("\(path).containerPort", port["containerPort"])
-            if let host = port["hostPort"], host != 0 { self.port("\(path).hostPort", host) }
-            oneOf("\(path).protocol", port["protocol"], ["SCTP", "TCP", "UDP"])
+            func own() -> String { "\(path())[\(index)]" }
+            self.port("\(own()).containerPort", port["containerPort"])
+            if let host = port["hostPort"], host != 0 { self.port("\(own()).hostPort", host) }
+            oneOf("\(own()).protocol", port["protocol"], ["SCTP", "TCP", "UDP"])
             guard let name = port["name"]?.string, !name.isEmpty else { continue }
-            self.name("\(path).name", port["name"], Names.port)
-            if !names.insert(name).inserted { duplicate("\(path).name", .string(name)) }
+            self.name("\(own()).name", port["name"], Names.port)
+            if !names.insert(name).inserted { duplicate("\(own()).name", .string(name)) }
         }
     }
 
-    private mutating func environment(_ container: JSON, _ path: String) {
+    private mutating func environment(_ container: JSON, _ path: @autoclosure () -> String) {
         for (index, variable) in container.list("env").enumerated() {
-            let path = "\(path)[\(index)]"
+            func own() -> String { "\(path())[\(index)]" }
             if variable["name"]?.string?.isEmpty ?? true {
-                required("\(path).name")
+                required("\(own()).name")
             } else {
-                name("\(path).name", variable["name"], Names.environment)
+                name("\(own()).name", variable["name"], Names.environment)
             }
             guard let source = variable["valueFrom"] else { continue }
             if variable["value"]?.string?.isEmpty == false {
-                invalid("\(path).valueFrom", source, "may not be specified when `value` is not empty")
+                invalid("\(own()).valueFrom", source, "may not be specified when `value` is not empty")
             }
             if source.object?.count ?? 0 != 1 {
                 invalid(
-                    "\(path).valueFrom", source,
+                    "\(own()).valueFrom", source,
                     "must specify exactly one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
                 )
             }
             for reference in ["configMapKeyRef", "secretKeyRef"] where source[reference] != nil {
                 if source[reference]?["name"]?.string?.isEmpty ?? true {
-                    required("\(path).valueFrom.\(reference).name")
+                    required("\(own()).valueFrom.\(reference).name")
                 }
-                if source[reference]?["key"]?.string?.isEmpty ?? true { required("\(path).valueFrom.\(reference).key") }
+                if source[reference]?["key"]?.string?.isEmpty ?? true {
+                    required("\(own()).valueFrom.\(reference).key")
+                }
             }
         }
     }
 
-    private mutating func mounts(_ container: JSON, _ path: String, _ volumes: Set<String>) {
+    private mutating func mounts(_ container: JSON, _ path: @autoclosure () -> String, _ volumes: Set<String>) {
         var places: Set<String> = []
         for (index, mount) in container.list("volumeMounts").enumerated() {
-            let path = "\(path)[\(index)]"
+            func own() -> String { "\(path())[\(index)]" }
             let name = mount["name"]?.string ?? ""
             if name.isEmpty {
-                required("\(path).name")
+                required("\(own()).name")
             } else if !volumes.contains(name) {
-                notFound("\(path).name", .string(name))
+                notFound("\(own()).name", .string(name))
             }
             let place = mount["mountPath"]?.string ?? ""
             if place.isEmpty {
-                required("\(path).mountPath")
+                required("\(own()).mountPath")
             } else if !places.insert(place).inserted {
-                invalid("\(path).mountPath", .string(place), "must be unique")
+                invalid("\(own()).mountPath", .string(place), "must be unique")
             }
             if let inner = mount["subPath"]?.string, inner.hasPrefix("/") || inner.split(separator: "/").contains("..")
             {
-                invalid("\(path).subPath", .string(inner), "must be a relative path without '..'")
+                invalid("\(own()).subPath", .string(inner), "must be a relative path without '..'")
             }
         }
     }
 
-    private mutating func resources(_ resources: JSON?, _ path: String) {
+    private mutating func resources(_ resources: JSON?, _ path: @autoclosure () -> String) {
         guard let resources else { return }
         var limits: [String: Quantity] = [:]
         for entry in resources["limits"]?.object ?? JSONObject() {
-            limits[entry.key] = quantity("\(path).limits[\(entry.key)]", entry.value)
+            limits[entry.key] = quantity("\(path()).limits[\(entry.key)]", entry.value)
         }
         for entry in resources["requests"]?.object ?? JSONObject() {
-            let path = "\(path).requests[\(entry.key)]"
-            guard let request = quantity(path, entry.value), let limit = limits[entry.key], request > limit else {
+            func own() -> String { "\(path()).requests[\(entry.key)]" }
+            guard let request = quantity(own(), entry.value), let limit = limits[entry.key], request > limit else {
                 continue
             }
-            invalid(path, entry.value, "must be less than or equal to \(entry.key) limit of \(limit)")
+            invalid(own(), entry.value, "must be less than or equal to \(entry.key) limit of \(limit)")
         }
     }
 
-    private mutating func handler(_ action: JSON, _ path: String, _ kinds: [String]) {
+    private mutating func handler(_ action: JSON, _ path: @autoclosure () -> String, _ kinds: [String]) {
         let found = kinds.filter { action[$0] != nil }
-        if found.isEmpty { required(path, "must specify a handler type: one of \(kinds.joined(separator: ", "))") }
+        if found.isEmpty { required(path(), "must specify a handler type: one of \(kinds.joined(separator: ", "))") }
         for extra in found.dropFirst() {
-            forbidden("\(path).\(extra)", "may not specify more than 1 handler type, \(found[0]) is set already")
+            forbidden("\(path()).\(extra)", "may not specify more than 1 handler type, \(found[0]) is set already")
         }
         if let get = action["httpGet"] {
-            portOrName("\(path).httpGet.port", get["port"])
-            if let text = get["path"]?.string, text.isEmpty { required("\(path).httpGet.path") }
-            oneOf("\(path).httpGet.scheme", get["scheme"], ["HTTP", "HTTPS"])
+            portOrName("\(path()).httpGet.port", get["port"])
+            if let text = get["path"]?.string, text.isEmpty { required("\(path()).httpGet.path") }
+            oneOf("\(path()).httpGet.scheme", get["scheme"], ["HTTP", "HTTPS"])
         }
-        if let socket = action["tcpSocket"] { portOrName("\(path).tcpSocket.port", socket["port"]) }
-        if let call = action["grpc"] { port("\(path).grpc.port", call["port"]) }
-        if let command = action["exec"], command.list("command").isEmpty { required("\(path).exec.command") }
+        if let socket = action["tcpSocket"] { portOrName("\(path()).tcpSocket.port", socket["port"]) }
+        if let call = action["grpc"] { port("\(path()).grpc.port", call["port"]) }
+        if let command = action["exec"], command.list("command").isEmpty { required("\(path()).exec.command") }
     }
 
-    private mutating func probe(_ probe: JSON, _ path: String, _ field: String) {
-        handler(probe, path, ["exec", "httpGet", "tcpSocket", "grpc"])
+    private mutating func probe(_ probe: JSON, _ path: @autoclosure () -> String, _ field: String) {
+        handler(probe, path(), ["exec", "httpGet", "tcpSocket", "grpc"])
         for number in [
             "initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold",
         ] {
-            notNegative("\(path).\(number)", probe[number])
+            notNegative("\(path()).\(number)", probe[number])
         }
         if field != "readinessProbe", let times = probe["successThreshold"]?.int, times > 1 {
-            invalid("\(path).successThreshold", .int(Int64(times)), "must be 1")
+            invalid("\(path()).successThreshold", .int(Int64(times)), "must be 1")
         }
     }
 }
