@@ -57,6 +57,8 @@ extension Registry {
         var object = given
         prepare(&object, definition)
         definition.default(&object)
+        // As in Kubernetes before admission: what that adds is nobody's.
+        recordManager(&object, old: nil, definition, subresource: nil, context)
         let key = ObjectKey(namespace: object.namespace, name: object.name)
         var request = AdmissionRequest(.create, type, key, object: object, context)
         object = try await mutated(request, definition, key)
@@ -80,7 +82,6 @@ extension Registry {
         let type = definition.type
         var object = given
         let lease = try addresses.assign(&object, old: nil, type, isDryRun: context.isDryRun)
-        recordManager(&object, old: nil, definition, subresource: nil, context)
         if context.isDryRun { return WrittenObject(object: object, record: nil) }
         let kept = try await storable(object, definition)
         do throws(StoreFailure) {

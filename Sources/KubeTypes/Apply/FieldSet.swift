@@ -114,11 +114,12 @@ enum FieldParts {
             case .set: return elements.map { Part(step: "v:" + $0.text, value: $0, schema: nil) }
             case .map:
                 var parts: [Part] = []
+                parts.reserveCapacity(elements.count)
                 for element in elements {
                     guard let step = step(of: element, schema) else { return nil }
                     parts.append(Part(step: step, value: element, schema: inner))
                 }
-                return Set(parts.map(\.step)).count == parts.count ? parts : nil
+                return areDistinct(parts) ? parts : nil
             case .atomic, nil: return nil
             }
         default: return nil
@@ -127,12 +128,30 @@ enum FieldParts {
 
     /// The keys of a list element; one that is left out has its default.
     static func step(of element: JSON, _ schema: Schema) -> String? {
-        var keys: [JSONObject.Member] = []
-        for key in schema.listMapKeys.sorted() {
+        if schema.stepKeys.isEmpty { return nil }
+        var text = JSONText(capacity: 64)
+        text.put(UInt8(ascii: "k"))
+        text.put(UInt8(ascii: ":"))
+        var mark = UInt8(ascii: "{")
+        for key in schema.stepKeys {
             guard let value = element[key] ?? schema.items?.schema.properties[key]?.defaultValue else { return nil }
-            keys.append(.init(key, value))
+            text.put(mark)
+            text.put(quoted: key)
+            text.put(UInt8(ascii: ":"))
+            text.put(value)
+            mark = UInt8(ascii: ",")
         }
-        return keys.isEmpty ? nil : "k:" + JSON.object(JSONObject(keys)).text
+        text.put(UInt8(ascii: "}"))
+        return text.text
+    }
+
+    /// Few parts are compared with each other, without a set of them.
+    private static func areDistinct(_ parts: [Part]) -> Bool {
+        if parts.count > 8 { return Set(parts.map(\.step)).count == parts.count }
+        for place in parts.indices.dropFirst() {
+            for other in 0..<place where parts[other].step == parts[place].step { return false }
+        }
+        return true
     }
 
     static func fields(_ value: JSON, _ schema: Schema?) -> FieldSet {
