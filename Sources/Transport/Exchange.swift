@@ -11,6 +11,8 @@ protocol AnswerWire: AnyObject {
     func invite(_ exchange: Exchange)
     /// Whether the client takes what is sent to it fast enough.
     func isWritable(_ exchange: Exchange) -> Bool
+    /// Whether so little waits to be sent that there may be more at once, even if the connection is busy.
+    func hasRoom(_ exchange: Exchange) -> Bool
     /// More of the body may come.
     func wantsBody(_ exchange: Exchange, taken: Int)
     /// The handler has returned.
@@ -186,7 +188,17 @@ final class Exchange: @unchecked Sendable {
             if !self.isHeadRequest { wire.send(self, bytes) }
             return wire.isWritable(self)
         }
-        if isWritable { return }
+        if !isWritable { try await drain() }
+    }
+
+    func push(_ bytes: [UInt8]) -> HTTPResponder.PushOutcome {
+        guard phase == .streaming, let wire else { return .gone }
+        if !isHeadRequest { wire.send(self, bytes) }
+        return wire.hasRoom(self) ? .taken : .full
+    }
+
+    /// Waits until the connection takes more.
+    func drain() async throws {
         await wait {
             self.writeWaiter = $0
         } ready: {

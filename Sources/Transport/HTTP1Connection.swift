@@ -218,6 +218,7 @@ final class HTTP1Connection: ChannelDuplexHandler, RemovableChannelHandler, Answ
     // MARK: Writing
 
     func isWritable(_ exchange: Exchange) -> Bool { context?.channel.isWritable ?? true }
+    func hasRoom(_ exchange: Exchange) -> Bool { isWritable(exchange) }
 
     func wantsBody(_ exchange: Exchange, taken: Int) { readOn() }
 

@@ -8,6 +8,11 @@ extension HTTP2Connection: AnswerWire {
         return stream.waiting < HTTP2Stream.mostWaiting && takesMore
     }
 
+    func hasRoom(_ exchange: Exchange) -> Bool {
+        guard let stream = streams[exchange.number] else { return true }
+        return stream.waiting < HTTP2Stream.roomyWaiting
+    }
+
     func wantsBody(_ exchange: Exchange, taken: Int) {
         if let stream = streams[exchange.number] { giveBack(exchange.number, stream, taken) }
     }

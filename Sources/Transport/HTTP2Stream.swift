@@ -5,6 +5,8 @@ import NIOHTTP1
 final class HTTP2Stream {
     /// Bytes that may wait on one stream before its writer has to.
     static let mostWaiting = 256 << 10
+    /// Less than this is no reason to hold a writer of many answers back.
+    static let roomyWaiting = 64 << 10
 
     let exchange: Exchange
     let request: HTTP2Request

@@ -5,7 +5,7 @@ import Synchronization
 
 /// The way back to the client: a head, any number of chunks, an end. Or a WebSocket instead.
 package final class HTTPResponder: Sendable {
-    private let exchange: Exchange
+    let exchange: Exchange
     private let request: HTTPRequest
     private let sent = Atomic(0)
     private let more = Mutex<HTTPHeaders?>(nil)

@@ -28,7 +28,7 @@ extension RequestHandler {
         let writer = WatchWriter(
             registry: registry, definition: definition, form: form,
             include: IncludeObject(rawValue: request.query["includeObject"]) ?? .metadata,
-            sendsBookmarks: request.query.flag("allowWatchBookmarks"), lines: lines, responder: responder)
+            sendsBookmarks: request.query.flag("allowWatchBookmarks"), lines: lines, hubs: hubs, responder: responder)
         let deadline = ContinuousClock.now + .seconds(max(0, min(seconds, 86400)))
         do {
             try await responder.start(

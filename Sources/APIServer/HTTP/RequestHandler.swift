@@ -17,6 +17,7 @@ struct RequestHandler: Sendable {
     let aggregator: Aggregator
     let logger: Logger
     let lines = EventLines()
+    let hubs = WatchHubs()
     var inFlight = RequestsInFlight()
 
     func handle(_ http: HTTPRequest, _ responder: HTTPResponder) async {

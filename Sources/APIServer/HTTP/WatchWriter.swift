@@ -1,5 +1,6 @@
 import KubeClient
 import KubeTypes
+import NIOCore
 import Store
 import Transport
 import Wire
@@ -15,6 +16,7 @@ struct WatchWriter {
     let include: IncludeObject
     let sendsBookmarks: Bool
     let lines: EventLines
+    let hubs: WatchHubs
     let responder: HTTPResponder
 
     /// The content type of the answer.
@@ -40,25 +42,29 @@ struct WatchWriter {
         }
         try await responder.write(piece)
         if announcesInitialEnd { try await bookmark(watch.revision, endsInitial: true) }
+        let seat = seat(watch, isFirst: isFirst)
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
             group.addTask {
                 while !Task.isCancelled {
                     try await Task.sleep(until: min(deadline, .now + Self.bookmarkInterval), clock: .continuous)
                     watch.nudge()
+                    if let seat { responder.loop.execute { seat.leave() } }
                     if .now >= deadline { try await Task.sleep(for: .milliseconds(50)) }
                 }
             }
-            try await follow(watch, isFirst: isFirst, until: deadline)
+            try await follow(watch, seat, isFirst: isFirst, until: deadline)
         }
     }
 
-    private func follow(_ start: RegistryWatch, isFirst: Bool, until deadline: ContinuousClock.Instant) async throws {
+    private func follow(
+        _ start: RegistryWatch, _ seat: WatchSeat?, isFirst: Bool, until deadline: ContinuousClock.Instant
+    ) async throws {
         var watch = start
         var isFirst = isFirst
         while ContinuousClock.now < deadline {
             do {
-                switch try await watch.nextSeen() {
+                switch try await next(&watch, seat) {
                 case .idle(let revision):
                     if sendsBookmarks, ContinuousClock.now < deadline {
                         try await bookmark(revision, endsInitial: false)
@@ -76,6 +82,44 @@ struct WatchWriter {
                 if failure.isServerClosing { return }
                 try await responder.write(frame("ERROR", failure.status))
                 return
+            }
+        }
+    }
+
+    // MARK: With others
+
+    /// A watch's place beside those that see the same; `nil` for one that must go its own way: a row's first event carries the
+    /// columns, and events that a webhook converts are waited for.
+    private func seat(_ watch: RegistryWatch, isFirst: Bool) -> WatchSeat? {
+        guard watch.isDirect, form != .table, responder.loop.inEventLoop else { return nil }
+        let hub = hubs.hub(watch.scope, registry.store, responder.loop)
+        return WatchSeat(
+            hub: hub,
+            seat: WatchHub.Seat { event in
+                guard let seen = watch.seen(event) else { return .taken }
+                return responder.push(frame(seen, isFirst: isFirst, in: hub))
+            })
+    }
+
+    /// What is there is read by the watch itself; then it sits down with the others, until they leave it behind.
+    private func next(_ watch: inout RegistryWatch, _ seat: WatchSeat?) async throws -> SeenStep {
+        guard let seat else { return try await watch.nextSeen() }
+        while true {
+            try Task.checkCancellation()
+            if let events = try watch.poll() {
+                if events.isEmpty { continue }
+                return .events(events)
+            }
+            await seat.hub.wait(seat.seat, from: watch.revision, responder)
+            watch.skip(to: seat.seat.revision)
+            switch seat.seat.end {
+            case .full: try await responder.drain()
+            case .gone: throw CancellationError()
+            case .lost: continue
+            case .nudged:
+                try Task.checkCancellation()
+                try watch.requireKind()
+                return .idle(watch.revision)
             }
         }
     }
@@ -103,7 +147,9 @@ struct WatchWriter {
     }
 
     /// One event. What does not depend on the watcher is written once for all.
-    private func frame(_ event: SeenEvent, isFirst: Bool) -> [UInt8] {
+    ///
+    /// - Parameter hub: whose watches it is for; it has the line at hand.
+    private func frame(_ event: SeenEvent, isFirst: Bool, in hub: WatchHub? = nil) -> [UInt8] {
         if form == .table {
             var object = registry.object(event.record, as: definition)
             if event.revision != event.record.revision { object.resourceVersion = String(event.revision) }
@@ -120,7 +166,8 @@ struct WatchWriter {
             }
         let key = EventLines.Key(
             revision: event.revision, definition: ObjectIdentifier(definition), kind: kind, form: form)
-        return lines.line(key) { write(event) }
+        guard let hub else { return lines.line(key) { write(event) } }
+        return hub.line(key) { lines.line(key) { write(event) } }
     }
 
     private func write(_ event: SeenEvent) -> [UInt8] {
@@ -155,4 +202,13 @@ struct WatchWriter {
         let size = [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: length >> UInt32($0)) }
         return size + event.bytes
     }
+}
+
+/// A watch's place in a hub.
+struct WatchSeat: Sendable {
+    let hub: WatchHub
+    let seat: WatchHub.Seat
+
+    /// On the hub's loop only.
+    func leave() { hub.release(seat) }
 }

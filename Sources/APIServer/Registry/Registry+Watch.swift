@@ -15,6 +15,8 @@ struct RegistryWatch: Sendable {
     private let definition: ResourceDefinition
     private let filter: ObjectFilter
     private let source: StoreWatch
+    /// What of the store it sees.
+    let scope: String
     private(set) var revision: Int64
 
     init(
@@ -27,6 +29,7 @@ struct RegistryWatch: Sendable {
         self.revision = revision
         var scope = StorageKey.scope(definition.storageType, namespace: namespace)
         if let name = filter.exactName, !namespace.isEmpty || !definition.type.isNamespaced { scope += name }
+        self.scope = scope
         source = registry.store.watch(scope)
     }
 
@@ -50,10 +53,7 @@ struct RegistryWatch: Sendable {
             do {
                 switch try await source.next(after: &revision) {
                 case .idle(let revision):
-                    // A custom kind may be gone; its clients find that out when they come again.
-                    if definition.isCustom, registry.catalog.definition(of: definition.type) == nil {
-                        throw APIFailure.serverClosing
-                    }
+                    try requireKind()
                     return .idle(revision)
                 case .events(let events):
                     let seen = events.compactMap { self.seen($0) }
@@ -65,6 +65,29 @@ struct RegistryWatch: Sendable {
         }
     }
 
+    /// What has happened and not been seen; `nil` when all has.
+    mutating func poll() throws(APIFailure) -> [SeenEvent]? {
+        do throws(StoreFailure) {
+            let events = try source.poll(after: &revision)
+            return events.isEmpty ? nil : events.compactMap { seen($0) }
+        } catch {
+            throw registry.failure(error, definition.type, "")
+        }
+    }
+
+    /// Goes on from where somebody else has read to.
+    mutating func skip(to revision: Int64) { self.revision = max(self.revision, revision) }
+
+    /// A custom kind may be gone; its clients find that out when they come again.
+    func requireKind() throws(APIFailure) {
+        if definition.isCustom, registry.catalog.definition(of: definition.type) == nil {
+            throw APIFailure.serverClosing
+        }
+    }
+
+    /// Whether events can be shown without asking anybody.
+    var isDirect: Bool { definition.custom?.conversion == nil }
+
     /// Makes a waiting `next` return `idle`.
     func nudge() { source.nudge() }
 
@@ -74,7 +97,7 @@ struct RegistryWatch: Sendable {
     }
 
     /// An object that begins or stops to match is added or deleted for this reader.
-    private func seen(_ event: StoreEvent) -> SeenEvent? {
+    func seen(_ event: StoreEvent) -> SeenEvent? {
         let revision = event.revision
         func shown(_ kind: WatchEvent.Kind, _ record: Record) -> SeenEvent {
             SeenEvent(kind: kind, record: record, revision: revision)

@@ -53,6 +53,15 @@ package final class StoreWatch: Sendable {
         }
     }
 
+    /// What has happened after `revision`, up to now or to where there is more; nothing when nothing has.
+    ///
+    /// - Throws: `expired`, `closed`.
+    package func poll(after revision: inout Int64) throws(StoreFailure) -> [StoreEvent] {
+        let found = try read(after: revision)
+        revision = found.through
+        return found.events
+    }
+
     private func read(after revision: Int64) throws(StoreFailure) -> (events: [StoreEvent], through: Int64) {
         try memory.state.withLock { state throws(StoreFailure) in
             guard !state.isClosed else { throw .closed }
