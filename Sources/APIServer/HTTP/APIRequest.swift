@@ -85,8 +85,7 @@ struct APIRequest: Sendable {
         if manager.unicodeScalars.contains(where: { !$0.properties.isGraphemeBase || $0.value < 0x20 }) {
             throw Self.invalidOption("fieldManager", "Invalid value: should only contain printable characters")
         }
-        let agent = header("user-agent")?.prefix { $0 != "/" }.prefix(128)
-        context.fieldManager = manager.isEmpty ? agent.map(String.init) ?? "unknown" : manager
+        context.fieldManager = manager.isEmpty ? header("user-agent").map(Self.manager) ?? "unknown" : manager
         if http.method == .PATCH, header("content-type")?.hasPrefix(PatchKind.apply.rawValue) == true {
             if manager.isEmpty {
                 throw Self.invalidOption(
@@ -100,6 +99,12 @@ struct APIRequest: Sendable {
         context.warn = { warnings.add($0) }
         if let audit { context.annotate = { audit.annotate($0, $1) } }
         return context
+    }
+
+    /// A client that does not say who manages what it writes is called what its user agent begins with.
+    private static func manager(_ agent: String) -> String {
+        let name = Substring(agent.utf8.prefix { $0 != UInt8(ascii: "/") })
+        return name.utf8.count <= 128 ? String(name) : String(name.prefix(128))
     }
 
     static func invalidOption(_ field: String, _ why: String, reason: String = "FieldValueInvalid") -> APIFailure {

@@ -16,8 +16,13 @@ final class RequestMetrics: Sendable {
     }
     private struct Timing {
         /// By the first bound that holds; the last is for those above all.
-        var counts: [Int]
+        var counts = [Int](repeating: 0, count: RequestMetrics.bounds.count + 1)
         var sum = 0.0
+
+        mutating func add(_ time: Double, at bound: Int) {
+            counts[bound] += 1
+            sum += time
+        }
     }
     private struct State {
         var requests: [Series: Int] = [:]
@@ -42,12 +47,7 @@ final class RequestMetrics: Sendable {
             timed.code = 0
             timed.isDryRun = false
             let bound = Self.bounds.firstIndex { time <= $0 } ?? Self.bounds.count
-            var timing =
-                state.timings.removeValue(forKey: timed)
-                ?? Timing(counts: Array(repeating: 0, count: Self.bounds.count + 1))
-            timing.counts[bound] += 1
-            timing.sum += time
-            state.timings[timed] = timing
+            state.timings[timed, default: Timing()].add(time, at: bound)
         }
     }
 

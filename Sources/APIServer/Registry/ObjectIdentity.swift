@@ -1,12 +1,13 @@
 import KubeTypes
+import Synchronization
+import TLS
 import Wire
 
 /// What the server gives every object.
 enum ObjectIdentity {
     /// A random UUID (RFC 9562 version 4).
     static func newUID() -> String {
-        var random = SystemRandomNumberGenerator()
-        let (high, low): (UInt64, UInt64) = (random.next(), random.next())
+        let (high, low) = RandomNumbers.pair()
         return String(unsafeUninitializedCapacity: 36) { text in
             var place = 0
             for index in 0..<16 {
@@ -31,7 +32,12 @@ enum ObjectIdentity {
     private static let nameLetters = Array("bcdfghjklmnpqrstvwxz2456789".utf8)
 
     static func generatedName(_ prefix: String) -> String {
-        let end = (0..<5).map { _ in nameLetters[Int.random(in: 0..<nameLetters.count)] }
+        var rest = RandomNumbers.pair().0
+        let count = UInt64(nameLetters.count)
+        let end = (0..<5).map { _ in
+            defer { rest /= count }
+            return nameLetters[Int(rest % count)]
+        }
         return String(prefix.prefix(58)) + String(decoding: end, as: UTF8.self)
     }
 
@@ -56,5 +62,31 @@ enum ObjectIdentity {
             return json
         }
         return plain(one) == plain(other)
+    }
+}
+
+/// Random numbers, made many at a time: the system's own generator is a call of the kernel for each, and each request takes some.
+enum RandomNumbers {
+    private struct State {
+        var numbers: [UInt64] = []
+    }
+    private static let most = 128
+    private static let state = Mutex(State())
+
+    static func pair() -> (UInt64, UInt64) {
+        state.withLock { state in
+            if state.numbers.count < 2 { state.numbers = fresh() }
+            return (state.numbers.removeLast(), state.numbers.removeLast())
+        }
+    }
+
+    private static func fresh() -> [UInt64] {
+        if let bytes = try? AESGCM.random(8 * most) {
+            return bytes.withUnsafeBytes { bytes in
+                (0..<most).map { bytes.loadUnaligned(fromByteOffset: 8 * $0, as: UInt64.self) }
+            }
+        }
+        var system = SystemRandomNumberGenerator()
+        return (0..<most).map { _ in system.next() }
     }
 }

@@ -173,6 +173,19 @@ extension Dictionary: JSONValue where Key == String, Value == String {
 }
 
 extension KubeObject {
+    // The common types by themselves: what is generic is not made for each type across modules, and costs ten times as much.
+    package subscript(field: Field<String>) -> String? {
+        get { json[path: field.path]?.string }
+        set { json[path: field.path] = newValue.map(JSON.string) }
+    }
+    package subscript(field: Field<[JSON]>) -> [JSON]? {
+        get { json[path: field.path]?.array }
+        set { json[path: field.path] = newValue.map(JSON.array) }
+    }
+    package subscript(field: Field<Bool>) -> Bool? {
+        get { json[path: field.path]?.bool }
+        set { json[path: field.path] = newValue.map(JSON.bool) }
+    }
     package subscript<Value>(field: Field<Value>) -> Value? {
         get { json[path: field.path].flatMap(Value.init(json:)) }
         set { json[path: field.path] = newValue?.json }

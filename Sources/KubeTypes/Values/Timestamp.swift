@@ -54,9 +54,17 @@ package struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertibl
         var out: [UInt8] = []
         out.reserveCapacity(30)
         func put(_ value: Int64, _ width: Int) {
-            let digits = Array(String(value).utf8)
-            for _ in digits.count..<max(width, digits.count) { out.append(UInt8(ascii: "0")) }
-            out += digits
+            if value < 0 {
+                out += String(value).utf8
+                return
+            }
+            var scale: Int64 = 10
+            for _ in 1..<width { scale *= 10 }
+            while value >= scale { scale *= 10 }
+            while scale > 1 {
+                out.append(UInt8(truncatingIfNeeded: 0x30 + value % scale / (scale / 10)))
+                scale /= 10
+            }
         }
         put(year, 4)
         out.append(UInt8(ascii: "-"))

@@ -59,11 +59,8 @@ package final class Memory: Sendable {
     /// The key and every part of it up to a slash: the scopes a watcher of it may have.
     static func scopes(of key: String) -> [String] {
         var scopes = [key]
-        var place = key.startIndex
-        while let slash = key[place...].firstIndex(of: "/") {
-            place = key.index(after: slash)
-            scopes.append(String(key[..<place]))
-        }
+        let bytes = key.utf8
+        for place in bytes.indices where bytes[place] == UInt8(ascii: "/") { scopes.append(String(key[...place])) }
         return scopes
     }
 

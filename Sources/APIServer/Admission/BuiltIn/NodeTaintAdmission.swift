@@ -3,25 +3,25 @@ import Wire
 
 /// Pods stay for a while on a node that has fallen silent, unless they say themselves how long.
 struct DefaultTolerations: MutatingAdmission {
-    private static let keys = ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"]
     private static let seconds: Int64 = 300
+    private static let all: [(key: String, toleration: JSON)] = [
+        "node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable",
+    ].map { key in
+        let toleration: JSON = [
+            "key": .string(key), "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": .int(seconds),
+        ]
+        return (key, toleration)
+    }
 
     var keepsForm: Bool { true }
 
     func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
         guard request.isWrite(of: .pods, .create, .update) else { return nil }
         let tolerations = request.object[Pod.tolerations] ?? []
-        let missing = Self.keys.filter { key in !tolerations.contains { Self.covers($0, key) } }
+        let missing = Self.all.filter { one in !tolerations.contains { Self.covers($0, one.key) } }
         if missing.isEmpty { return nil }
         var pod = request.object
-        pod[Pod.tolerations] =
-            tolerations
-            + missing.map { key in
-                [
-                    "key": .string(key), "operator": "Exists", "effect": "NoExecute",
-                    "tolerationSeconds": .int(Self.seconds),
-                ]
-            }
+        pod[Pod.tolerations] = tolerations + missing.map(\.toleration)
         return pod
     }
 

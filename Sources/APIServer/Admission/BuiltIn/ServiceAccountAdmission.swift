@@ -15,7 +15,7 @@ struct ServiceAccountAdmission: MutatingAdmission {
         guard request.isWrite(of: .pods, .create) else { return nil }
         var pod = request.object
         // A mirror of a pod its node started by itself has no account.
-        if pod.annotations["kubernetes.io/config.mirror"] != nil {
+        if pod.metadata["annotations"]?["kubernetes.io/config.mirror"] != nil {
             try checkMirror(pod, request)
             return nil
         }
@@ -81,30 +81,21 @@ struct ServiceAccountAdmission: MutatingAdmission {
         pod[Pod.volumes] = volumes
     }
 
-    private static func tokenVolume(_ name: String) -> JSON {
-        [
-            "name": .string(name),
-            "projected": [
-                "sources": [
-                    ["serviceAccountToken": ["expirationSeconds": .int(tokenLifetime), "path": "token"]],
-                    [
-                        "configMap": [
-                            "name": "kube-root-ca.crt", "items": [["key": "ca.crt", "path": "ca.crt"]],
-                        ]
-                    ],
-                    [
-                        "downwardAPI": [
-                            "items": [
-                                [
-                                    "path": "namespace",
-                                    "fieldRef": ["apiVersion": "v1", "fieldPath": "metadata.namespace"],
-                                ]
-                            ]
-                        ]
-                    ],
-                ],
-                "defaultMode": 420,
+    private static func tokenVolume(_ name: String) -> JSON { ["name": .string(name), "projected": tokenSources] }
+
+    /// The same for all pods.
+    private static let tokenSources: JSON = [
+        "sources": [
+            ["serviceAccountToken": ["expirationSeconds": .int(tokenLifetime), "path": "token"]],
+            ["configMap": ["name": "kube-root-ca.crt", "items": [["key": "ca.crt", "path": "ca.crt"]]]],
+            [
+                "downwardAPI": [
+                    "items": [
+                        ["path": "namespace", "fieldRef": ["apiVersion": "v1", "fieldPath": "metadata.namespace"]]
+                    ]
+                ]
             ],
-        ]
-    }
+        ],
+        "defaultMode": 420,
+    ]
 }

@@ -63,7 +63,9 @@ struct PodSecurityLabels: Sendable, Hashable {
         enforce = defaults.enforce
         audit = defaults.audit
         warn = defaults.warn
-        guard let labels = namespace.json["metadata"]?["labels"] else { return }
+        guard let labels = namespace.json["metadata"]?["labels"],
+            labels.object?.contains(where: { $0.key.hasPrefix(Self.prefix) }) == true
+        else { return }
         enforce = read("enforce", labels, enforce, onFault: .restricted)
         audit = read("audit", labels, audit, onFault: .privileged)
         warn = read("warn", labels, warn, onFault: .privileged)
