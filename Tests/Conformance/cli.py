@@ -1,5 +1,6 @@
 """kubectl."""
 
+import contextlib
 import json
 import os
 import re
@@ -26,6 +27,14 @@ class Kubectl:
 
     def apply(self, thing, verb="create"):
         return self(verb, "-f", "-", input=json.dumps(thing))
+
+
+@contextlib.contextmanager
+def working(t):
+    """A namespace with its account, and kubectl in it."""
+    with t.namespace() as namespace:
+        ready_account(t, namespace)
+        yield Kubectl(t, namespace), namespace
 
 
 def running(t, namespace, selector, count):
@@ -55,8 +64,7 @@ def cluster_info(t):
 
 @client_test("Kubectl diff should check if kubectl diff finds a difference for Deployments")
 def diff(t):
-    with t.namespace() as namespace:
-        kubectl = Kubectl(t, namespace)
+    with working(t) as (kubectl, namespace):
         kubectl.apply(deployment("httpd", replicas=0), "apply")
         changed = deployment("httpd", replicas=0)
         changed["spec"]["template"]["spec"]["containers"][0]["image"] = "busybox:1.29"
@@ -67,9 +75,7 @@ def diff(t):
 
 @client_test("Kubectl server-side dry-run should check if kubectl can dry-run update Pods")
 def dry_run(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        kubectl = Kubectl(t, namespace)
+    with working(t) as (kubectl, namespace):
         kubectl("run", "dry", "--image=weft.dev/demo:v1", "--labels=run=dry")
         kubectl("patch", "pod", "dry", "--dry-run=server", "-p", json.dumps({"spec": {"containers": [{"name": "dry", "image": "busybox:1.29"}]}}))
         same("the image", t.client.get(f"/api/v1/namespaces/{namespace}/pods/dry")["spec"]["containers"][0]["image"], "weft.dev/demo:v1")
@@ -77,17 +83,14 @@ def dry_run(t):
 
 @client_test("Kubectl run pod should create a pod from an image when restart is Never")
 def run_pod(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        Kubectl(t, namespace)("run", "once", "--restart=Never", "--image=weft.dev/demo:v1")
+    with working(t) as (kubectl, namespace):
+        kubectl("run", "once", "--restart=Never", "--image=weft.dev/demo:v1")
         same("policy", t.client.get(f"/api/v1/namespaces/{namespace}/pods/once")["spec"]["restartPolicy"], "Never")
 
 
 @client_test("Kubectl replace should update a single-container pod's image")
 def replace(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        kubectl = Kubectl(t, namespace)
+    with working(t) as (kubectl, namespace):
         kubectl("run", "single", "--image=weft.dev/demo:v1", "--labels=run=single")
         running(t, namespace, "run=single", 1)
         found = kubectl("get", "pod", "single", "-o", "json")
@@ -97,9 +100,7 @@ def replace(t):
 
 @client_test("Kubectl label should update the label on a resource")
 def label(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        kubectl = Kubectl(t, namespace)
+    with working(t) as (kubectl, namespace):
         kubectl.apply(pod("pause", {"name": "pause"}))
         kubectl("label", "pods", "pause", "testing-label=testing-label-value")
         assert "testing-label-value" in kubectl("get", "pod", "pause", "-L", "testing-label")
@@ -109,9 +110,7 @@ def label(t):
 
 @client_test("Kubectl patch should add annotations for pods in rc")
 def patch(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        kubectl = Kubectl(t, namespace)
+    with working(t) as (kubectl, namespace):
         kubectl.apply(controller("agnhost-primary", 1))
         for one in running(t, namespace, "name=agnhost-primary", 1):
             title = one["metadata"]["name"]
@@ -121,9 +120,7 @@ def patch(t):
 
 @client_test("Kubectl expose should create services for rc")
 def expose(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        kubectl = Kubectl(t, namespace)
+    with working(t) as (kubectl, namespace):
         made = controller("agnhost-primary", 1)
         made["spec"]["template"]["spec"]["containers"][0]["ports"] = [{"containerPort": 8080}]
         kubectl.apply(made)
@@ -141,9 +138,7 @@ def expose(t):
 
 @client_test("Kubectl describe should check if kubectl describe prints relevant information for rc and pods")
 def describe(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        kubectl = Kubectl(t, namespace)
+    with working(t) as (kubectl, namespace):
         kubectl.apply(controller("agnhost-primary", 1))
         kubectl("create", "service", "clusterip", "agnhost-primary", "--tcp=6379:8080")
         one = running(t, namespace, "name=agnhost-primary", 1)[0]
@@ -165,9 +160,7 @@ def describe(t):
 
 @client_test("Update Demo should create and stop a replication controller")
 def update_demo(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        kubectl = Kubectl(t, namespace)
+    with working(t) as (kubectl, namespace):
         kubectl.apply(controller("update-demo", 2))
         running(t, namespace, "name=update-demo", 2)
         kubectl("delete", "--grace-period=0", "--force", "rc", "update-demo")
@@ -176,9 +169,7 @@ def update_demo(t):
 
 @client_test("Update Demo should scale a replication controller")
 def scale_demo(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        kubectl = Kubectl(t, namespace)
+    with working(t) as (kubectl, namespace):
         kubectl.apply(controller("update-demo", 2))
         for count in (2, 1, 2):
             kubectl("scale", "rc", "update-demo", f"--replicas={count}", "--timeout=60s")
@@ -187,9 +178,7 @@ def scale_demo(t):
 
 @client_test("Guestbook application should create and stop a working application")
 def guestbook(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        kubectl = Kubectl(t, namespace)
+    with working(t) as (kubectl, namespace):
         for title, count in (("agnhost-primary", 1), ("agnhost-replica", 2), ("frontend", 3)):
             labels = {"app": title}
             made = deployment(title, count, labels)
@@ -244,9 +233,7 @@ def proxy_socket(t):
 
 @conformance("[sig-cli] Kubectl logs logs should be able to retrieve and filter logs")
 def logs(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        kubectl = Kubectl(t, namespace)
+    with working(t) as (kubectl, namespace):
         script = "i=0; while [ $i -lt 100 ]; do echo line-$i; i=$((i+1)); done; sleep 600"
         kubectl.apply(pod("logs-generator", container={"command": ["sh", "-c", script], "args": []}))
         eventually("all lines", lambda: "line-99" in kubectl("logs", "logs-generator"), 60)

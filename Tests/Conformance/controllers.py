@@ -1,5 +1,7 @@
 """What the garbage collector and quotas do, seen through the API."""
 
+import contextlib
+
 from client import name
 from suite import conformance, deployment, eventually, pod, same, template, unique
 
@@ -19,6 +21,28 @@ def collector(title):
     return conformance("[sig-api-machinery] Garbage collector " + title)
 
 
+@contextlib.contextmanager
+def controlled(t, title="simpletest.rc"):
+    """A ReplicationController with its pods: namespace, path and uid."""
+    with t.namespace() as namespace:
+        ready_account(t, namespace)
+        path = f"/api/v1/namespaces/{namespace}/replicationcontrollers"
+        uid = t.client.create(path, controller(title))["metadata"]["uid"]
+        eventually("its pods", lambda: len(pods_of(t, namespace, uid)) == 2, 30)
+        yield namespace, f"{path}/{title}", uid
+
+
+@contextlib.contextmanager
+def deployed(t):
+    """A Deployment with its ReplicaSet: the path of the group in a namespace."""
+    with t.namespace() as namespace:
+        ready_account(t, namespace)
+        own = f"/apis/apps/v1/namespaces/{namespace}"
+        t.client.create(f"{own}/deployments", deployment("simpletest"))
+        eventually("its ReplicaSet", lambda: t.client.get(f"{own}/replicasets")["items"], 30)
+        yield own
+
+
 def pods_of(t, namespace, owner):
     return [p for p in t.client.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
             if owner in [o["uid"] for o in p["metadata"].get("ownerReferences", [])]]
@@ -26,43 +50,28 @@ def pods_of(t, namespace, owner):
 
 @collector("should delete pods created by rc when not orphaning")
 def background(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        own = f"/api/v1/namespaces/{namespace}/replicationcontrollers"
-        made = t.client.create(own, controller("simpletest.rc"))
-        uid = made["metadata"]["uid"]
-        eventually("its pods", lambda: len(pods_of(t, namespace, uid)) == 2, 30)
-        t.client.delete(f"{own}/simpletest.rc", {"propagationPolicy": "Background"})
+    with controlled(t) as (namespace, own, uid):
+        t.client.delete(own, {"propagationPolicy": "Background"})
         eventually("the pods' end", lambda: not pods_of(t, namespace, uid), 60)
 
 
 @collector("should orphan pods created by rc if delete options say so [Serial]")
 def orphan(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        own = f"/api/v1/namespaces/{namespace}/replicationcontrollers"
-        made = t.client.create(own, controller("simpletest.rc"))
-        uid = made["metadata"]["uid"]
-        eventually("its pods", lambda: len(pods_of(t, namespace, uid)) == 2, 30)
-        t.client.delete(f"{own}/simpletest.rc", {"propagationPolicy": "Orphan"})
-        eventually("its end", lambda: t.client.raw("GET", f"{own}/simpletest.rc")[0] == 404, 30)
+    with controlled(t) as (namespace, own, _):
+        t.client.delete(own, {"propagationPolicy": "Orphan"})
+        eventually("its end", lambda: t.client.raw("GET", own)[0] == 404, 30)
         left = t.client.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
         same("pods that are left", len([p for p in left if not p["metadata"].get("deletionTimestamp")]), 2)
 
 
 @collector("should keep the rc around until all its pods are deleted if the deleteOptions says so [Serial]")
 def foreground(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        own = f"/api/v1/namespaces/{namespace}/replicationcontrollers"
-        made = t.client.create(own, controller("simpletest.rc"))
-        uid = made["metadata"]["uid"]
-        eventually("its pods", lambda: len(pods_of(t, namespace, uid)) == 2, 30)
-        marked = t.client.delete(f"{own}/simpletest.rc", {"propagationPolicy": "Foreground"})
+    with controlled(t) as (namespace, own, uid):
+        marked = t.client.delete(own, {"propagationPolicy": "Foreground"})
         assert "foregroundDeletion" in marked["metadata"]["finalizers"], marked["metadata"]
 
         def over():
-            present = t.client.raw("GET", f"{own}/simpletest.rc")[0] == 200
+            present = t.client.raw("GET", own)[0] == 200
             assert present or not pods_of(t, namespace, uid), "the controller went before its pods"
             return not present
         eventually("its end", over, 60)
@@ -70,22 +79,14 @@ def foreground(t):
 
 @collector("should delete RS created by deployment when not orphaning")
 def replica_set(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        own = f"/apis/apps/v1/namespaces/{namespace}"
-        t.client.create(f"{own}/deployments", deployment("simpletest"))
-        eventually("its ReplicaSet", lambda: t.client.get(f"{own}/replicasets")["items"], 30)
+    with deployed(t) as own:
         t.client.delete(f"{own}/deployments/simpletest", {"propagationPolicy": "Background"})
         eventually("the ReplicaSet's end", lambda: not t.client.get(f"{own}/replicasets")["items"], 60)
 
 
 @collector("should orphan RS created by deployment when deleteOptions.PropagationPolicy is Orphan")
 def orphan_replica_set(t):
-    with t.namespace() as namespace:
-        ready_account(t, namespace)
-        own = f"/apis/apps/v1/namespaces/{namespace}"
-        t.client.create(f"{own}/deployments", deployment("simpletest"))
-        eventually("its ReplicaSet", lambda: t.client.get(f"{own}/replicasets")["items"], 30)
+    with deployed(t) as own:
         t.client.delete(f"{own}/deployments/simpletest", {"propagationPolicy": "Orphan"})
         eventually("its end", lambda: t.client.raw("GET", f"{own}/deployments/simpletest")[0] == 404, 30)
         left = t.client.get(f"{own}/replicasets")["items"]
