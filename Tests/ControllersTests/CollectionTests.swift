@@ -88,6 +88,66 @@ func foreground() async throws {
     }
 }
 
+@Test("a circle of owners does not hold up a deletion in the foreground")
+func circle() async throws {
+    try await withCluster { api in
+        var made: [KubeObject] = []
+        for name in ["one", "two", "three"] { made.append(try await api.create(.configMaps, configMap(name))) }
+        for (place, object) in made.enumerated() {
+            var closed = object
+            closed.ownerReferences = [OwnerReference(controlledBy: made[(place + 2) % 3])]
+            _ = try await api.update(.configMaps, closed)
+        }
+        try await api.delete(.configMaps, made[0].key, DeleteOptions(propagation: .foreground))
+        #expect(try await eventually { try await names(api).isEmpty })
+    }
+}
+
+@Test("an owner goes once its last dependent has found another")
+func released() async throws {
+    try await withCluster { api in
+        let going = try await api.create(.configMaps, configMap("going"))
+        let staying = try await api.create(.configMaps, configMap("staying"))
+        var shared = owned("shared", by: going)
+        shared.ownerReferences += [OwnerReference(controlledBy: staying)]
+        let key = try await api.create(.configMaps, shared).key
+        try await api.delete(.configMaps, going.key, DeleteOptions(propagation: .foreground))
+        #expect(try await eventually { try await names(api) == ["shared", "staying"] })
+        #expect(try await api.get(.configMaps, key).ownerReferences.map(\.uid) == [staying.uid])
+    }
+}
+
+@Test(
+    "what the collector has not seen of dependents, it asks about before it lets their owner go",
+    arguments: [DeleteOptions.Propagation.foreground, .orphan])
+func lateDependents(_ propagation: DeleteOptions.Propagation) async throws {
+    let gate = Shared(true)
+    try await withCluster(seenAs: { HeldWatch(base: $0, held: .secrets, isOpen: gate) }) { api in
+        let root = try await api.create(.configMaps, configMap("root"))
+        // Its end shows that the collector follows secrets.
+        var ghost = configMap("ghost")
+        ghost.json[path: ["metadata", "uid"]] = "long-gone"
+        _ = try await api.create(.secrets, owned("first", by: ghost, type: .secrets))
+        #expect(try await eventually { try await names(api, .secrets).isEmpty })
+        gate.withLock { $0 = false }
+        let late = try await api.create(.secrets, owned("late", by: root, type: .secrets))
+        try await api.delete(.configMaps, root.key, DeleteOptions(propagation: propagation))
+        if propagation == .orphan {
+            #expect(try await eventually { try await names(api).isEmpty })
+            #expect(try await api.get(.secrets, late.key).ownerReferences.isEmpty)
+            return
+        }
+        // A second one that is seen goes: so the collector has looked at the owner, and kept it.
+        let marker = try await api.create(.configMaps, configMap("marker"))
+        _ = try await api.create(.configMaps, owned("marked", by: marker))
+        try await api.delete(.configMaps, marker.key, DeleteOptions(propagation: .foreground))
+        #expect(try await eventually { try await names(api) == ["root"] })
+        gate.withLock { $0 = true }
+        #expect(try await eventually { try await names(api).isEmpty })
+        #expect(try await names(api, .secrets).isEmpty)
+    }
+}
+
 @Test("orphaned dependents stay and forget their owner")
 func orphaned() async throws {
     try await withCluster { api in

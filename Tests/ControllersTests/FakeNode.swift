@@ -49,11 +49,14 @@ let namespacedTypes: [ResourceType] = [
 ]
 
 /// Runs all controllers and a node over an API in memory while `body` runs.
+/// - Parameter view: what the controllers see of the API.
 func withCluster(
-    _ api: MemoryAPI = MemoryAPI(), broken: Set<String> = [], _ body: (MemoryAPI) async throws -> Void
+    _ api: MemoryAPI = MemoryAPI(), seenAs view: (MemoryAPI) -> any KubeAPI = { $0 }, broken: Set<String> = [],
+    _ body: (MemoryAPI) async throws -> Void
 ) async throws {
-    let informers = InformerSet(api)
-    let plane = ControlPlane(api: api, informers: informers)
+    let seen = view(api)
+    let informers = InformerSet(seen)
+    let plane = ControlPlane(api: seen, informers: informers)
     let set = ControllerSet(
         plane, .init(rootCertificate: "PEM", types: namespacedTypes + [.namespaces, .nodes]))
     let node = FakeNode(api: api, broken: broken)

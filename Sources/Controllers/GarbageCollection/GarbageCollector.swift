@@ -14,6 +14,7 @@ struct GarbageCollector: Sendable {
 
     private let plane: ControlPlane
     private let kinds: WatchedKinds
+    private let unseen = UnseenDependents()
     private let queue: WorkQueue<Place>
     /// Between two looks at which kinds there are.
     private static let interval = Duration.seconds(2)
@@ -72,8 +73,13 @@ struct GarbageCollector: Sendable {
         if case .changed(let old, _) = change, old.deletionTimestamp == nil, isEnding {
             for place in dependents(of: object.uid) { queue.add(place) }
         }
-        if case .changed(let old, _) = change, old.uid != object.uid {
+        guard case .changed(let old, _) = change else { return }
+        if old.uid != object.uid {
             for place in dependents(of: old.uid) { queue.add(place) }
+        }
+        // An owner that waited for this one may go now.
+        for owner in old.ownersReleased(by: object) {
+            if let place = place(of: owner, namespace: object.namespace) { queue.add(place) }
         }
     }
 
@@ -105,7 +111,8 @@ struct GarbageCollector: Sendable {
         let own = isAwaited ? dependents(of: object.uid) : []
         let hasDependents = !own.isEmpty
         // A circle: what waits for this one is waited for by it, so one of them must not block.
-        if own.contains(where: awaitsDependents) { try await unblock(object, place) }
+        var version = object.resourceVersion
+        if own.contains(where: awaitsDependents) { version = try await unblock(object, place) ?? version }
         let verdict = CollectionVerdict(for: object, owners: owners, hasDependents: hasDependents)
         switch verdict {
         case .keep: return
@@ -118,7 +125,7 @@ struct GarbageCollector: Sendable {
                 case .orphan: .orphan
                 }
             let options = DeleteOptions(
-                propagation: propagation, uid: object.uid, resourceVersion: object.resourceVersion)
+                propagation: propagation, uid: object.uid, resourceVersion: version)
             try await ignoringAbsence { () throws(APIFailure) in
                 try await plane.api.delete(place.type, place.key, options)
             }
@@ -131,17 +138,23 @@ struct GarbageCollector: Sendable {
         var blocking = 0
         for dependent in all {
             guard let found = kinds.informer(dependent.type)?.cache[dependent.key] else { continue }
-            let blocks = found.ownerReferences.contains { $0.uid == object.uid && $0.blocksDeletion }
-            if blocks { blocking += 1 }
+            if found.blocks(object.uid) { blocking += 1 }
             if found.deletionTimestamp == nil { queue.add(dependent) }
         }
-        if blocking == 0 { try await remove("foregroundDeletion", from: object, place) }
+        guard blocking == 0 else { return }
+        // One that no cache shows yet comes with its own change, and this owner again with its end.
+        let others = await unseen.dependents(of: object, kinds, plane.api)
+        if others.contains(where: { $0.object.blocks(object.uid) }) { return }
+        try await remove("foregroundDeletion", from: object, place)
     }
 
     /// Makes the dependents forget `object`, then lets it go.
     private func orphan(_ object: KubeObject, _ place: Place) async throws(APIFailure) {
         for dependent in dependents(of: object.uid) {
             guard let found = kinds.informer(dependent.type)?.cache[dependent.key] else { continue }
+            try await forget([object.uid], found, dependent)
+        }
+        for (dependent, found) in await unseen.dependents(of: object, kinds, plane.api) {
             try await forget([object.uid], found, dependent)
         }
         try await remove("orphan", from: object, place)
@@ -173,15 +186,18 @@ struct GarbageCollector: Sendable {
     }
 
     /// Lets the owners of `object` go without it.
-    private func unblock(_ object: KubeObject, _ place: Place) async throws(APIFailure) {
+    /// - Returns: its version since then; `nil` when there was nothing to do.
+    private func unblock(_ object: KubeObject, _ place: Place) async throws(APIFailure) -> String? {
+        var version: String?
         try await ignoringAbsence { () throws(APIFailure) in
             var latest = try await plane.api.get(place.type, place.key)
             guard latest.uid == object.uid, latest.ownerReferences.contains(where: \.blocksDeletion) else { return }
             var references = latest.ownerReferences
             for place in references.indices { references[place].blocksDeletion = false }
             latest.ownerReferences = references
-            _ = try await plane.api.update(place.type, latest)
+            version = try await plane.api.update(place.type, latest).resourceVersion
         }
+        return version
     }
 
     private func ignoringAbsence(_ action: () async throws(APIFailure) -> Void) async throws(APIFailure) {

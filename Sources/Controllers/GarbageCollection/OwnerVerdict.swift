@@ -46,3 +46,13 @@ enum CollectionVerdict: Hashable {
         }
     }
 }
+
+extension KubeObject {
+    /// Whether the owner with this uid, deleted in the foreground, waits for the end of this object.
+    func blocks(_ owner: String) -> Bool { ownerReferences.contains { $0.uid == owner && $0.blocksDeletion } }
+
+    /// The owners that waited for this object and no longer do, now that it is `changed`.
+    func ownersReleased(by changed: KubeObject) -> [OwnerReference] {
+        ownerReferences.filter { $0.blocksDeletion && !changed.blocks($0.uid) }
+    }
+}

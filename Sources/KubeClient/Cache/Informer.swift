@@ -136,7 +136,10 @@ package final class Informer: Sendable {
             case .deleted: tell(cache.remove(event.object.key).map { [$0] } ?? [])
             case .bookmark: break
             }
-            if !event.object.resourceVersion.isEmpty { seen(event.object.resourceVersion) }
+            if !event.object.resourceVersion.isEmpty {
+                seen(event.object.resourceVersion)
+                cache.advance(to: event.object.resourceVersion)
+            }
         }
     }
 

@@ -124,6 +124,12 @@ package final class ObjectCache: Sendable {
         }
     }
 
+    /// Notes that all changes up to a version are in the cache; what is set tells its own.
+    func advance(to version: String) {
+        guard let version = Int(version) else { return }
+        contents.withLock { $0.version = max($0.version, version) }
+    }
+
     func remove(_ key: ObjectKey) -> CacheChange? {
         contents.withLock { contents in
             guard let old = contents.objects.removeValue(forKey: key) else { return nil }
