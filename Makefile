@@ -85,7 +85,7 @@ bench: deps-bench build
 
 # Seconds for each libFuzzer target.
 FUZZ_SECONDS ?= 60
-FUZZ_TARGETS := http1 http2 hello configuration
+FUZZ_TARGETS := http1 http2 hello configuration json protobuf patch apply cel selectors
 fuzz: deps-build
 	WEFT_FUZZ_ITERATIONS=300000 $(SWIFT) test --filter Fuzz
 	WEFT_FUZZ=1 WEFT_ONLY=weft-fuzz $(SWIFT) build --sanitize=fuzzer --sanitize=address --scratch-path .build-fuzz

@@ -221,7 +221,8 @@ let package = Package(
 if Context.environment["WEFT_FUZZ"] != nil {
     package.targets.append(
         .executableTarget(
-            name: "weft-fuzz", dependencies: ["Wire", "TLS", "Proxy"], path: "Fuzz", exclude: ["Seeds"],
+            name: "weft-fuzz", dependencies: ["Wire", "TLS", "Proxy", "KubeTypes", "CEL"], path: "Fuzz",
+            exclude: ["Seeds"],
             swiftSettings: house))
 }
 

@@ -7,7 +7,7 @@ import Glibc
 typealias Input = UnsafeBufferPointer<UInt8>
 
 enum FuzzTarget: String, CaseIterable {
-    case http1, http2, hello, configuration
+    case http1, http2, hello, configuration, json, protobuf, patch, apply, cel, selectors
 
     func run(_ input: Input) {
         switch self {
@@ -15,6 +15,12 @@ enum FuzzTarget: String, CaseIterable {
         case .http2: HTTP2Target.run(input)
         case .hello: HelloTarget.run(input)
         case .configuration: ConfigurationTarget.run(input)
+        case .json: JSONTarget.run(input)
+        case .protobuf: ProtobufTarget.run(input)
+        case .patch: PatchTarget.run(input)
+        case .apply: ApplyTarget.run(input)
+        case .cel: CELTarget.run(input)
+        case .selectors: SelectorTarget.run(input)
         }
     }
 

@@ -119,6 +119,51 @@ struct FuzzTests {
         #expect(fault?.isMalformed == true)
     }
 
+    @Test("a patch cannot nest without end, nor copy a long text without end")
+    func depth() throws {
+        func refusal(_ operations: [JSON], of document: JSON) -> PatchFault? {
+            #expect(throws: PatchFault.self) { try JSONPatch(.array(operations)).applied(to: document) }
+        }
+        var deep: JSON = 1
+        for _ in 0..<300 { deep = ["a": deep] }
+        let path = JSON.string(String(repeating: "/a", count: 300))
+        let added = refusal([["op": "add", "path": path, "value": deep]], of: deep)
+        #expect(added?.message.contains("nested more than 500 deep") == true)
+        #expect(refusal([["op": "copy", "from": "", "path": path]], of: deep)?.isMalformed == true)
+        let moved = refusal([["op": "move", "from": "/b", "path": path]], of: ["a": deep["a"] ?? 0, "b": deep])
+        #expect(moved?.isMalformed == true)
+        let long = JSON.string(String(repeating: "x", count: 1 << 20))
+        let copies = (0..<100).map { number -> JSON in
+            ["op": "copy", "from": "/a", "path": .string("/b\(number)")]
+        }
+        #expect(refusal(copies, of: ["a": long])?.isMalformed == true)
+        let body = Array((String(repeating: "[", count: 505) + String(repeating: "]", count: 505)).utf8)
+        let definition = try #require(SchemaCatalog.builtIn.definition(of: .configMaps))
+        #expect(throws: APIFailure.self) {
+            try definition.decode(body, contentType: "application/json", fieldValidation: .ignore)
+        }
+    }
+
+    @Test("finds of the fuzz targets: what comes again changes nothing")
+    func again() throws {
+        let service = try Manifest.object(Manifest.service).json
+        let schema = try Manifest.definition(service).schema
+        let patch: JSON = ["spec": ["ports": [["port": 90, "$patchol": "UDP"]]]]
+        let once = try StrategicMergePatch.applied(patch, to: service, schema)
+        #expect(try StrategicMergePatch.applied(patch, to: once, schema) == once)
+
+        let definition = try #require(SchemaCatalog.builtIn.definition(of: .configMaps))
+        let note = "kubectl.kubernetes.io/last-applied-configuration"
+        let object = KubeObject([
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": ["name": "a", "namespace": "d", "annotations": .object(JSONObject([.init(note, "{}")]))],
+        ])
+        let now = Timestamp(seconds: 0)
+        let applied = try definition.apply(object, to: nil, manager: "kubectl", force: false, now: now)
+        let twice = try definition.apply(object, to: applied, manager: "kubectl", force: false, now: now)
+        #expect(twice == applied && applied.annotations[note]?.contains("ConfigMap") == true)
+    }
+
     @Test("large objects take time in proportion to their size", .timeLimit(.minutes(1)))
     func large() throws {
         func map(_ prefix: String, _ value: String) -> JSON {

@@ -52,6 +52,12 @@ struct SelectorTests {
         #expect(try !chosen("spec.nodeName=") && chosen("status.podIP=") && chosen("spec.hostNetwork=false"))
         #expect(try FieldSelector(parsing: "metadata.name==web", for: .httpRoutes).name == "web")
         #expect(try FieldSelector(parsing: #"metadata.name=a\,b"#, for: .pods).name == "a,b")
+        for text in [#"metadata.name=a\"#, #"metadata.name=a\b"#, "metadata.name=a=b"] {
+            #expect(throws: SelectorFault.self, "\(text)") { try FieldSelector(parsing: text, for: .pods) }
+        }
+        let odd = try FieldSelector(parsing: #"metadata.name!=\,\\\=,metadata.namespace="#, for: .pods)
+        #expect(try FieldSelector(parsing: odd.description, for: .pods) == odd)
+        #expect(odd.requirements[0].value == #",\="#)
         #expect(throws: SelectorFault.self) { try FieldSelector(parsing: "spec.nodeName=a", for: .services) }
         #expect(throws: SelectorFault.self) { try FieldSelector(parsing: "spec.nodeName", for: .pods) }
     }

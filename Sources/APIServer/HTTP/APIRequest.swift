@@ -176,7 +176,7 @@ struct APIRequest: Sendable {
             "application/strategic-merge-patch+json":
             var duplicates: [String] = []
             do throws(JSONFault) {
-                return (try JSON(parsing: bytes, duplicates: &duplicates), duplicates)
+                return (try JSON(parsing: bytes, duplicates: &duplicates, deepest: ObjectLimits.depth), duplicates)
             } catch {
                 throw .badRequest("the body of the request is not JSON: \(error)")
             }
@@ -190,7 +190,8 @@ struct APIRequest: Sendable {
     private func yaml(_ bytes: [UInt8]) throws(APIFailure) -> (json: JSON, duplicates: [String]) {
         if bytes.first(where: { $0 > 0x20 }) == UInt8(ascii: "{") {
             var duplicates: [String] = []
-            if let json = try? JSON(parsing: bytes, duplicates: &duplicates) { return (json, duplicates) }
+            let json = try? JSON(parsing: bytes, duplicates: &duplicates, deepest: ObjectLimits.depth)
+            if let json { return (json, duplicates) }
         }
         let documents: [YAMLDocument]
         do throws(YAMLFault) {

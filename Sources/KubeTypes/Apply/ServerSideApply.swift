@@ -36,7 +36,7 @@ extension ResourceDefinition {
             now: now,
             keepsTime: previous == wanted && live != nil)
         entries.store(in: &result)
-        noteLastApplied(applied, base, manager, in: &result)
+        noteLastApplied(applied, manager, in: &result)
         return result
     }
 
@@ -61,10 +61,8 @@ extension ResourceDefinition {
     }
 
     /// Keeps the client's own note true, so that applying from the client still works after applying from the server.
-    private func noteLastApplied(
-        _ applied: KubeObject, _ live: KubeObject, _ manager: String, in result: inout KubeObject
-    ) {
-        guard manager == "kubectl", live.annotations[Self.lastApplied] != nil else { return }
+    private func noteLastApplied(_ applied: KubeObject, _ manager: String, in result: inout KubeObject) {
+        guard manager == "kubectl", result.annotations[Self.lastApplied] != nil else { return }
         var noted = applied
         noted.annotations[Self.lastApplied] = nil
         let text = noted.json.text + "\n"

@@ -24,7 +24,7 @@ extension ResourceDefinition {
             var duplicates: [String] = []
             let json: JSON
             do throws(JSONFault) {
-                json = try JSON(parsing: bytes, duplicates: &duplicates)
+                json = try JSON(parsing: bytes, duplicates: &duplicates, deepest: ObjectLimits.depth)
             } catch {
                 throw .badRequest("the body of the request is not JSON: \(error)")
             }

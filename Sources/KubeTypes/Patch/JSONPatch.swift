@@ -25,6 +25,7 @@ package struct JSONPatch: Sendable {
     }
     private let operations: [Operation]
     private static let mostCopied = 200_000
+    fileprivate static let bytesOfOneValue = 32
 
     package init(_ json: JSON) throws(PatchFault) {
         guard let list = json.array else {
@@ -69,19 +70,35 @@ package struct JSONPatch: Sendable {
         var copied = 0
         for (index, operation) in operations.enumerated() {
             do throws(PatchFault) {
-                if case .copy(let from, _) = operation {
-                    copied += try from.value(in: result).nodeCount
-                    // Each copy may double the document: a short patch could ask for more than there is memory.
-                    if copied > Self.mostCopied {
-                        throw PatchFault("the patch copies more than \(Self.mostCopied) values", isMalformed: true)
-                    }
-                }
+                try Self.check(operation, result, copied: &copied)
                 try Self.apply(operation, &result)
             } catch {
                 throw PatchFault("operation \(index): \(error.message)", isMalformed: error.isMalformed)
             }
         }
         return result
+    }
+
+    /// Each copy may double the document: a short patch could ask for more than there is memory, or nest without end.
+    private static func check(_ operation: Operation, _ document: JSON, copied: inout Int) throws(PatchFault) {
+        let value: JSON
+        let place: JSONPointer
+        switch operation {
+        case .add(let to, let given), .replace(let to, let given): (value, place) = (given, to)
+        case .move(let from, let to) where to.depth <= from.depth: return
+        case .move(let from, let to), .copy(let from, let to):
+            (value, place) = (try from.value(in: document), to)
+            copied += value.weight
+        case .remove, .test: return
+        }
+        if copied > Self.mostCopied {
+            throw PatchFault(
+                "the patch copies more than \(mostCopied) values (\(bytesOfOneValue) bytes of text count as one)",
+                isMalformed: true)
+        }
+        if value.isDeeper(than: ObjectLimits.depth - place.depth) {
+            throw PatchFault("\(place) would be nested more than \(ObjectLimits.depth) deep", isMalformed: true)
+        }
     }
 
     private static func apply(_ operation: Operation, _ document: inout JSON) throws(PatchFault) {
@@ -149,6 +166,8 @@ struct JSONPointer: Sendable, CustomStringConvertible {
         }
         self.steps = steps
     }
+
+    var depth: Int { steps.count }
 
     func isInside(_ outer: JSONPointer) -> Bool { steps.count > outer.steps.count && steps.starts(with: outer.steps) }
 
@@ -272,11 +291,26 @@ package enum MergePatch {
 }
 
 extension JSON {
-    fileprivate var nodeCount: Int {
+    /// How many values there are, long texts counted as several.
+    fileprivate var weight: Int {
         switch self {
-        case .object(let members): members.reduce(1) { $0 + $1.value.nodeCount }
-        case .array(let elements): elements.reduce(1) { $0 + $1.nodeCount }
+        case .object(let members): members.reduce(1) { $0 + $1.key.weight + $1.value.weight }
+        case .array(let elements): elements.reduce(1) { $0 + $1.weight }
+        case .string(let text): 1 + text.weight
         default: 1
         }
     }
+
+    fileprivate func isDeeper(than limit: Int) -> Bool {
+        if limit < 0 { return true }
+        switch self {
+        case .object(let members): return members.contains { $0.value.isDeeper(than: limit - 1) }
+        case .array(let elements): return elements.contains { $0.isDeeper(than: limit - 1) }
+        default: return false
+        }
+    }
+}
+
+extension String {
+    fileprivate var weight: Int { utf8.count / JSONPatch.bytesOfOneValue }
 }

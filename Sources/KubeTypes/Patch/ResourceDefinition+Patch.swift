@@ -30,7 +30,7 @@ extension ResourceDefinition {
         var duplicates: [String] = []
         let patch: JSON
         do throws(JSONFault) {
-            patch = try JSON(parsing: body, duplicates: &duplicates)
+            patch = try JSON(parsing: body, duplicates: &duplicates, deepest: ObjectLimits.depth)
         } catch {
             throw .badRequest("the patch is not JSON: \(error)")
         }

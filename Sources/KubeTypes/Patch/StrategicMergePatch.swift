@@ -129,11 +129,8 @@ package enum StrategicMergePatch {
     /// A part of the patch as new content: without directives, nulls and deletions.
     private static func stripped(_ object: JSONObject) -> JSONObject {
         JSONObject(
-            object.filter {
-                !$0.key.hasPrefix("$patch") && $0.key != "$retainKeys" && !$0.key.hasPrefix(orderPrefix)
-                    && !$0.key.hasPrefix(deletePrefix)
-            }
-            .filter { !$0.value.isNull }.map { .init($0.key, strippedValue($0.value)) })
+            object.filter { !isDirective($0.key) && !$0.value.isNull }
+                .map { .init($0.key, strippedValue($0.value)) })
     }
 
     private static func strippedValue(_ value: JSON) -> JSON {

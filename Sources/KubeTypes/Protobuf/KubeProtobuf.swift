@@ -52,7 +52,8 @@ package struct KubeProtobuf: Sendable {
         }
         if contentType == "application/json" {
             do throws(JSONFault) {
-                return try JSON(parsing: Array(raw))
+                var duplicates: [String] = []
+                return try JSON(parsing: Array(raw), duplicates: &duplicates, deepest: ObjectLimits.depth)
             } catch {
                 throw KubeProtobufFault(message: "JSON in the protobuf envelope: \(error)")
             }
@@ -274,7 +275,11 @@ private struct ProtobufDecoder {
         case .raw:
             guard let raw = texts[1], !raw.isEmpty else { return .null }
             // A client may embed another envelope; all that is not JSON is kept as bytes.
-            return (try? JSON(parsing: Array(raw))) ?? .string(Base64.encode(raw))
+            // What stands around it counts too.
+            var duplicates: [String] = []
+            let deepest = ObjectLimits.depth - ProtobufReader.deepest
+            let json = try? JSON(parsing: Array(raw), duplicates: &duplicates, deepest: deepest)
+            return json ?? .string(Base64.encode(raw))
         case .list: return .array(strings)
         case .schemaOrList: return schemas.count == 1 ? schemas[0] : .array(schemas)
         case .schemaOrBool: return schemas.first ?? .bool((numbers[1] ?? 0) != 0)

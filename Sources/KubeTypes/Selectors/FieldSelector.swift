@@ -28,33 +28,24 @@ package struct FieldSelector: Sendable, Hashable, CustomStringConvertible {
         parsing text: String, for type: ResourceType, fields: [SelectableField] = []
     ) throws(SelectorFault) {
         requirements = []
-        var term = ""
-        var terms: [String] = []
-        var isEscaped = false
-        for character in text {
-            if isEscaped {
-                term += ["\\", ",", "="].contains(character) ? String(character) : "\\\(character)"
-                isEscaped = false
-            } else if character == "\\" {
-                isEscaped = true
-            } else if character == "," {
-                terms.append(term)
-                term = ""
-            } else {
-                term.append(character)
-            }
-        }
-        terms.append(term)
         let known = Self.fields(of: type) + fields.map(\.name)
-        for term in terms where !term.isEmpty {
-            guard let sign = term.firstIndex(of: "=") else {
+        for term in Self.terms(text) {
+            // Scalars: an accent after a sign makes another character of it, but not another sign.
+            let scalars = term.unicodeScalars
+            guard let sign = scalars.firstIndex(of: "=") else {
                 throw SelectorFault(message: "invalid field selector \"\(text)\": \"\(term)\" has no '=', '==' or '!='")
             }
-            var field = term[..<sign]
-            var value = term[term.index(after: sign)...]
-            let isEqual = !field.hasSuffix("!")
-            if !isEqual { field = field.dropLast() } else if value.hasPrefix("=") { value = value.dropFirst() }
-            let name = field.trimmed
+            var field = scalars[..<sign]
+            var rest = scalars[scalars.index(after: sign)...]
+            let isEqual = field.last != "!"
+            if !isEqual { field = field.dropLast() } else if rest.first == "=" { rest = rest.dropFirst() }
+            let name = String(field).trimmed
+            guard let value = Self.unescaped(rest) else {
+                throw SelectorFault(
+                    message:
+                        "invalid field selector \"\(text)\": in \"\(term)\", write '\\,', '\\=' and '\\\\' for a comma, an equals sign and a backslash"
+                )
+            }
             guard known.contains(name) else {
                 throw SelectorFault(
                     message:
@@ -63,7 +54,7 @@ package struct FieldSelector: Sendable, Hashable, CustomStringConvertible {
             }
             requirements.append(
                 Requirement(
-                    field: name, value: String(value), isEqual: isEqual, custom: fields.first { $0.name == name }))
+                    field: name, value: value, isEqual: isEqual, custom: fields.first { $0.name == name }))
         }
     }
 
@@ -80,7 +71,49 @@ package struct FieldSelector: Sendable, Hashable, CustomStringConvertible {
     }
 
     package var description: String {
-        requirements.map { "\($0.field)\($0.isEqual ? "=" : "!=")\($0.value)" }.joined(separator: ",")
+        requirements.map { "\($0.field)\($0.isEqual ? "=" : "!=")\(Self.escaped($0.value))" }.joined(separator: ",")
+    }
+
+    /// The parts between commas that stand for themselves, still escaped, without empty ones.
+    private static func terms(_ text: String) -> [String] {
+        var terms = [String.UnicodeScalarView()]
+        var isEscaped = false
+        for scalar in text.unicodeScalars {
+            if scalar == ",", !isEscaped {
+                terms.append(String.UnicodeScalarView())
+            } else {
+                terms[terms.count - 1].append(scalar)
+            }
+            isEscaped = scalar == "\\" && !isEscaped
+        }
+        return terms.filter { !$0.isEmpty }.map { String($0) }
+    }
+
+    private static let escapable: Set<Unicode.Scalar> = ["\\", ",", "="]
+
+    /// `nil` when a sign stands alone, or a backslash before what needs none.
+    private static func unescaped(_ text: Substring.UnicodeScalarView) -> String? {
+        var result = String.UnicodeScalarView()
+        var isEscaped = false
+        for scalar in text {
+            if !isEscaped, scalar == "\\" {
+                isEscaped = true
+                continue
+            }
+            if isEscaped != escapable.contains(scalar) { return nil }
+            isEscaped = false
+            result.append(scalar)
+        }
+        return isEscaped ? nil : String(result)
+    }
+
+    private static func escaped(_ text: String) -> String {
+        var result = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            if escapable.contains(scalar) { result.append("\\") }
+            result.append(scalar)
+        }
+        return String(result)
     }
 
     /// A missing field is the empty string.

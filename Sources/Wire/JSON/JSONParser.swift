@@ -30,12 +30,18 @@ extension JSON {
     }
 
     /// Parses and also tells the paths of members that stand twice in one object; the last one counts.
-    package init(parsing bytes: [UInt8], duplicates: inout [String]) throws(JSONFault) {
-        let first = try JSONParser.parse(bytes)
+    /// - Parameter deepest: objects and lists within each other.
+    package init(
+        parsing bytes: [UInt8], duplicates: inout [String], deepest: Int = JSON.deepest
+    ) throws(JSONFault) {
+        let first = try JSONParser.parse(bytes, deepest: deepest)
         self = first.value
         // Nearly no text has any: only then is it read again, with an eye on where things stand.
         if first.hasDuplicates { duplicates += try JSONParser.parse(bytes, findsDuplicates: true).duplicates }
     }
+
+    /// What is nested deeper is not read, so that what walks a tree may call itself.
+    package static let deepest = 512
 }
 
 /// Elements under way to their array. They move there all at once, so that an array has the size it needs.
@@ -88,10 +94,9 @@ private struct ElementStack<Element>: ~Copyable {
 }
 
 private struct JSONParser: ~Copyable {
-    static let maximumDepth = 512
-
     let base: UnsafePointer<UInt8>
     let count: Int
+    let deepest: Int
     var place = 0
     /// Whether the paths of members that stand twice are to be told; otherwise only that there are some.
     let findsDuplicates: Bool
@@ -124,10 +129,13 @@ private struct JSONParser: ~Copyable {
         let duplicates: [String]
     }
 
-    static func parse(_ bytes: [UInt8], findsDuplicates: Bool = false) throws(JSONFault) -> Parsed {
+    static func parse(
+        _ bytes: [UInt8], findsDuplicates: Bool = false, deepest: Int = JSON.deepest
+    ) throws(JSONFault) -> Parsed {
         let parsed = bytes.withUnsafeBufferPointer { buffer -> Result<Parsed, JSONFault> in
             guard let base = buffer.baseAddress else { return .failure(JSONFault(reason: .unexpectedEnd, offset: 0)) }
-            var parser = JSONParser(base: base, count: buffer.count, findsDuplicates: findsDuplicates)
+            var parser = JSONParser(
+                base: base, count: buffer.count, findsDuplicates: findsDuplicates, deepest: deepest)
             do throws(JSONFault) {
                 let value = try parser.value(depth: 0)
                 parser.skipSpace()
@@ -141,9 +149,10 @@ private struct JSONParser: ~Copyable {
         return try parsed.get()
     }
 
-    init(base: UnsafePointer<UInt8>, count: Int, findsDuplicates: Bool) {
+    init(base: UnsafePointer<UInt8>, count: Int, findsDuplicates: Bool, deepest: Int) {
         self.base = base
         self.count = count
+        self.deepest = deepest
         self.findsDuplicates = findsDuplicates
     }
 
@@ -160,7 +169,7 @@ private struct JSONParser: ~Copyable {
     mutating func value(depth: Int) throws(JSONFault) -> JSON {
         skipSpace()
         guard place < count else { throw fault(.unexpectedEnd) }
-        guard depth < Self.maximumDepth else { throw fault(.tooDeep) }
+        guard depth < deepest else { throw fault(.tooDeep) }
         switch base[place] {
         case UInt8(ascii: "{"): return try objectValue(depth: depth)
         case UInt8(ascii: "["): return try arrayValue(depth: depth)

@@ -45,7 +45,8 @@ package struct ProtobufTag: Sendable, Hashable {
 ///
 /// - Source: the protobuf encoding guide.
 package struct ProtobufReader: Sendable {
-    private static let maximumDepth = 100
+    /// Messages within each other.
+    package static let deepest = 100
 
     private let bytes: [UInt8]
     private let end: Int
@@ -138,7 +139,7 @@ package struct ProtobufReader: Sendable {
 
     /// A reader over the embedded message; this reader goes on after it.
     package mutating func message() throws(ProtobufFault) -> ProtobufReader {
-        guard depth < Self.maximumDepth else { throw fault(.tooDeep) }
+        guard depth < Self.deepest else { throw fault(.tooDeep) }
         let count = try length()
         let inner = ProtobufReader(bytes, from: place, to: place + count, depth: depth + 1)
         place += count
@@ -157,7 +158,7 @@ package struct ProtobufReader: Sendable {
         case .lengthDelimited: place += try length()
         case .endGroup: throw fault(.badTag)
         case .startGroup:
-            guard depth < Self.maximumDepth else { throw fault(.tooDeep) }
+            guard depth < Self.deepest else { throw fault(.tooDeep) }
             while true {
                 guard let inner = try nextTag() else { throw fault(.truncated) }
                 if inner.wireType == .endGroup {
