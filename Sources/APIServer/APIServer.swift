@@ -108,7 +108,7 @@ package final class APIServer: Sendable {
         let handler = RequestHandler(
             registry: registry, access: access, nodes: configuration.nodes,
             documents: ServerDocuments(
-                registry: registry, metrics: metrics,
+                registry: registry, metrics: metrics, fairness: access.fairness,
                 address: "\(configuration.publicAddress):\(configuration.publicPort)", lifecycle: lifecycle,
                 issuer: try IssuerDocuments(access.accountTokens, server: server)),
             metrics: metrics, extensions: extensions, aggregator: aggregator, logger: configuration.logger,

@@ -48,10 +48,9 @@ package struct InProcessAPI: KubeAPI {
     package func create(_ type: ResourceType, _ object: KubeObject) async throws(APIFailure) -> KubeObject {
         let definition = try begin("create", type, namespace: object.namespace)
         let (fitted, _) = try definition.decode(object.json, fieldValidation: .strict)
-        if !definition.isStored,
-            let review = try await access.reviews.answer(fitted, type, namespace: object.namespace, user)
-        {
-            return review
+        if !definition.isStored, Reviews.isAnswered(type) {
+            let asked = try await registry.admitReview(definition, namespace: object.namespace, fitted, context)
+            return try await access.reviews.answer(asked, type, namespace: object.namespace, user)
         }
         return try await registry.create(definition, namespace: object.namespace, fitted, context)
     }

@@ -126,6 +126,10 @@ struct KubectlTests {
             #expect(try await waiting.contains("condition met"))
             #expect(try await kubectl.ok("delete", "pod", "solo").contains("deleted"))
             #expect(try await kubectl.ok("explain", "deployment.spec.strategy").contains("rollingUpdate"))
+            // What kubectl did before OpenAPI 3: the document of version 2, as protobuf.
+            let older = try await kubectl.ok(
+                "explain", "pod.spec.containers.ports", "--output=plaintext-openapiv2")
+            #expect(older.contains("containerPort") && older.contains("<integer> -required-"), "\(older)")
             let gone = try await kubectl("wait", "--for=delete", "pod/solo", "--timeout=20s")
             #expect(gone.code == 0)
             _ = try await kubectl.ok("create", "namespace", "brief")

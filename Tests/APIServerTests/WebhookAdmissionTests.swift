@@ -81,6 +81,21 @@ struct WebhookAdmissionTests {
         }
     }
 
+    @Test("reviews are shown to webhooks, too, and answered as admission leaves them")
+    func reviews() async throws {
+        try await withWebhooks { hooks, kubectl, api in
+            let access = "selfsubjectaccessreviews"
+            let json = hooks.configuration("review", paths: ["/deny"], resources: [.string(access)])
+            try await validating(json, api)
+            let refused = try await kubectl("auth", "can-i", "get", "pods")
+            #expect(refused.errors.contains("\"hook0.review.test\" denied the request"), "\(refused.errors)")
+            let question = try hooks.requests().first?["review"]?["request"]
+            #expect(question?["object"]?["spec"]?["resourceAttributes"]?["verb"] == "get")
+            #expect(question?["resource"]?["resource"]?.string == access)
+            #expect(try await kubectl.ok("auth", "whoami").contains("kubernetes-admin"))
+        }
+    }
+
     @Test("mutating webhooks are asked in order, each sees what those before made")
     func ordered() async throws {
         try await withWebhooks { hooks, _, api in

@@ -38,30 +38,54 @@ struct AdmissionChain: Sendable {
     var validating: [any ValidatingAdmission] = []
     /// Last, since what it takes must not be refused afterwards.
     var quota: ResourceQuotaAdmission?
+    /// How long its steps take, once it is complete.
+    var metrics: StepMetrics?
 
     func mutate(_ request: AdmissionRequest) async throws(APIFailure) -> MutationOutcome {
+        var timer = metrics?.timer(request.operation)
+        do throws(APIFailure) {
+            let outcome = try await mutate(request, &timer)
+            timer?.end(.admit)
+            return outcome
+        } catch {
+            timer?.end(.admit, isRejected: true)
+            throw error
+        }
+    }
+
+    private func mutate(
+        _ request: AdmissionRequest, _ timer: inout StepMetrics.Timer?
+    ) async throws(APIFailure) -> MutationOutcome {
         var request = request
         var outcome = MutationOutcome(object: request.object)
-        _ = try await run(builtIn, &request, &outcome)
-        var isTouched = try await run(mutating, &request, &outcome)
+        _ = try await run(builtIn, from: 0, &request, &outcome, &timer)
+        var isTouched = try await run(mutating, from: builtIn.count, &request, &outcome, &timer)
         var rounds = MutationRounds()
-        if try await change(&request, &outcome, &rounds) { isTouched = true }
+        if try await change(&request, &outcome, &rounds, &timer) { isTouched = true }
         if isTouched, request.operation != .delete {
             request.isSecondRound = true
-            _ = try await run(builtIn, &request, &outcome)
-            if rounds.asksForAnother { _ = try await change(&request, &outcome, &rounds) }
+            _ = try await run(builtIn, from: 0, &request, &outcome, &timer)
+            if rounds.asksForAnother { _ = try await change(&request, &outcome, &rounds, &timer) }
         }
         outcome.object = request.object
         return outcome
     }
 
+    /// - Parameter first: the place of the first step.
     /// - Returns: whether a step changed the object.
     private func run(
-        _ steps: [any MutatingAdmission], _ request: inout AdmissionRequest, _ outcome: inout MutationOutcome
+        _ steps: [any MutatingAdmission], from first: Int, _ request: inout AdmissionRequest,
+        _ outcome: inout MutationOutcome, _ timer: inout StepMetrics.Timer?
     ) async throws(APIFailure) -> Bool {
         var isTouched = false
-        for step in steps {
-            guard let changed = try await step.admit(request) else { continue }
+        for (index, step) in steps.enumerated() {
+            let changed: KubeObject?
+            do throws(APIFailure) { changed = try await step.admit(request) } catch {
+                timer?.lap(first + index, isRejected: true)
+                throw error
+            }
+            timer?.lap(first + index)
+            guard let changed else { continue }
             request.object = changed
             isTouched = true
             outcome.isChanged = true
@@ -72,13 +96,23 @@ struct AdmissionChain: Sendable {
 
     /// Policies and webhooks.
     private func change(
-        _ request: inout AdmissionRequest, _ outcome: inout MutationOutcome, _ rounds: inout MutationRounds
+        _ request: inout AdmissionRequest, _ outcome: inout MutationOutcome, _ rounds: inout MutationRounds,
+        _ timer: inout StepMetrics.Timer?
     ) async throws(APIFailure) -> Bool {
         if policies == nil, webhooks == nil { return false }
         rounds.begin(with: request.object, isSecond: request.isSecondRound)
         var isTouched = false
-        if let policies, try await policies.admit(&request, &rounds) { isTouched = true }
-        if let webhooks, try await webhooks.mutate(&request, &rounds) { isTouched = true }
+        var place = metrics?.places.policies ?? 0
+        do throws(APIFailure) {
+            if let policies, try await policies.admit(&request, &rounds) { isTouched = true }
+            timer?.lap(place)
+            place += 1
+            if let webhooks, try await webhooks.mutate(&request, &rounds) { isTouched = true }
+            timer?.lap(place)
+        } catch {
+            timer?.lap(place, isRejected: true)
+            throw error
+        }
         if isTouched {
             outcome.isChanged = true
             outcome.needsFitting = true
@@ -88,10 +122,23 @@ struct AdmissionChain: Sendable {
 
     /// - Returns: what the request takes of a quota, to be settled when the write has ended.
     func validate(_ request: AdmissionRequest) async throws(APIFailure) -> QuotaCharge? {
-        for step in validating {
-            for warning in try await step.check(request) { request.warn(warning) }
+        var timer = metrics?.timer(request.operation)
+        var place = metrics?.places.validating ?? 0
+        do throws(APIFailure) {
+            for step in validating {
+                for warning in try await step.check(request) { request.warn(warning) }
+                timer?.lap(place)
+                place += 1
+            }
+            let charge = try await quota?.charge(request)
+            timer?.lap(place)
+            timer?.end(.validate)
+            return charge
+        } catch {
+            timer?.lap(place, isRejected: true)
+            timer?.end(.validate, isRejected: true)
+            throw error
         }
-        return try await quota?.charge(request)
     }
 }
 

@@ -20,8 +20,9 @@ final class ClusterAdmission: Sendable {
         caller = WebhookCaller(dialer: configuration.dialer)
         resolver = ServiceResolver(registry: registry)
         desk = QuotaDesk(registry, logger: configuration.logger)
-        let selection = PolicySelection(objects: objects, authorizer: authorizer)
-        let webhooks = WebhookAdmission(objects: objects, caller: caller, authorizer: authorizer)
+        let metrics = WebhookMetrics()
+        let selection = PolicySelection(objects: objects, authorizer: authorizer, metrics: metrics)
+        let webhooks = WebhookAdmission(objects: objects, caller: caller, authorizer: authorizer, metrics: metrics)
         let limits = LimitRanger(objects: objects)
         var chain = AdmissionChain()
         // Kubernetes' order, which users see where two steps could refuse.
@@ -42,6 +43,7 @@ final class ClusterAdmission: Sendable {
         ]
         chain.validating += configuration.validating + [webhooks]
         chain.quota = ResourceQuotaAdmission(registry, desk)
+        chain.metrics = StepMetrics(chain)
         self.chain = chain
     }
 

@@ -32,7 +32,8 @@ final class PublishedCatalog: Sendable {
     let openAPI: OpenAPIDocuments
     let remote: RemoteGroups
     private let discovery = Mutex<[Bool: TaggedDocument]>([:])
-    private let older = Mutex<TaggedDocument?>(nil)
+    /// By whether it is protobuf.
+    private let older = Mutex<[Bool: TaggedDocument]>([:])
 
     init(_ catalog: SchemaCatalog, remote: RemoteGroups = RemoteGroups(), after before: PublishedCatalog? = nil) {
         self.catalog = catalog
@@ -51,10 +52,11 @@ final class PublishedCatalog: Sendable {
     }
 
     /// `GET /openapi/v2`.
-    func openAPIV2() -> TaggedDocument {
-        if let made = older.withLock({ $0 }) { return made }
-        let made = TaggedDocument(OpenAPIV2.document(openAPI, catalog))
-        older.withLock { $0 = made }
+    func openAPIV2(asProtobuf isProtobuf: Bool) -> TaggedDocument {
+        if let made = older.withLock({ $0[isProtobuf] }) { return made }
+        let document = OpenAPIV2.document(openAPI, catalog)
+        let made = TaggedDocument(isProtobuf ? OpenAPIV2Protobuf.encode(document) : document.bytes)
+        older.withLock { $0[isProtobuf] = made }
         return made
     }
 

@@ -25,11 +25,17 @@ struct RequestHandler: Sendable {
         let warnings = WarningSink()
         var request = APIRequest(http)
         var ticket: RequestsInFlight.Ticket?
+        var lasting: RequestMetrics.Series?
         var seat: Fairness.Seat?
         var failure: APIFailure?
         do throws(APIFailure) {
             try await access.authenticate(&request, responder)
             ticket = inFlight.begin(responder, isLong: request.isLong, isMutating: http.method != .GET, request.id)
+            if request.isLong {
+                let begun = series(request)
+                metrics.begin(begun)
+                lasting = begun
+            }
             access.beginAudit(&request, responder)
             try access.impersonate(&request)
             let attempt = request.attempt
@@ -51,6 +57,7 @@ struct RequestHandler: Sendable {
         }
         access.giveBack(seat)
         if let ticket { inFlight.end(ticket) }
+        if let lasting { metrics.end(lasting) }
         let isLong = request.isLong || responder.status == 101
         access.endAudit(request, status: responder.status, failure: failure)
         var series = self.series(request)
@@ -154,10 +161,10 @@ struct RequestHandler: Sendable {
         switch (request.http.method, route.name.isEmpty) {
         case (.POST, true):
             let object = try await bodyObject(request, definition, warnings)
-            if !definition.isStored,
+            if !definition.isStored, Reviews.isAnswered(definition.type) {
+                let asked = try await registry.admitReview(definition, namespace: route.namespace, object, context)
                 let review = try await access.reviews.answer(
-                    object, definition.type, namespace: route.namespace, request.user)
-            {
+                    asked, definition.type, namespace: route.namespace, request.user)
                 try await answers.send(.created, review)
                 return
             }

@@ -14,20 +14,12 @@ final class RequestMetrics: Sendable {
         var isDryRun = false
         var code = 0
     }
-    private struct Timing {
-        /// By the first bound that holds; the last is for those above all.
-        var counts = [Int](repeating: 0, count: RequestMetrics.bounds.count + 1)
-        var sum = 0.0
-
-        mutating func add(_ time: Double, at bound: Int) {
-            counts[bound] += 1
-            sum += time
-        }
-    }
     private struct State {
         var requests: [Series: Int] = [:]
-        /// Without code and dry run.
-        var timings: [Series: Timing] = [:]
+        /// Without code.
+        var timings: [Series: Histogram] = [:]
+        /// Watches and streams that are open; without code and dry run.
+        var long: [Series: Int] = [:]
     }
 
     /// Upper bounds in seconds: those of Kubernetes, and two below them.
@@ -36,101 +28,69 @@ final class RequestMetrics: Sendable {
     ]
     private let state = Mutex(State())
 
+    /// A watch or a stream begins; `end` ends it.
+    func begin(_ series: Series) { state.withLock { $0.long[series.withoutRun, default: 0] += 1 } }
+
+    func end(_ series: Series) {
+        state.withLock { state in
+            let left = (state.long[series.withoutRun] ?? 1) - 1
+            state.long[series.withoutRun] = left > 0 ? left : nil
+        }
+    }
+
     /// `isLong`: for watches and streams, whose length says nothing of the server.
     func count(_ series: Series, took: Duration, isLong: Bool) {
-        let (seconds, attoseconds) = took.components
-        let time = Double(seconds) + Double(attoseconds) / 1e18
+        let time = took.inSeconds
         state.withLock { state in
             state.requests[series, default: 0] += 1
             if isLong { return }
             var timed = series
             timed.code = 0
-            timed.isDryRun = false
-            let bound = Self.bounds.firstIndex { time <= $0 } ?? Self.bounds.count
-            state.timings[timed, default: Timing()].add(time, at: bound)
+            state.timings[timed, default: Histogram(Self.bounds)].observe(time)
         }
     }
 
-    /// The methods' names, as Kubernetes counts.
-    private static func shown(_ verb: String) -> String {
-        switch verb {
-        case "create": "POST"
-        case "update": "PUT"
-        default: verb.uppercased()
-        }
-    }
-
-    private static func labels(_ series: Series) -> String {
-        "verb=\"\(shown(series.verb))\",group=\"\(series.group)\",version=\"\(series.version)\","
-            + "resource=\"\(series.resource)\",subresource=\"\(series.subresource)\",scope=\"\(series.scope)\","
-            + "component=\"apiserver\""
-    }
-
-    /// The text exposition format. `byResource`: stored objects.
-    func text(
-        revision: Int64, objects: Int, byResource: [(resource: String, count: Int)] = [],
-        inFlight: RequestsInFlight.Counts = .init()
-    ) -> String {
+    /// - Parameter byResource: stored objects.
+    func write(
+        to text: inout MetricText, revision: Int64, objects: Int, byResource: [(resource: String, count: Int)],
+        inFlight: RequestsInFlight.Counts
+    ) {
         let state = state.withLock { $0 }
-        var lines: [String] = []
-        func head(_ name: String, _ kind: String, _ help: String) {
-            lines.append("# HELP \(name) \(help)")
-            lines.append("# TYPE \(name) \(kind)")
+        text.family("apiserver_request_total", .counter, "Requests answered, by verb, resource and status code.")
+        for (series, count) in state.requests.sorted(by: { $0.key.order < $1.key.order }) {
+            text.sample(count, series.labels + [("dry_run", series.dryRun), ("code", "\(series.code)")])
         }
-        head("apiserver_request_total", "counter", "Requests answered, by verb, resource and status code.")
-        for (series, count) in state.requests.sorted(by: { Self.order($0.key) < Self.order($1.key) }) {
-            let dryRun = series.isDryRun ? "All" : ""
-            lines.append(
-                "apiserver_request_total{\(Self.labels(series)),code=\"\(series.code)\",dry_run=\"\(dryRun)\"} \(count)"
-            )
+        text.family("apiserver_request_duration_seconds", .histogram, "Time to answer, without watches and streams.")
+        for (series, timing) in state.timings.sorted(by: { $0.key.order < $1.key.order }) {
+            text.sample(timing, series.labels + [("dry_run", series.dryRun)])
         }
-        let name = "apiserver_request_duration_seconds"
-        head(name, "histogram", "Time to answer, without watches and streams.")
-        for (series, timing) in state.timings.sorted(by: { Self.order($0.key) < Self.order($1.key) }) {
-            let labels = Self.labels(series)
-            var sum = 0
-            for (index, bound) in Self.bounds.enumerated() {
-                sum += timing.counts[index]
-                lines.append("\(name)_bucket{\(labels),le=\"\(bound)\"} \(sum)")
-            }
-            sum += timing.counts[Self.bounds.count]
-            lines.append("\(name)_bucket{\(labels),le=\"+Inf\"} \(sum)")
-            lines.append("\(name)_sum{\(labels)} \(timing.sum)")
-            lines.append("\(name)_count{\(labels)} \(sum)")
+        text.family(
+            "apiserver_current_inflight_requests", .gauge, "Requests in work, without watches and streams.")
+        text.sample(inFlight.mutating, [("request_kind", "mutating")])
+        text.sample(inFlight.reading, [("request_kind", "readOnly")])
+        text.family("apiserver_longrunning_requests", .gauge, "Watches and streams that are open.")
+        for (series, count) in state.long.sorted(by: { $0.key.order < $1.key.order }) {
+            text.sample(count, series.labels)
         }
-        head("apiserver_current_inflight_requests", "gauge", "Requests in work, without watches and streams.")
-        lines.append("apiserver_current_inflight_requests{request_kind=\"mutating\"} \(inFlight.mutating)")
-        lines.append("apiserver_current_inflight_requests{request_kind=\"readOnly\"} \(inFlight.reading)")
-        head("apiserver_longrunning_requests", "gauge", "Watches and streams that are open.")
-        lines.append("apiserver_longrunning_requests \(inFlight.long)")
-        head("weft_store_revision", "counter", "The store's latest revision.")
-        lines.append("weft_store_revision \(revision)")
-        head("apiserver_storage_objects", "gauge", "Stored objects, by resource.")
-        for entry in byResource {
-            lines.append("apiserver_storage_objects{resource=\"\(entry.resource)\"} \(entry.count)")
-        }
-        head("weft_store_objects", "gauge", "Objects in the store.")
-        lines.append("weft_store_objects \(objects)")
-        lines += Self.process()
-        return lines.joined(separator: "\n") + "\n"
-    }
-
-    private static func order(_ series: Series) -> String {
-        "\(series.group) \(series.version) \(series.resource) \(series.subresource) \(series.verb) \(series.scope) \(series.code)"
+        text.family("weft_store_revision", .counter, "The store's latest revision.")
+        text.sample(revision)
+        text.family("apiserver_storage_objects", .gauge, "Stored objects, by resource.")
+        for entry in byResource { text.sample(entry.count, [("resource", entry.resource)]) }
+        text.family("weft_store_objects", .gauge, "Objects in the store.")
+        text.sample(objects)
+        Self.writeProcess(to: &text)
     }
 
     /// What every Prometheus client tells of its process.
-    private static func process() -> [String] {
+    private static func writeProcess(to text: inout MetricText) {
         var usage = rusage()
         getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
         let seconds = Double(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
         let parts = Double(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6
-        return [
-            "# HELP process_cpu_seconds_total User and system time used, in seconds.",
-            "# TYPE process_cpu_seconds_total counter", "process_cpu_seconds_total \(seconds + parts)",
-            "# HELP process_resident_memory_bytes Resident memory, in bytes.",
-            "# TYPE process_resident_memory_bytes gauge", "process_resident_memory_bytes \(residentBytes())",
-        ]
+        text.family("process_cpu_seconds_total", .counter, "User and system time used, in seconds.")
+        text.sample(seconds + parts)
+        text.family("process_resident_memory_bytes", .gauge, "Resident memory, in bytes.")
+        text.sample(residentBytes())
     }
 
     private static func residentBytes() -> Int {
@@ -141,5 +101,36 @@ final class RequestMetrics: Sendable {
         let words = String(decoding: text.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
             .split(separator: " ")
         return words.count > 1 ? (Int(words[1]) ?? 0) * Int(sysconf(CInt(_SC_PAGESIZE))) : 0
+    }
+}
+
+extension RequestMetrics.Series {
+    fileprivate var withoutRun: Self {
+        var series = self
+        series.code = 0
+        series.isDryRun = false
+        return series
+    }
+
+    /// The methods' names, as Kubernetes counts.
+    private var shownVerb: String {
+        switch verb {
+        case "create": "POST"
+        case "update": "PUT"
+        default: verb.uppercased()
+        }
+    }
+
+    fileprivate var dryRun: String { isDryRun ? "All" : "" }
+
+    fileprivate var labels: MetricText.Labels {
+        [
+            ("verb", shownVerb), ("group", group), ("version", version), ("resource", resource),
+            ("subresource", subresource), ("scope", scope), ("component", "apiserver"),
+        ]
+    }
+
+    fileprivate var order: String {
+        "\(group) \(version) \(resource) \(subresource) \(verb) \(scope) \(code) \(dryRun)"
     }
 }

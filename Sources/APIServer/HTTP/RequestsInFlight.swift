@@ -14,7 +14,6 @@ final class RequestsInFlight: Sendable {
     struct Counts: Sendable {
         var reading = 0
         var mutating = 0
-        var long = 0
     }
     private struct Entry {
         let responder: HTTPResponder
@@ -38,9 +37,7 @@ final class RequestsInFlight: Sendable {
     func begin(_ responder: HTTPResponder, isLong: Bool, isMutating: Bool, _ id: String) -> Ticket {
         let (ticket, startsWatch) = state.withLock { state -> (Ticket, Bool) in
             state.next += 1
-            if isLong {
-                state.counts.long += 1
-            } else {
+            if !isLong {
                 if isMutating { state.counts.mutating += 1 } else { state.counts.reading += 1 }
                 state.entries[state.next] = Entry(responder: responder, id: id, until: .now + limit)
             }
@@ -55,9 +52,8 @@ final class RequestsInFlight: Sendable {
     func end(_ ticket: Ticket) {
         state.withLock { state in
             state.entries[ticket.number] = nil
-            if ticket.isLong {
-                state.counts.long -= 1
-            } else if ticket.isMutating {
+            if ticket.isLong { return }
+            if ticket.isMutating {
                 state.counts.mutating -= 1
             } else {
                 state.counts.reading -= 1

@@ -9,6 +9,7 @@ import Wire
 struct ServerDocuments: Sendable {
     let registry: Registry
     let metrics: RequestMetrics
+    let fairness: Fairness?
     /// `host:port`, as the legacy discovery names the server.
     let address: String
     let lifecycle: ServerLifecycle
@@ -45,17 +46,25 @@ struct ServerDocuments: Sendable {
         case ("healthz", _), ("livez", _), ("readyz", _):
             try await health(request, parts[0], parts.dropFirst().joined(separator: "/"), responder)
         case ("metrics", 1):
-            let text = metrics.text(
-                revision: registry.store.revision, objects: registry.store.count,
-                byResource: registry.countByResource(),
-                inFlight: inFlight)
-            await responder.respond(.ok, ["content-type": "text/plain; version=0.0.4"], Array(text.utf8))
+            await responder.respond(.ok, ["content-type": "text/plain; version=0.0.4"], measured(inFlight))
         case (nil, _):
             try await send(
                 ["paths": ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]],
                 responder)
         default: throw RequestHandler.noSuchPath
         }
+    }
+
+    private func measured(_ inFlight: RequestsInFlight.Counts) -> [UInt8] {
+        var text = MetricText()
+        metrics.write(
+            to: &text, revision: registry.store.revision, objects: registry.store.count,
+            byResource: registry.countByResource(), inFlight: inFlight)
+        let admission = registry.admission
+        admission.metrics?.write(to: &text)
+        admission.webhooks?.metrics.write(to: &text)
+        fairness?.writeMetrics(to: &text)
+        return text.bytes
     }
 
     private func send(_ json: JSON?, _ responder: HTTPResponder) async throws(APIFailure) {
@@ -114,13 +123,15 @@ struct ServerDocuments: Sendable {
             TaggedDocument(bytes), type: Self.json, ["cache-control": "public, immutable"], request, responder)
     }
 
-    /// Version 2 as JSON. Clients that take only its protobuf form learn by a 406 to ask for version 3.
+    /// Version 2, as JSON or as protobuf.
     private func older(_ request: APIRequest, _ responder: HTTPResponder) async throws(APIFailure) {
         let accepted = MediaRange.list(request.header("accept") ?? "*/*").map(\.type)
-        guard accepted.contains(where: { ["application/json", "application/*", "*/*"].contains($0) }) else {
-            throw AnswerForm.notAcceptable
-        }
-        await sendTagged(registry.published.openAPIV2(), type: Self.json, ["vary": "Accept"], request, responder)
+        let known = [Self.json, "application/*", "*/*"] + OpenAPIV2Protobuf.names
+        guard let chosen = accepted.first(where: known.contains) else { throw AnswerForm.notAcceptable }
+        let isProtobuf = OpenAPIV2Protobuf.names.contains(chosen)
+        await sendTagged(
+            registry.published.openAPIV2(asProtobuf: isProtobuf),
+            type: isProtobuf ? OpenAPIV2Protobuf.type : Self.json, ["vary": "Accept"], request, responder)
     }
 
     /// The whole check, or the one named: `/readyz/store`.

@@ -18,6 +18,20 @@ extension Registry {
         return request.object
     }
 
+    /// Runs admission for an object that is answered and not kept: a TokenReview, a SubjectAccessReview.
+    func admitReview(
+        _ definition: ResourceDefinition, namespace: String, _ object: KubeObject, _ context: WriteContext
+    ) async throws(APIFailure) -> KubeObject {
+        let chain = admission
+        let key = ObjectKey(namespace: definition.type.isNamespaced ? namespace : "", name: object.name)
+        var request = AdmissionRequest(.create, definition.type, key, object: object, context)
+        let outcome = try await chain.mutate(request)
+        request.object = outcome.object
+        if outcome.needsFitting { _ = try definition.fit(&request.object, fieldValidation: .ignore) }
+        _ = try await chain.validate(request)
+        return request.object
+    }
+
     /// Runs admission for a TokenRequest; gives it as admission leaves it.
     func admitToken(_ account: ObjectKey, _ body: JSON, _ context: WriteContext) async throws(APIFailure) -> JSON {
         var part = KubeObject(body)

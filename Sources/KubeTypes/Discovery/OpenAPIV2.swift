@@ -1,9 +1,9 @@
-import Wire
+package import Wire
 
 /// The older form of the same documents, all in one (OpenAPI 2.0): what clients read that know no version 3.
 package enum OpenAPIV2 {
-    /// `GET /openapi/v2` as JSON. Made of the documents of version 3.
-    package static func document(_ documents: OpenAPIDocuments, _ catalog: SchemaCatalog) -> [UInt8] {
+    /// `GET /openapi/v2`. Made of the documents of version 3.
+    package static func document(_ documents: OpenAPIDocuments, _ catalog: SchemaCatalog) -> JSON {
         var paths = JSONObject()
         var definitions: [String: JSON] = [:]
         for group in catalog.groups {
@@ -21,11 +21,10 @@ package enum OpenAPIV2 {
             }
         }
         let sorted = definitions.sorted { $0.key < $1.key }.map { JSONObject.Member($0.key, $0.value) }
-        let json: JSON = [
+        return [
             "swagger": "2.0", "info": ["title": "Kubernetes", "version": "v1.36.3"], "paths": .object(paths),
             "definitions": .object(JSONObject(sorted)),
         ]
-        return json.bytes
     }
 
     private static func path(_ path: JSON) -> JSON {

@@ -14,11 +14,14 @@ final class Fairness: Sendable {
         let level: String
         fileprivate let name: String
         fileprivate let width: Int
+        /// Where it is counted; `nil` for requests that last.
+        fileprivate let place: Int?
     }
 
     private struct Route {
         let schema: FlowSchema
         let level: PriorityLevelShape
+        let place: Int
     }
 
     private struct State {
@@ -31,6 +34,21 @@ final class Fairness: Sendable {
         var lastID = 0
         /// How many objects a list of a resource last had.
         var listed: [String: Int] = [:]
+        var metrics = FlowMetrics()
+
+        /// Puts schemas and levels together again.
+        mutating func route() {
+            let ordered = schemas.values.sorted { ($0.precedence, $0.name) < ($1.precedence, $1.name) }
+            var flows: Set<FlowMetrics.Flow> = []
+            routes = []
+            for schema in ordered {
+                guard let level = shapes[schema.level] else { continue }
+                let flow = FlowMetrics.Flow(schema: schema.name, level: level.name)
+                flows.insert(flow)
+                routes.append(Route(schema: schema, level: level, place: metrics.place(of: flow)))
+            }
+            metrics.keep(flows)
+        }
     }
 
     private let state: Mutex<State>
@@ -74,10 +92,7 @@ final class Fairness: Sendable {
     private func change(_ body: (inout State) -> Void) {
         let (started, dropped) = state.withLock { state -> ([Turn], [Turn]) in
             body(&state)
-            let ordered = state.schemas.values.sorted { ($0.precedence, $0.name) < ($1.precedence, $1.name) }
-            state.routes = ordered.compactMap { schema in
-                state.shapes[schema.level].map { Route(schema: schema, level: $0) }
-            }
+            state.route()
             let gone = state.plan.configure(Array(state.shapes.values.filter { !$0.isExempt }))
             let dropped = gone.compactMap { state.waiting.removeValue(forKey: $0) }
             let started = state.plan.dispatch().compactMap { state.waiting.removeValue(forKey: $0) }
@@ -107,7 +122,18 @@ final class Fairness: Sendable {
         case .seat(let seat): return seat
         case .refuse: throw Self.refusal
         case .wait(let id, let turn, let seat):
-            guard await wait(id, turn, seat) else { throw Self.refusal }
+            let began = ContinuousClock.now
+            let runs = await wait(id, turn, seat)
+            let waited = (ContinuousClock.now - began).inSeconds
+            state.withLock { state in
+                guard let place = seat.place else { return }
+                if runs {
+                    state.metrics.dispatched(place, width: seat.width, waited: waited)
+                } else {
+                    state.metrics.refused(place, .timeOut, waited: waited)
+                }
+            }
+            guard runs else { throw Self.refusal }
             return seat
         }
     }
@@ -116,17 +142,28 @@ final class Fairness: Sendable {
         guard let route = state.routes.first(where: { $0.schema.fits(attempt) }) else { return .seat(nil) }
         let holds = !isLong && !route.level.isExempt
         let width = holds ? Self.width(attempt, limit, state) : 0
-        let seat = Seat(schema: route.schema.uid, level: route.level.uid, name: route.level.name, width: width)
-        guard holds else { return .seat(seat) }
+        let seat = Seat(
+            schema: route.schema.uid, level: route.level.uid, name: route.level.name, width: width,
+            place: isLong ? nil : route.place)
+        guard holds else {
+            if !isLong { state.metrics.dispatched(route.place, width: 0, waited: nil) }
+            return .seat(seat)
+        }
         state.lastID += 1
         let flow = route.schema.flow(attempt)
         switch state.plan.arrive(state.lastID, at: route.level.name, flow: flow, width: width) {
-        case .runs: return .seat(seat)
+        case .runs:
+            state.metrics.dispatched(route.place, width: width, waited: nil)
+            return .seat(seat)
         case .waits:
+            state.metrics.waits(route.place)
             let turn = Turn()
             state.waiting[state.lastID] = turn
             return .wait(state.lastID, turn, seat)
-        case .isRefused: return .refuse
+        case .isRefused:
+            let canWait = route.level.queues.queues > 0
+            state.metrics.refused(route.place, canWait ? .queueFull : .concurrencyLimit, waited: nil)
+            return .refuse
         }
     }
 
@@ -147,11 +184,20 @@ final class Fairness: Sendable {
     }
 
     func leave(_ seat: Seat) {
-        if seat.width == 0 { return }
+        guard let place = seat.place else { return }
         let started = state.withLock { state in
-            state.plan.leave(seat.name, width: seat.width).compactMap { state.waiting.removeValue(forKey: $0) }
+            state.metrics.ended(place, width: seat.width)
+            if seat.width == 0 { return [Turn]() }
+            return state.plan.leave(seat.name, width: seat.width).compactMap { state.waiting.removeValue(forKey: $0) }
         }
         for turn in started { turn.come(true) }
+    }
+
+    func writeMetrics(to text: inout MetricText) {
+        let (metrics, limits) = state.withLock { state in
+            (state.metrics, state.plan.levels.values.map { (level: $0.shape.name, seats: $0.nominal) })
+        }
+        metrics.write(to: &text, limits: limits.sorted { $0.level < $1.level })
     }
 
     // MARK: Widths

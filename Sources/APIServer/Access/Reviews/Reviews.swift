@@ -5,12 +5,21 @@ import Wire
 struct Reviews: Sendable {
     let authorizer: any Authorizer
     let tokens: TokenAuthenticators
+    private static let resources: Set<String> = [
+        "selfsubjectreviews", "tokenreviews", "selfsubjectaccessreviews", "subjectaccessreviews",
+        "localsubjectaccessreviews", "selfsubjectrulesreviews",
+    ]
+
+    /// Whether objects of a kind are such questions.
+    static func isAnswered(_ type: ResourceType) -> Bool {
+        (type.group == "authentication.k8s.io" || type.group == "authorization.k8s.io")
+            && resources.contains(type.resource)
+    }
 
     /// - Parameter namespace: the request's.
-    /// - Returns: `nil` for kinds that are no such question.
     func answer(
         _ object: KubeObject, _ type: ResourceType, namespace: String, _ user: User
-    ) async throws(APIFailure) -> KubeObject? {
+    ) async throws(APIFailure) -> KubeObject {
         var answer = object
         switch (type.group, type.resource) {
         case ("authentication.k8s.io", "selfsubjectreviews"): answer.json["status"] = ["userInfo": user.json]
@@ -35,7 +44,7 @@ struct Reviews: Sendable {
             let asked = object.spec["namespace"]?.string ?? ""
             guard !asked.isEmpty else { throw .badRequest("no namespace on request") }
             answer.json["status"] = rules(user, asked)
-        default: return nil
+        default: break
         }
         answer.json[path: ["metadata", "creationTimestamp"]] = Timestamp.now().json
         return answer

@@ -3,7 +3,7 @@ import KubeTypes
 import Wire
 
 /// A MutatingAdmissionPolicy, compiled.
-struct MutatingPolicy: Sendable {
+struct MutatingPolicy: CompiledPolicy {
     enum Mutation: Sendable {
         case apply(Result<Program, CompilationFault>)
         case patch(Result<Program, CompilationFault>)
@@ -24,10 +24,6 @@ struct MutatingPolicy: Sendable {
             return .apply(AdmissionExpressions.compile(text, MutationTypes.object, environment))
         }
         mayBeAskedAgain = object.spec["reinvocationPolicy"]?.string == "IfNeeded"
-    }
-
-    static func all(_ objects: [KubeObject]) -> [MutatingPolicy] {
-        objects.sorted { $0.name < $1.name }.map(MutatingPolicy.init)
     }
 }
 
@@ -50,36 +46,30 @@ struct MutationTypes: TypeProvider {
 struct MutatingPolicyAdmission: Sendable {
     let objects: AdmissionObjects
     let selection: PolicySelection
-    let policies: KindIndex<[MutatingPolicy]>
-    let bindings: KindIndex<[String: [PolicyBinding]]>
+    let policies: BoundPolicies<MutatingPolicy>
 
     init(_ selection: PolicySelection) {
         self.selection = selection
         objects = selection.objects
-        policies = KindIndex(objects.registry, AdmissionKind.mutatingPolicies) { MutatingPolicy.all($0) }
-        bindings = KindIndex(objects.registry, AdmissionKind.mutatingBindings) { PolicyBinding.byPolicy($0) }
+        policies = BoundPolicies(
+            objects.registry, AdmissionKind.mutatingPolicies, AdmissionKind.mutatingBindings)
     }
 
     /// - Returns: whether the object was changed.
     func admit(_ request: inout AdmissionRequest, _ rounds: inout MutationRounds) async throws(APIFailure) -> Bool {
-        let policies = try await policies.current()
-        if policies.isEmpty || request.isOfAdmissionItself { return false }
         // There is nothing to change in a deletion.
         if request.operation == .delete { return false }
-        let bindings = try await bindings.current()
         var isChanged = false
-        for policy in policies {
-            for binding in bindings[policy.common.name] ?? [] {
-                let id = "\(policy.common.name)/\(binding.name)"
-                if request.isSecondRound, !(policy.mayBeAskedAgain && rounds.due.contains(id)) { continue }
-                guard let type = try await selection.version(policy.common, binding, request) else { continue }
-                if policy.mayBeAskedAgain { rounds.note(id) }
-                let before = request.object
-                try await apply(policy, binding, &request, as: type)
-                if request.object == before { continue }
-                rounds.changed(by: id, to: request.object)
-                isChanged = true
-            }
+        for (policy, binding) in try await policies.pairs(for: request) {
+            let id = "\(policy.common.name)/\(binding.name)"
+            if request.isSecondRound, !(policy.mayBeAskedAgain && rounds.due.contains(id)) { continue }
+            guard let type = try await selection.version(policy.common, binding, request) else { continue }
+            if policy.mayBeAskedAgain { rounds.note(id) }
+            let before = request.object
+            try await apply(policy, binding, &request, as: type)
+            if request.object == before { continue }
+            rounds.changed(by: id, to: request.object)
+            isChanged = true
         }
         return isChanged
     }
@@ -106,7 +96,7 @@ struct MutatingPolicyAdmission: Sendable {
         _ policy: MutatingPolicy, _ request: inout AdmissionRequest, as type: ResourceType, _ params: Value
     ) async throws(PolicyFault) {
         let inputs = try await inputs(request, as: type)
-        switch selection.verdict(policy.common, inputs, params) {
+        switch selection.verdict(policy.common, request, inputs, params, isMutating: true) {
         case .fails: return
         case .error(let why): throw PolicyFault(why)
         case .holds: break

@@ -7,9 +7,11 @@ struct PolicySelection: Sendable {
     let objects: AdmissionObjects
     let params: PolicyParams
     let authorizer: AdmissionAuthorizer
+    let metrics: WebhookMetrics
 
-    init(objects: AdmissionObjects, authorizer: AdmissionAuthorizer) {
+    init(objects: AdmissionObjects, authorizer: AdmissionAuthorizer, metrics: WebhookMetrics) {
         self.objects = objects
+        self.metrics = metrics
         self.authorizer = authorizer
         params = PolicyParams(objects.registry)
     }
@@ -34,12 +36,18 @@ struct PolicySelection: Sendable {
         return type
     }
 
-    func verdict(_ policy: AdmissionPolicy, _ inputs: AdmissionInputs, _ params: Value) -> MatchConditions.Verdict {
+    func verdict(
+        _ policy: AdmissionPolicy, _ request: AdmissionRequest, _ inputs: AdmissionInputs, _ params: Value,
+        isMutating: Bool
+    ) -> MatchConditions.Verdict {
         if policy.conditions.isEmpty { return .holds }
         var values = inputs.values
         values.append(inputs.namespace)
         if policy.paramKind != nil { values.append(params) }
-        return policy.conditions.verdict(values)
+        let verdict = policy.conditions.verdict(values)
+        let call = WebhookMetrics.Call(name: policy.name, operation: request.operation, isMutating: isMutating)
+        metrics.note(verdict, call, isPolicy: true)
+        return verdict
     }
 
     func inputs(_ request: AdmissionRequest, as type: ResourceType) async throws(APIFailure) -> AdmissionInputs {

@@ -3,7 +3,7 @@ import KubeTypes
 import Wire
 
 /// A ValidatingAdmissionPolicy, compiled.
-struct ValidatingPolicy: Sendable {
+struct ValidatingPolicy: CompiledPolicy {
     struct Validation: Sendable {
         let text: String
         let program: Result<Program, CompilationFault>
@@ -39,10 +39,6 @@ struct ValidatingPolicy: Sendable {
                 key: json["key"]?.string ?? "", text: text,
                 program: AdmissionExpressions.compile(text, nil, environment))
         }
-    }
-
-    static func all(_ objects: [KubeObject]) -> [ValidatingPolicy] {
-        objects.sorted { $0.name < $1.name }.map(ValidatingPolicy.init)
     }
 
     /// One reason to refuse.
@@ -133,38 +129,32 @@ struct ValidatingPolicy: Sendable {
 struct ValidatingPolicyAdmission: ValidatingAdmission {
     let objects: AdmissionObjects
     let selection: PolicySelection
-    let policies: KindIndex<[ValidatingPolicy]>
-    let bindings: KindIndex<[String: [PolicyBinding]]>
+    let policies: BoundPolicies<ValidatingPolicy>
 
     init(_ selection: PolicySelection) {
         self.selection = selection
         objects = selection.objects
-        policies = KindIndex(objects.registry, AdmissionKind.validatingPolicies) { ValidatingPolicy.all($0) }
-        bindings = KindIndex(objects.registry, AdmissionKind.validatingBindings) { PolicyBinding.byPolicy($0) }
+        policies = BoundPolicies(
+            objects.registry, AdmissionKind.validatingPolicies, AdmissionKind.validatingBindings)
     }
 
     func check(_ request: AdmissionRequest) async throws(APIFailure) -> [String] {
-        let policies = try await policies.current()
-        if policies.isEmpty || request.isOfAdmissionItself { return [] }
-        let bindings = try await bindings.current()
-        if bindings.isEmpty { return [] }
+        let policies = try await policies.pairs(for: request)
+        if policies.isEmpty { return [] }
         var warnings: [String] = []
         var failures: [JSON] = []
         var denial: APIFailure?
-        for policy in policies {
-            for binding in bindings[policy.common.name] ?? [] {
-                let found = try await findings(policy, binding, request)
-                for finding in found {
-                    if binding.actions.contains("Deny"), denial == nil {
-                        denial = Self.denial(request, policy.common.name, binding.name, finding)
-                    }
-                    if binding.actions.contains("Warn") {
-                        warnings.append(
-                            "Validation failed for ValidatingAdmissionPolicy '\(policy.common.name)' with binding '\(binding.name)': \(finding.message)"
-                        )
-                    }
-                    if binding.actions.contains("Audit") { failures.append(Self.record(policy, binding, finding)) }
+        for (policy, binding) in policies {
+            for finding in try await findings(policy, binding, request) {
+                if binding.actions.contains("Deny"), denial == nil {
+                    denial = Self.denial(request, policy.common.name, binding.name, finding)
                 }
+                if binding.actions.contains("Warn") {
+                    warnings.append(
+                        "Validation failed for ValidatingAdmissionPolicy '\(policy.common.name)' with binding '\(binding.name)': \(finding.message)"
+                    )
+                }
+                if binding.actions.contains("Audit") { failures.append(Self.record(policy, binding, finding)) }
             }
         }
         if !failures.isEmpty {
@@ -190,7 +180,7 @@ struct ValidatingPolicyAdmission: ValidatingAdmission {
         let inputs = try await selection.inputs(request, as: type)
         var found: [ValidatingPolicy.Finding] = []
         for params in values {
-            switch selection.verdict(common, inputs, params) {
+            switch selection.verdict(common, request, inputs, params, isMutating: false) {
             case .fails: continue
             case .error(let why):
                 if !common.ignoresFailure { found.append(.init(message: why, reason: "", place: nil)) }

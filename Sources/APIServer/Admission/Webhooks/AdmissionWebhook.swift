@@ -36,6 +36,11 @@ struct AdmissionWebhook: Sendable {
         mayBeAskedAgain = json["reinvocationPolicy"]?.string == "IfNeeded"
     }
 
+    /// What its metrics are told by.
+    func call(_ request: AdmissionRequest) -> WebhookMetrics.Call {
+        WebhookMetrics.Call(name: name, operation: request.operation, isMutating: isMutating)
+    }
+
     /// Of all configurations, by their names and then in their order.
     static func all(_ configurations: [KubeObject], isMutating: Bool) -> [AdmissionWebhook] {
         configurations.sorted { $0.name < $1.name }.flatMap { configuration in

@@ -9,11 +9,15 @@ struct WebhookAdmission: ValidatingAdmission {
     let caller: WebhookCaller
     let resolver: ServiceResolver
     let authorizer: AdmissionAuthorizer
+    let metrics: WebhookMetrics
     let mutating: KindIndex<[AdmissionWebhook]>
     let validating: KindIndex<[AdmissionWebhook]>
 
-    init(objects: AdmissionObjects, caller: WebhookCaller, authorizer: AdmissionAuthorizer) {
+    init(
+        objects: AdmissionObjects, caller: WebhookCaller, authorizer: AdmissionAuthorizer, metrics: WebhookMetrics
+    ) {
         self.objects = objects
+        self.metrics = metrics
         self.caller = caller
         self.authorizer = authorizer
         resolver = ServiceResolver(registry: objects.registry)
@@ -140,7 +144,9 @@ struct WebhookAdmission: ValidatingAdmission {
         let inputs = AdmissionInputs(
             request, as: type, object: request.newObject.map { shown($0, of: request, as: type) },
             old: request.oldObject.map { shown($0, of: request, as: type) }, namespace: nil, authorizer: authorizer)
-        switch webhook.conditions.verdict(inputs.values) {
+        let verdict = webhook.conditions.verdict(inputs.values)
+        metrics.note(verdict, webhook.call(request), isPolicy: false)
+        switch verdict {
         case .holds: return type
         case .fails: return nil
         case .error(let why):
@@ -165,10 +171,15 @@ struct WebhookAdmission: ValidatingAdmission {
             throw .badRequest("admission webhook \"\(webhook.name)\" does not support dry run")
         }
         let answer: AdmissionReview.Answer
+        let began = ContinuousClock.now
+        func note(_ failure: WebhookMetrics.Failure, refused code: Int?) {
+            metrics.ended(webhook.call(request), took: .now - began, failure: failure, code: code)
+        }
         do throws(WebhookFault) {
             answer = try await call(webhook, request, as: type)
         } catch {
             let text = "failed calling webhook \"\(webhook.name)\": \(error)"
+            note(.call, refused: webhook.failurePolicy == .ignore ? nil : 500)
             if webhook.failurePolicy == .ignore {
                 let kind = webhook.isMutating ? "mutation" : "validation"
                 request.annotate("failed-open.\(kind).webhook.admission.k8s.io/\(webhook.id)", text)
@@ -178,7 +189,12 @@ struct WebhookAdmission: ValidatingAdmission {
         }
         for warning in answer.warnings { request.warn(Self.shortened(warning)) }
         for (key, value) in answer.annotations { request.annotate("\(webhook.name)/\(key)", value) }
-        guard answer.isAllowed else { throw AdmissionReview.refusal(webhook.name, answer.status) }
+        guard answer.isAllowed else {
+            let refusal = AdmissionReview.refusal(webhook.name, answer.status)
+            note(.none, refused: refusal.code)
+            throw refusal
+        }
+        note(.none, refused: nil)
         return answer.patch
     }
 
