@@ -17,7 +17,11 @@ protocol AnswerWire: AnyObject {
     func wantsBody(_ exchange: Exchange, taken: Int)
     /// The handler has returned.
     func finish(_ exchange: Exchange)
-    func becomeWebSocket(_ exchange: Exchange, _ head: AnswerHead, maxFrameSize: Int) throws -> WebSocketFrames
+    func becomeWebSocket(
+        _ exchange: Exchange, _ head: AnswerHead, maxFrameSize: Int
+    ) throws -> UpgradedConnection<WebSocketFrame>
+    /// From the head on, the connection is bytes both ways.
+    func becomeBytes(_ exchange: Exchange, _ head: AnswerHead) throws -> UpgradedConnection<ByteBuffer>
 }
 
 struct AnswerHead: Sendable {
@@ -216,10 +220,18 @@ final class Exchange: @unchecked Sendable {
         wire.end(self)
     }
 
-    func upgrade(_ head: AnswerHead, maxFrameSize: Int) throws -> WebSocketFrames {
+    func upgrade(_ head: AnswerHead, maxFrameSize: Int) throws -> UpgradedConnection<WebSocketFrame> {
+        try leaveHTTP().becomeWebSocket(self, head, maxFrameSize: maxFrameSize)
+    }
+
+    func upgradeToBytes(_ head: AnswerHead) throws -> UpgradedConnection<ByteBuffer> {
+        try leaveHTTP().becomeBytes(self, head)
+    }
+
+    private func leaveHTTP() throws -> any AnswerWire {
         guard phase == .waiting, let wire else { throw ChannelError.ioOnClosedChannel }
         phase = .upgraded
-        return try wire.becomeWebSocket(self, head, maxFrameSize: maxFrameSize)
+        return wire
     }
 
     func finish() {

@@ -317,9 +317,25 @@ final class HTTP1Connection: ChannelDuplexHandler, RemovableChannelHandler, Answ
         }
     }
 
-    // MARK: What becomes a WebSocket
+    // MARK: What leaves HTTP
 
-    func becomeWebSocket(_ exchange: Exchange, _ head: AnswerHead, maxFrameSize: Int) throws -> WebSocketFrames {
+    func becomeWebSocket(
+        _ exchange: Exchange, _ head: AnswerHead, maxFrameSize: Int
+    ) throws -> UpgradedConnection<WebSocketFrame> {
+        let end = UpgradedConnection<WebSocketFrame>(exchange, channel)
+        let decoder = ByteToMessageHandler(WebSocketFrameDecoder(maxFrameSize: maxFrameSize))
+        try become([WebSocketFrameEncoder(), decoder, end], head)
+        return end
+    }
+
+    func becomeBytes(_ exchange: Exchange, _ head: AnswerHead) throws -> UpgradedConnection<ByteBuffer> {
+        let end = UpgradedConnection<ByteBuffer>(exchange, channel)
+        try become([end], head)
+        return end
+    }
+
+    /// Puts other handlers in the place of HTTP's.
+    private func become(_ handlers: [any ChannelHandler], _ head: AnswerHead) throws {
         guard let context else { throw ChannelError.ioOnClosedChannel }
         var out = ByteBuffer()
         Self.write(head, to: &out)
@@ -328,16 +344,9 @@ final class HTTP1Connection: ChannelDuplexHandler, RemovableChannelHandler, Answ
         let pipeline = channel.pipeline.syncOperations
         let decoder = try pipeline.context(handlerType: ByteToMessageHandler<HTTPRequestDecoder>.self)
         write(out)
-        let frames = WebSocketFrames(exchange, channel)
-        try pipeline.addHandlers(
-            [
-                WebSocketFrameEncoder(), ByteToMessageHandler(WebSocketFrameDecoder(maxFrameSize: maxFrameSize)),
-                frames,
-            ],
-            position: .after(self))
+        try pipeline.addHandlers(handlers, position: .after(self))
         pipeline.removeHandler(context: context, promise: nil)
         // Bytes that came early go to the new handlers when the old reader goes.
         pipeline.removeHandler(context: decoder, promise: nil)
-        return frames
     }
 }

@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import NIOWebSocket
 import Wire
 
 extension HTTP2Connection: AnswerWire {
@@ -66,8 +67,14 @@ extension HTTP2Connection: AnswerWire {
         }
     }
 
-    func becomeWebSocket(_ exchange: Exchange, _ head: AnswerHead, maxFrameSize: Int) throws -> WebSocketFrames {
+    func becomeWebSocket(
+        _ exchange: Exchange, _ head: AnswerHead, maxFrameSize: Int
+    ) throws -> UpgradedConnection<WebSocketFrame> {
         throw WebSocketFault(message: "a WebSocket needs HTTP/1.1")
+    }
+
+    func becomeBytes(_ exchange: Exchange, _ head: AnswerHead) throws -> UpgradedConnection<ByteBuffer> {
+        throw WebSocketFault(message: "a connection that is to be upgraded must be HTTP/1.1")
     }
 
     /// Sends what may be sent on a stream.

@@ -85,6 +85,15 @@ package final class HTTPResponder: Sendable {
         try await exchange.onLoop { try exchange.end() }
     }
 
+    /// Answers 101 with these headers; from there on the connection is bytes both ways. It ends with the handler.
+    package func upgradeToBytes(_ headers: HTTPHeaders) async throws -> UpgradedBytes {
+        let head = AnswerHead(status: .switchingProtocols, headers: withMore(headers))
+        let exchange = exchange
+        let connection = try await exchange.onLoop { try exchange.upgradeToBytes(head) }
+        tellStart(101)
+        return UpgradedBytes(connection: connection)
+    }
+
     /// Answers `wantsWebSocket`. The connection ends with the handler.
     package func upgrade(subprotocol: String?) async throws -> WebSocket {
         guard request.wantsWebSocket, let key = request.headers.first(name: "sec-websocket-key") else {
@@ -102,4 +111,20 @@ package final class HTTPResponder: Sendable {
             isClient: false, subprotocol: subprotocol, incoming: .init { try await frames.next() },
             outgoing: { try await frames.send($0) }, shut: { frames.shut() })
     }
+}
+
+/// A client's connection that has left HTTP. One task reads; any may write.
+package struct UpgradedBytes: Sendable {
+    let connection: UpgradedConnection<ByteBuffer>
+
+    /// `nil` when the client sends no more.
+    package func read() async throws -> [UInt8]? {
+        try await connection.next().map { Array($0.readableBytesView) }
+    }
+
+    package func write(_ bytes: [UInt8]) async throws {
+        if !bytes.isEmpty { try await connection.send(ByteBuffer(bytes: bytes)) }
+    }
+
+    package func close() async { await connection.finish(ByteBuffer()) }
 }

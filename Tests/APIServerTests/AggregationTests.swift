@@ -1,6 +1,7 @@
 import APIServer
 import KubeClient
 import KubeTypes
+import TestSupport
 import Testing
 import Wire
 
@@ -60,7 +61,7 @@ struct AggregationTests {
             #expect(roots.contains("BEGIN CERTIFICATE"))
             let file = try temporaryFile(roots)
             defer { removeTree(parent(file)) }
-            let peer = try PythonPeer("aggregated_server.py", file, "space.default.svc")
+            let peer = PeerProgram("aggregated_server.py", file, "space.default.svc")
             defer { peer.end() }
             let port = try #require(await peer.line())
             let authority = try #require(await peer.line())
@@ -91,6 +92,12 @@ struct AggregationTests {
             #expect(missing == true)
             let events = try await answered(kubectl, "get", "--raw", "/apis/space.example.com/v1/moons?watch=true")
             #expect(events.split(separator: "\n").count == 2)
+            // What leaves HTTP is handed on byte by byte.
+            let upgraded = await runPython(
+                "upgrade_client.py", [kubectl.kubeconfig, "/apis/space.example.com/v1/moons/luna/exec", "SPDY/3.1"])
+            let lines = upgraded.output.split(separator: "\n").map(String.init)
+            #expect(lines.first?.hasPrefix("HTTP/1.1 101") == true && lines.dropFirst().first == "SPDY/3.1", "\(lines)")
+            #expect(lines.last == "22:early,8:echo ,300005:echo ,8:echo ,0:", "\(lines)")
             // It goes away: the failure names it.
             peer.end()
             let gone = try await soon { () async throws -> String? in

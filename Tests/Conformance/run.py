@@ -19,10 +19,8 @@ import cluster as system  # noqa: E402
 import suite  # noqa: E402
 from client import Client  # noqa: E402
 
-for module in ("discovery", "watches", "namespaces", "customs", "controllers", "auth", "policies", "webhooks", "cli"):
+for module in ("discovery", "watches", "namespaces", "customs", "controllers", "auth", "policies", "webhooks", "aggregation", "cli"):
     __import__(module)
-
-
 
 
 def page(names, results):

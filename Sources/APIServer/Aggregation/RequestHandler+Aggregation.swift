@@ -1,3 +1,4 @@
+import KubeClient
 import KubeTypes
 import Logging
 import NIOCore
@@ -33,6 +34,10 @@ extension RequestHandler {
         } catch {
             throw Self.unavailable(remote, error.description)
         }
+        if let wanted = ProxyExchange.upgrade(request.http) {
+            try await forward(request, to: remote, exchange, upgrade: wanted, responder)
+            return
+        }
         let isHead = request.http.method == .HEAD
         do {
             try await exchange.run(Self.head(request, remote, body.count), body) { head in
@@ -47,6 +52,26 @@ extension RequestHandler {
                 logger.debug("an answer of \(remote.name) ended early: \(error)")
                 return
             }
+            throw Self.unavailable(remote, "\(error)")
+        }
+    }
+
+    /// A request that is to leave HTTP: exec, attach and their like on another server.
+    private func forward(
+        _ request: APIRequest, to remote: RemoteService, _ exchange: UpstreamExchange, upgrade: String,
+        _ responder: HTTPResponder
+    ) async throws(APIFailure) {
+        var head = Self.head(request, remote, 0)
+        head.headers.add(name: "connection", value: "Upgrade")
+        head.headers.add(name: "upgrade", value: upgrade)
+        let bytes = ProxyExchange.bytes(of: head)
+        do {
+            try await exchange.bytes { connection in
+                try await connection.write(bytes)
+                try await ProxyExchange(connection).answer(responder)
+            }
+        } catch {
+            if responder.status != 0 { return }
             throw Self.unavailable(remote, "\(error)")
         }
     }

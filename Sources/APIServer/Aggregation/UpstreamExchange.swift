@@ -1,3 +1,4 @@
+import KubeClient
 import KubeTypes
 import NIOCore
 import NIOHTTP1
@@ -28,7 +29,11 @@ struct UpstreamExchange: Sendable {
         _ head: HTTPRequestHead, _ body: [UInt8], begin: (HTTPResponseHead) async throws -> Void,
         piece: (ByteBuffer) async throws -> Void
     ) async throws {
-        let stream = try await open()
+        let stream: Stream = try await open {
+            [
+                HTTPRequestEncoder(), ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes)),
+            ]
+        }
         let channel = stream.channel
         let timer = channel.eventLoop.scheduleTask(in: amount) { channel.close(promise: nil) }
         defer { timer.cancel() }
@@ -70,9 +75,20 @@ struct UpstreamExchange: Sendable {
         return (status, bytes)
     }
 
+    /// The connection itself, for a request that leaves HTTP. It ends with `body`.
+    func bytes(_ body: (any PodConnection) async throws -> Void) async throws {
+        let stream: NIOAsyncChannel<ByteBuffer, ByteBuffer> = try await open { [] }
+        try await stream.executeThenClose { inbound, outbound in
+            try await body(UpstreamBytes(stream.channel, inbound, outbound))
+        }
+    }
+
     private var amount: TimeAmount { .milliseconds(limit.components.seconds * 1000) }
 
-    private func open() async throws -> Stream {
+    private func open<Inbound: Sendable, Outbound: Sendable>(
+        _ codecs: @escaping @Sendable () -> [any ChannelHandler]
+    ) async throws -> NIOAsyncChannel<Inbound, Outbound> {
+        typealias Stream = NIOAsyncChannel<Inbound, Outbound>
         let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .connectTimeout(amount)
@@ -85,10 +101,10 @@ struct UpstreamExchange: Sendable {
                     established.fail(error)
                     throw error
                 }
-                try channel.pipeline.syncOperations.addHandlers([
-                    TLSHandler(session, established: established, timeLimit: amount), HTTPRequestEncoder(),
-                    ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes)),
-                ])
+                let handlers: [any ChannelHandler] = [
+                    TLSHandler(session, established: established, timeLimit: amount)
+                ]
+                try channel.pipeline.syncOperations.addHandlers(handlers + codecs())
                 return try Stream(wrappingChannelSynchronously: channel)
             }
         }
@@ -103,4 +119,27 @@ struct UpstreamExchange: Sendable {
             return try await bootstrap.withConnectedSocket(socket, channelInitializer: wrap)
         }
     }
+}
+
+/// The bytes of a connection to another server.
+///
+/// `@unchecked Sendable`: one task reads.
+private final class UpstreamBytes: PodConnection, @unchecked Sendable {
+    private let channel: any Channel
+    private var inbound: NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
+    private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+
+    init(
+        _ channel: any Channel, _ inbound: NIOAsyncChannelInboundStream<ByteBuffer>,
+        _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+    ) {
+        self.channel = channel
+        self.inbound = inbound.makeAsyncIterator()
+        self.outbound = outbound
+    }
+
+    func read() async throws -> [UInt8]? { try await inbound.next().map { Array($0.readableBytesView) } }
+    func write(_ bytes: [UInt8]) async throws { try await outbound.write(ByteBuffer(bytes: bytes)) }
+    func finishWriting() async { outbound.finish() }
+    func close() async { try? await channel.close() }
 }

@@ -16,9 +16,6 @@ extension RequestHandler {
             definition.type == .pods
             ? try podTarget(asked, try registry.get(definition, route.key))
             : try serviceTarget(asked, try registry.get(definition, route.key))
-        if request.http.headers.contains(name: "upgrade") {
-            throw .badRequest("a connection through the proxy cannot be upgraded: use port-forward")
-        }
         try PodContainer.requireNode(pod)
         let options = KubeObject([
             "kind": .string("\(definition.type.kind)ProxyOptions"), "apiVersion": "v1", "path": .string(route.suffix),
@@ -127,13 +124,30 @@ struct ProxyExchange {
     ]
 
     static func head(_ request: HTTPRequest, path: String, bodyLength: Int) -> [UInt8] {
-        var lines = ["\(request.method.rawValue) \(path) HTTP/1.1", "host: pod", "connection: close"]
+        var head = HTTPRequestHead(version: .http1_1, method: request.method, uri: path)
+        head.headers.add(name: "host", value: "pod")
+        let upgrade = Self.upgrade(request)
+        head.headers.add(name: "connection", value: upgrade == nil ? "close" : "Upgrade")
+        if let upgrade { head.headers.add(name: "upgrade", value: upgrade) }
         for header in request.headers where !dropped.contains(header.name.lowercased()) {
-            lines.append("\(header.name): \(header.value)")
+            head.headers.add(name: header.name, value: header.value)
         }
         if bodyLength > 0 || [.POST, .PUT, .PATCH].contains(request.method) {
-            lines.append("content-length: \(bodyLength)")
+            head.headers.add(name: "content-length", value: "\(bodyLength)")
         }
+        return bytes(of: head)
+    }
+
+    /// What a request wants its connection to become: `websocket`, `SPDY/3.1`.
+    static func upgrade(_ request: HTTPRequest) -> String? {
+        guard let wanted = request.headers.first(name: "upgrade"), !wanted.isEmpty else { return nil }
+        let options = request.headers[canonicalForm: "connection"]
+        return options.contains { $0.lowercased() == "upgrade" } ? wanted : nil
+    }
+
+    static func bytes(of head: HTTPRequestHead) -> [UInt8] {
+        var lines = ["\(head.method.rawValue) \(head.uri) HTTP/1.1"]
+        for header in head.headers { lines.append("\(header.name): \(header.value)") }
         return lines.flatMap { Array($0.utf8.filter { $0 != 13 && $0 != 10 }) + [13, 10] } + [13, 10]
     }
 
@@ -162,6 +176,10 @@ struct ProxyExchange {
             isChunked = headers.first(name: "transfer-encoding")?.lowercased() == "chunked"
             bytes.removeFirst(parser.head.length)
         } while status < 200 && status != 101
+        if status == 101 {
+            try await relay(bytes, headers, responder)
+            return
+        }
         for name in ["connection", "keep-alive", "transfer-encoding", "content-length", "proxy-connection"] {
             headers.remove(name: name)
         }
@@ -170,6 +188,29 @@ struct ProxyExchange {
             try await relay(&bytes, length: length, isChunked: isChunked, responder)
         }
         try await responder.end()
+    }
+
+    /// Bytes both ways until one side ends.
+    private func relay(_ early: [UInt8], _ headers: HTTPHeaders, _ responder: HTTPResponder) async throws {
+        let client = try await responder.upgradeToBytes(headers)
+        let connection = self.connection
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                while let bytes = try? await client.read() {
+                    guard (try? await connection.write(bytes)) != nil else { return }
+                }
+            }
+            group.addTask {
+                guard (try? await client.write(early)) != nil else { return }
+                while let bytes = try? await connection.read() {
+                    guard (try? await client.write(bytes)) != nil else { return }
+                }
+            }
+            _ = await group.next()
+            group.cancelAll()
+            await client.close()
+            await connection.close()
+        }
     }
 
     private func relay(_ bytes: inout [UInt8], length: Int?, isChunked: Bool, _ responder: HTTPResponder) async throws {

@@ -39,7 +39,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "space.example.com/v1",
                 "resources": [{
                     "name": "moons", "singularName": "moon", "namespaced": False, "kind": "Moon",
-                    "verbs": ["get", "list", "watch", "create"], "shortNames": ["mo"],
+                    "verbs": ["get", "list", "watch", "create", "delete"], "shortNames": ["mo"],
                 }],
             })
         if path == GROUP + "/moons" and "watch=" in query:
@@ -73,10 +73,29 @@ class Handler(http.server.BaseHTTPRequestHandler):
             "message": "moons.space.example.com \"%s\" not found" % name,
         })
 
+    def echo(self):
+        """Leaves HTTP, and answers each line with its echo until one says end."""
+        self.send_response(101)
+        self.send_header("connection", "Upgrade")
+        self.send_header("upgrade", self.headers["upgrade"])
+        self.end_headers()
+        self.wfile.write(b"early " + self.headers.get("X-Remote-User", "").encode() + b"\n")
+        for line in self.rfile:
+            self.wfile.write(b"echo " + line)
+            if line == b"end\n":
+                break
+        self.close_connection = True
+
     def do_POST(self):
+        if self.headers.get("upgrade"):
+            return self.echo()
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         MOONS[body["metadata"]["name"]] = body.get("spec", {})
         self.answer(201, moon(body["metadata"]["name"]))
+
+    def do_DELETE(self):
+        MOONS.pop(self.path.rsplit("/", 1)[-1], None)
+        self.answer(200, {"kind": "Status", "apiVersion": "v1", "status": "Success"})
 
     def client(self):
         certificate = self.connection.getpeercert()

@@ -1,21 +1,35 @@
 import NIOCore
 import NIOWebSocket
 
-/// The end of a pipeline that has become a WebSocket's: frames wait here for the one task that reads them.
+/// What comes over a connection that has left HTTP.
+protocol UpgradedItem: Sendable {
+    /// Bytes it takes while it waits.
+    var waitingSize: Int { get }
+}
+
+extension WebSocketFrame: UpgradedItem {
+    var waitingSize: Int { data.readableBytes + 64 }
+}
+
+extension ByteBuffer: UpgradedItem {
+    var waitingSize: Int { readableBytes + 64 }
+}
+
+/// The end of a pipeline that has left HTTP: what comes waits here for the one task that reads it.
 ///
 /// `@unchecked Sendable`: everything is touched on the connection's loop only; what may be called from elsewhere goes there first.
-final class WebSocketFrames: ChannelDuplexHandler, @unchecked Sendable {
-    typealias InboundIn = WebSocketFrame
-    typealias OutboundIn = WebSocketFrame
-    typealias OutboundOut = WebSocketFrame
+final class UpgradedConnection<Item: UpgradedItem>: ChannelDuplexHandler, @unchecked Sendable {
+    typealias InboundIn = Item
+    typealias OutboundIn = Item
+    typealias OutboundOut = Item
 
     /// Bytes waiting for the reader beyond which the sender is held back.
-    private static let most = 1 << 20
+    private let most = 1 << 20
 
     private let exchange: Exchange
     private let channel: any Channel
     private var context: ChannelHandlerContext?
-    private var frames = CircularBuffer<WebSocketFrame>()
+    private var items = CircularBuffer<Item>()
     private var waitingBytes = 0
     private var isOver = false
     private var failure: (any Error)?
@@ -36,14 +50,14 @@ final class WebSocketFrames: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        let frame = unwrapInboundIn(data)
-        waitingBytes += frame.data.readableBytes + 64
-        frames.append(frame)
+        let item = unwrapInboundIn(data)
+        waitingBytes += item.waitingSize
+        items.append(item)
         wakeReader()
     }
 
     func read(context: ChannelHandlerContext) {
-        if waitingBytes > Self.most { holdsRead = true } else { context.read() }
+        if waitingBytes > most { holdsRead = true } else { context.read() }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -85,22 +99,22 @@ final class WebSocketFrames: ChannelDuplexHandler, @unchecked Sendable {
     // MARK: From any task
 
     private enum Step: Sendable {
-        case frame(WebSocketFrame)
+        case item(Item)
         case wait, over
     }
 
-    /// The next frame; `nil` at the connection's end.
-    func next() async throws -> WebSocketFrame? {
+    /// What comes next; `nil` at the connection's end.
+    func next() async throws -> Item? {
         while true {
             switch try await exchange.onLoop({ try self.take() }) {
-            case .frame(let frame): return frame
+            case .item(let item): return item
             case .over: return nil
             case .wait: break
             }
             await withTaskCancellationHandler {
                 await withUnsafeContinuation { (waiter: UnsafeContinuation<Void, Never>) in
                     onLoop {
-                        if self.isOver || !self.frames.isEmpty { waiter.resume() } else { self.reader = waiter }
+                        if self.isOver || !self.items.isEmpty { waiter.resume() } else { self.reader = waiter }
                     }
                 }
             } onCancel: {
@@ -111,13 +125,13 @@ final class WebSocketFrames: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     private func take() throws -> Step {
-        if let frame = frames.popFirst() {
-            waitingBytes -= frame.data.readableBytes + 64
-            if holdsRead, waitingBytes <= Self.most {
+        if let item = items.popFirst() {
+            waitingBytes -= item.waitingSize
+            if holdsRead, waitingBytes <= most {
                 holdsRead = false
                 context?.read()
             }
-            return .frame(frame)
+            return .item(item)
         }
         if let failure { throw failure }
         return isOver ? .over : .wait
@@ -127,10 +141,10 @@ final class WebSocketFrames: ChannelDuplexHandler, @unchecked Sendable {
         if channel.eventLoop.inEventLoop { body() } else { channel.eventLoop.execute(body) }
     }
 
-    func send(_ frame: WebSocketFrame) async throws {
+    func send(_ item: Item) async throws {
         let isWritable = try await exchange.onLoop { () throws(ChannelError) -> Bool in
             guard !self.isOver, let context = self.context else { throw ChannelError.ioOnClosedChannel }
-            context.writeAndFlush(self.wrapOutboundOut(frame), promise: nil)
+            context.writeAndFlush(self.wrapOutboundOut(item), promise: nil)
             return context.channel.isWritable
         }
         if isWritable { return }
@@ -147,4 +161,13 @@ final class WebSocketFrames: ChannelDuplexHandler, @unchecked Sendable {
     }
 
     func shut() { channel.close(promise: nil) }
+
+    /// Ends the connection when all that was sent has left, or after a while.
+    func finish(_ last: Item) async {
+        let channel = channel
+        let timer = channel.eventLoop.scheduleTask(in: .seconds(5)) { channel.close(promise: nil) }
+        try? await channel.writeAndFlush(last).get()
+        timer.cancel()
+        channel.close(promise: nil)
+    }
 }
