@@ -2,6 +2,7 @@ import APIServer
 import Glibc
 import KubeClient
 import KubeTypes
+import TestSupport
 import Testing
 import Wire
 
@@ -55,7 +56,7 @@ struct ConversionTests {
     }
 
     private func withSites(_ body: (APIServer, InProcessAPI) async throws -> Void) async throws {
-        let peer = try PythonPeer("conversion_webhook.py", "localhost")
+        let peer = PeerProgram("conversion_webhook.py", "localhost")
         defer { peer.end() }
         let port = try #require(await peer.line())
         let authority = try #require(await peer.line())

@@ -1,6 +1,7 @@
 import APIServer
 import KubeClient
 import KubeTypes
+import TestSupport
 import Testing
 import Wire
 
@@ -272,7 +273,7 @@ struct CustomResourceTests {
     func dynamicClient() async throws {
         try await withKubectl { kubectl, api in
             try await apply(widgets, "widgets.example.com", kubectl)
-            let peer = try PythonPeer("dynamic_client.py", kubectl.kubeconfig, "example.com/v1", "Widget")
+            let peer = PeerProgram("dynamic_client.py", kubectl.kubeconfig, "example.com/v1", "Widget")
             defer { peer.end() }
             #expect(
                 await peer.lines() == [

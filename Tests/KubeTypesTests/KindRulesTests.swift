@@ -9,9 +9,13 @@ struct KindRulesTests {
         let before = try Manifest.object(yaml)
         let definition = try Manifest.definition(before.json)
         if old.isEmpty { return definition.faults(before).map(\.description) }
+        return definition.faults(try Manifest.object(changed(yaml, old, new)), old: before).map(\.description)
+    }
+
+    private func changed(_ yaml: String, _ old: String, _ new: String) -> String {
         let text = yaml.replacing(old, with: new)
         #expect(text != yaml, "the test's own text must be found")
-        return definition.faults(try Manifest.object(text), old: before).map(\.description)
+        return text
     }
 
     private static let pdb =
@@ -123,9 +127,7 @@ struct KindRulesTests {
             ),
         ])
     func mistakes(yaml: String, old: String, new: String, message: String) throws {
-        let text = yaml.replacing(old, with: new)
-        #expect(text != yaml, "the test's own text must be found")
-        let found = try faults(text)
+        let found = try faults(changed(yaml, old, new))
         #expect(found.contains { $0.hasPrefix(message) }, "\(found)")
     }
 

@@ -1,5 +1,6 @@
 import Glibc
 import ProxyResources
+import TestSupport
 import Testing
 import Wire
 

@@ -1,4 +1,5 @@
 import ProxyResources
+import TestSupport
 import Testing
 
 @testable import Proxy

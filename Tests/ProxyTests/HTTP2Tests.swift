@@ -1,6 +1,7 @@
 import Glibc
 import Loop
 import ProxyResources
+import TestSupport
 import Testing
 
 @testable import Proxy

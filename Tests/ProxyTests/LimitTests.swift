@@ -1,6 +1,7 @@
 import Glibc
 import ProxyResources
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Proxy

@@ -27,17 +27,29 @@ struct LocalStep: Step {
     }
 }
 
+/// Looks for a field of what comes before it.
+protocol FieldStep: Step {
+    var operand: any Step { get }
+    var field: String { get }
+    var cost: UInt64 { get }
+    func found(in whole: Value) throws(EvaluationFault) -> Value
+}
+
+extension FieldStep {
+    func value(_ frame: inout Frame) throws(EvaluationFault) -> Value {
+        let whole = try operand.value(&frame)
+        try frame.charge(cost)
+        return try found(in: whole)
+    }
+}
+
 /// `a.b`
-struct SelectStep: Step {
+struct SelectStep: FieldStep {
     let operand: any Step
     let field: String
     let cost: UInt64
 
-    func value(_ frame: inout Frame) throws(EvaluationFault) -> Value {
-        let whole = try operand.value(&frame)
-        try frame.charge(cost)
-        return try Self.field(field, of: whole)
-    }
+    func found(in whole: Value) throws(EvaluationFault) -> Value { try Self.field(field, of: whole) }
 
     static func field(_ name: String, of whole: Value) throws(EvaluationFault) -> Value {
         switch whole {
@@ -60,27 +72,21 @@ struct SelectStep: Step {
 }
 
 /// `a.?b`
-struct OptionalSelectStep: Step {
+struct OptionalSelectStep: FieldStep {
     let operand: any Step
     let field: String
     let cost: UInt64
 
-    func value(_ frame: inout Frame) throws(EvaluationFault) -> Value {
-        let whole = try operand.value(&frame)
-        try frame.charge(cost)
-        return try SelectStep.optionalField(field, of: whole)
-    }
+    func found(in whole: Value) throws(EvaluationFault) -> Value { try SelectStep.optionalField(field, of: whole) }
 }
 
 /// `has(a.b)`
-struct PresenceStep: Step {
+struct PresenceStep: FieldStep {
     let operand: any Step
     let field: String
     let cost: UInt64
 
-    func value(_ frame: inout Frame) throws(EvaluationFault) -> Value {
-        let whole = try operand.value(&frame)
-        try frame.charge(cost)
+    func found(in whole: Value) throws(EvaluationFault) -> Value {
         switch whole {
         case .map(let map): return .bool(try map.field(field) != nil)
         case .optional(let optional):

@@ -1,5 +1,6 @@
 import Loop
 import ProxyResources
+import TestSupport
 import Testing
 
 @testable import Proxy

@@ -1,0 +1,85 @@
+import Glibc
+
+/// One of the Python programs in `Peers`, running beside a test. What it writes is read line by line.
+package final class PeerProgram: @unchecked Sendable {  // One task at a time uses it.
+    /// The interpreter that `make deps` made.
+    package static let python = root(#filePath) + "/.build/tools/bin/python"
+
+    /// A program in the folder `Peers` of the tests that `file` is one of.
+    package static func path(_ name: String, of file: String = #filePath) -> String {
+        let target = file.dropFirst(root(file).count + "/Tests/".count).prefix { $0 != "/" }
+        return "\(root(file))/Tests/\(target)/Peers/\(name)"
+    }
+
+    private static func root(_ file: String) -> String {
+        let parts = file.split(separator: "/")
+        return "/" + parts.prefix(parts.lastIndex(of: "Tests") ?? 0).joined(separator: "/")
+    }
+
+    private var process: pid_t = 0
+    private let reading: CInt
+    private let writing: CInt
+    private var pending: [UInt8] = []
+
+    package init(_ name: String, _ arguments: String..., of file: String = #filePath) {
+        var fromChild: [CInt] = [0, 0]
+        var toChild: [CInt] = [0, 0]
+        pipe(&fromChild)
+        pipe(&toChild)
+        for end in fromChild + toChild { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        reading = fromChild[0]
+        writing = toChild[1]
+        var actions = posix_spawn_file_actions_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawn_file_actions_adddup2(&actions, toChild[0], 0)
+        posix_spawn_file_actions_adddup2(&actions, fromChild[1], 1)
+        var words = ([Self.python, Self.path(name, of: file)] + arguments).map { strdup($0) } + [nil]
+        posix_spawn(&process, Self.python, &actions, nil, &words, nil)
+        for word in words { free(word) }
+        posix_spawn_file_actions_destroy(&actions)
+        close(fromChild[1])
+        close(toChild[0])
+    }
+
+    /// The next line, within a minute; nil at the end.
+    package func line() -> String? {
+        while true {
+            if let end = pending.firstIndex(of: 10) {
+                let line = String(decoding: pending[..<end], as: UTF8.self)
+                pending.removeFirst(end + 1)
+                return line
+            }
+            var waiting = pollfd(fd: reading, events: Int16(POLLIN), revents: 0)
+            if poll(&waiting, 1, 60_000) <= 0 { return nil }
+            var space = [UInt8](repeating: 0, count: 4096)
+            let count = read(reading, &space, space.count)
+            if count <= 0 { return nil }
+            pending += space[..<count]
+        }
+    }
+
+    /// The port it says it listens on.
+    package func port() -> Int { line().flatMap { Int($0) } ?? 0 }
+
+    package func say(_ text: String) {
+        let bytes = Array("\(text)\n".utf8)
+        _ = write(writing, bytes, bytes.count)
+    }
+
+    /// Waits for its end and gives its status.
+    package func status() -> Int32 {
+        var status: Int32 = 0
+        waitpid(process, &status, 0)
+        process = 0
+        return status >> 8 & 0xFF
+    }
+
+    package func end() {
+        if process > 0 {
+            kill(process, SIGKILL)
+            _ = status()
+        }
+        close(reading)
+        close(writing)
+    }
+}
