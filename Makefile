@@ -106,7 +106,7 @@ corpora: deps
 
 check: lint test
 	WEFT_SOAK=500 $(SWIFT) test --filter SoakTests
-	ASAN_OPTIONS=detect_leaks=0 WEFT_ONLY=WireTests,KubeTypesTests,MeshModelTests,ProxyTests \
+	ASAN_OPTIONS=detect_leaks=0 WEFT_SANITIZE=1 WEFT_ONLY=WireTests,KubeTypesTests,MeshModelTests,ProxyTests \
 	  $(SWIFT) test --sanitize=address --scratch-path .build-asan
-	TSAN_OPTIONS="halt_on_error=1 report_thread_leaks=0 suppressions=$(CURDIR)/Tests/Sanitizers/thread.supp" WEFT_ONLY=WireTests,ProxyTests \
+	TSAN_OPTIONS="halt_on_error=1 report_thread_leaks=0 suppressions=$(CURDIR)/Tests/Sanitizers/thread.supp" WEFT_SANITIZE=1 WEFT_ONLY=WireTests,ProxyTests \
 	  $(SWIFT) test --sanitize=thread --scratch-path .build-tsan

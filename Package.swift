@@ -122,7 +122,8 @@ let package = Package(
         .executableTarget(
             name: "meshproxy", dependencies: ["Proxy", "Loop", "ProxyResources", "Wire", "Kernel", "CKernel"],
             swiftSettings: house,
-            linkerSettings: [.unsafeFlags(["-static-stdlib"])]),
+            // A sanitizer's runtime does not start in a program linked so.
+            linkerSettings: Context.environment["WEFT_SANITIZE"] == nil ? [.unsafeFlags(["-static-stdlib"])] : []),
         program(
             "meshd",
             [

@@ -10,6 +10,7 @@ import datetime
 import ipaddress
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -94,7 +95,7 @@ class Proxy:
         program = os.path.join(os.path.abspath(programs), "meshproxy")
         self.process = subprocess.Popen(
             [program, "run", "--config", path, "--concurrency", "1", "--admin-port", "0", "--health-port", "0",
-             "--metrics-port", "0"], stdout=self.log, stderr=self.log, cwd=directory)
+             "--metrics-port", "0", "--drain-seconds", "0"], stdout=self.log, stderr=self.log, cwd=directory)
 
     def wait(self, address, port):
         deadline = time.time() + 10
@@ -137,6 +138,7 @@ class World:
             proxy.end()
         self.proxies = {}
         self.compiler.end()
+        shutil.rmtree(self.directory, ignore_errors=True)
 
     # Objects.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -254,6 +255,8 @@ class Lane:
         return self.process.poll() is None
 
     def end(self):
+        """What a proxy left behind that ended by itself stays, for its log."""
+        died = not self.alive()
         self.process.terminate()
         try:
             self.process.wait(5)
@@ -261,6 +264,8 @@ class Lane:
             self.process.kill()
         self.log.close()
         self.origin.door.close()
+        if not died:
+            shutil.rmtree(self.directory, ignore_errors=True)
 
 
 class GivenLane(Lane):
