@@ -55,6 +55,8 @@ final class HTTP2Connection: ChannelDuplexHandler {
     private var isClosed = false
 
     var out = ByteBuffer()
+    /// What was sent last at once; as much is made room for the next time, since what has to grow is copied.
+    private var lastFlushed = 0
     private var isFlushPlanned = false
     private var lastUse = NIODeadline.now()
     private var idleTimer: Scheduled<Void>?
@@ -404,6 +406,7 @@ final class HTTP2Connection: ChannelDuplexHandler {
     }
 
     func writeHeader(_ length: Int, _ kind: FrameKind, _ flags: UInt8, _ stream: UInt32) {
+        if out.readableBytes == 0 { out.reserveCapacity(max(512, length + 64, min(lastFlushed, 256 << 10))) }
         out.writeMultipleIntegers(
             UInt8(truncatingIfNeeded: length >> 16), UInt16(truncatingIfNeeded: length), kind.rawValue, flags, stream)
     }
@@ -448,7 +451,8 @@ final class HTTP2Connection: ChannelDuplexHandler {
         controlFrames = 0
         guard out.readableBytes > 0, let context else { return }
         let bytes = out
-        out = context.channel.allocator.buffer(capacity: 4096)
+        out = ByteBuffer()
+        lastFlushed = bytes.readableBytes
         context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
     }
 

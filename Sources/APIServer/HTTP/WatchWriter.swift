@@ -166,8 +166,9 @@ struct WatchWriter {
             }
         let key = EventLines.Key(
             revision: event.revision, definition: ObjectIdentifier(definition), kind: kind, form: form)
-        guard let hub else { return lines.line(key) { write(event) } }
-        return hub.line(key) { lines.line(key) { write(event) } }
+        // Each loop writes its own: threads that count references to the same bytes hinder each other.
+        if let hub { return hub.line(key) { write(event) } }
+        return lines.line(key) { write(event) }
     }
 
     private func write(_ event: SeenEvent) -> [UInt8] {
