@@ -104,7 +104,7 @@ enum ConditionalDefaults {
         guard let colon = image.utf8.lastIndex(of: UInt8(ascii: ":")), slash.map({ $0 < colon }) ?? true else {
             return true
         }
-        return image[image.index(after: colon)...] == "latest"
+        return image.utf8[image.utf8.index(after: colon)...].elementsEqual("latest".utf8)
     }
 
     private static func container(_ node: inout JSON, _ type: Kind) {

@@ -151,7 +151,8 @@ package enum Names {
         if name.utf8.count > 15 { return "must be no more than 15 characters" }
         if let fault = label(name) { return fault }
         if !name.utf8.contains(where: { (0x61...0x7A).contains($0) }) { return "must contain at least one letter" }
-        return name.contains("--") ? "must not contain '--'" : nil
+        let isDoubled = zip(name.utf8, name.utf8.dropFirst()).contains { $0 == UInt8(ascii: "-") && $1 == $0 }
+        return isDoubled ? "must not contain '--'" : nil
     }
 
     package static func portNumber(_ number: Int) -> String? {
