@@ -133,6 +133,45 @@ client.h2.reset_stream(watch)
 client.flush()
 assert client.get("/version")[0] == 200
 
+# Many watches of one scope, one that selects, and one whose client opens its window late: each sees all of its own once, in order.
+def names(one, stream):
+    lines = one.answers[stream][1].split(b"\n")[:-1]
+    return [json.loads(line)["object"]["metadata"]["name"] for line in lines]
+
+
+def seen(one, stream):
+    return one.answers[stream][1].count(b"\n")
+
+
+version = json.loads(client.get(MAPS)[1])["metadata"]["resourceVersion"]
+crowd = Client()
+following = MAPS + "?watch=true&resourceVersion=" + version
+watches = [crowd.headers("GET", following) for _ in range(40)]
+selecting = crowd.headers("GET", following + "&labelSelector=is%3Deven")
+late = Client(INITIAL_WINDOW_SIZE=1000)
+late.acknowledges = False
+held = late.headers("GET", following)
+crowd.until(lambda: all(crowd.answers[stream][0] == 200 for stream in watches + [selecting]), "the watches' begin")
+late.until(lambda: late.answers[held][0] == 200, "the late watch's begin")
+made = [f"crowd-{number}" for number in range(40)]
+for number, name in enumerate(made):
+    item = json.loads(config_map(name, 5000))
+    item["metadata"]["labels"] = {"is": "odd" if number % 2 else "even"}
+    assert client.post(MAPS, json.dumps(item).encode())[0] == 201
+crowd.until(lambda: all(seen(crowd, stream) >= 40 for stream in watches), "all events at all watches")
+crowd.until(lambda: seen(crowd, selecting) >= 20, "all events at the watch that selects")
+assert all(names(crowd, stream) == made for stream in watches)
+assert names(crowd, selecting) == made[::2], names(crowd, selecting)
+late.until(lambda: len(late.answers[held][1]) == 1000, "the first thousand bytes of a watch")
+late.h2.increment_flow_control_window(1 << 20)
+late.h2.increment_flow_control_window(1 << 20, held)
+late.flush()
+late.until(lambda: seen(late, held) >= 40, "all events at the late watch")
+assert names(late, held) == made, names(late, held)
+for name in made:
+    crowd.headers("DELETE", MAPS + "/" + name)
+crowd.until(lambda: seen(crowd, watches[0]) >= 80, "the deletions")
+
 # A client that opens no window gets no more than it allows, until it does.
 slow = Client(INITIAL_WINDOW_SIZE=1000)
 slow.acknowledges = False
