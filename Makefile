@@ -1,6 +1,6 @@
 # Everything a person or CI runs, as verbs. Each works on a fresh Debian 12 machine with the Swift 6.3 toolchain.
 #   make up      build, start a two-node cluster, run the canary demo       make down    end it, leaving nothing
-#   make test    unit and system tests (root)                              make bench   figures beside their peers
+#   make test    all tests (root)                                          make bench   figures beside their peers
 #   make lint    formatting and house rules                                make fuzz    codecs against random input
 #   make check   lint, test and sanitizers                                 make deps    what building and testing need
 #   make corpora independent cases against a running proxy                make conformance  Kubernetes' tests of its API, by name
@@ -15,7 +15,7 @@ RELEASE := .build/release
 ONLY ?=
 ROWS ?=
 
-.PHONY: deps deps-build deps-test deps-bench build up down test test-unit test-system lint bench fuzz check corpora conformance
+.PHONY: deps deps-build deps-test deps-bench build up down test test-unit test-system test-conformance lint bench fuzz check corpora conformance
 
 define install_packages
 	@missing=""; for p in $(1); do dpkg -s $$p >/dev/null 2>&1 || missing="$$missing $$p"; done; \
@@ -57,7 +57,7 @@ up: build
 down:
 	@$(RELEASE)/meshctl down
 
-test: test-unit test-system
+test: test-unit test-system test-conformance
 
 test-unit: deps
 	$(SWIFT) build --build-tests --explicit-target-dependency-import-check error
@@ -69,10 +69,14 @@ test-system: deps
 	@[ "$$(id -u)" = 0 ] || { echo "the system tests make network namespaces and need root: run 'sudo make test'"; exit 1; }
 	python3 Tests/System/run.py --programs .build/debug
 
-# Kubernetes' own tests of its API, by name; fails on any that is not in Tests/Conformance/not-yet.json.
+# Kubernetes' own tests of its API, by name, in two minutes; fails on any that is not in Tests/Conformance/not-yet.json.
+test-conformance: deps
+	@[ "$$(id -u)" = 0 ] || { echo "the conformance tests start a cluster and need root: run 'sudo make test'"; exit 1; }
+	$(TOOLS)/bin/python Tests/Conformance/run.py --programs .build/debug
+
 conformance: deps
 	$(SWIFT) build
-	$(TOOLS)/bin/python Tests/Conformance/run.py --programs .build/debug
+	$(MAKE) test-conformance
 
 lint:
 	$(SWIFT) format lint --strict --recursive Sources Tests Fuzz Benchmarks Package.swift
