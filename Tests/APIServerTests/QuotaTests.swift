@@ -60,6 +60,33 @@ struct QuotaTests {
         }
     }
 
+    @Test("the status follows the spec, also after somebody else wrote it")
+    func follows() async throws {
+        try await withAccount { api in
+            try await establish(api, quota("limits", ["count/configmaps": "3"]))
+            let key = ObjectKey(namespace: "default", name: "limits")
+            let type = AdmissionKind.resourceQuotas
+            let foreign: JSON = ["status": ["hard": ["count/configmaps": "7"]]]
+            let patched = try await api.patch(type, key, .merge, foreign, subresource: "status")
+            #expect(patched.status["hard"] == ["count/configmaps": "7"])
+            let isBack = try await eventually {
+                try await api.get(type, key).status["hard"] == ["count/configmaps": "3"]
+            }
+            #expect(isBack)
+            _ = try await api.patch(type, key, .merge, ["spec": ["hard": ["count/configmaps": "5"]]], subresource: nil)
+            let isRaised = try await eventually {
+                try await api.get(type, key).status["hard"] == ["count/configmaps": "5"]
+            }
+            #expect(isRaised)
+            let used: JSON = ["status": ["used": .null]]
+            _ = try await api.patch(type, key, .merge, used, subresource: "status")
+            let isCounted = try await eventually {
+                try await api.get(type, key).status["used"] == ["count/configmaps": "0"]
+            }
+            #expect(isCounted)
+        }
+    }
+
     @Test("concurrent creates never exceed a quota")
     func concurrent() async throws {
         try await withAccount { api in

@@ -40,6 +40,8 @@ actor QuotaDesk {
     private static let mostPending = 4096
     /// How long changes are gathered before what is used is added up anew.
     private static let gathering = Duration.milliseconds(50)
+    /// Kubernetes' own.
+    private static let resyncInterval = Duration.seconds(300)
 
     private let registry: Registry
     private let logger: Logger
@@ -237,6 +239,8 @@ actor QuotaDesk {
 
     /// Follows quotas and what they count, until cancelled.
     func run() async {
+        let resync = Task { await self.resync() }
+        defer { resync.cancel() }
         let scope = StorageKey.scope(AdmissionKind.resourceQuotas)
         while !Task.isCancelled {
             let snapshot = registry.store.snapshot()
@@ -263,13 +267,22 @@ actor QuotaDesk {
         for space in spaces.values { for task in space.followers.values { task.cancel() } }
     }
 
-    /// Writes of the status, most of them our own, change nothing.
+    /// Writes of the status, most of them our own, change nothing, but for those that do not say what the spec does.
     private func changesWhatIsCounted(_ event: StoreEvent) -> Bool {
         guard event.kind == .updated, let previous = event.previous,
             let definition = try? registry.definition(of: AdmissionKind.resourceQuotas)
         else { return true }
         let new = registry.object(event.record, as: definition, keeping: true)
+        let quota = ResourceQuota(new)
+        if quota.hard != quota.wanted || quota.used.count != quota.wanted.count { return true }
         return new.spec != registry.object(previous, as: definition, keeping: true).spec
+    }
+
+    /// Adds up anew from time to time whatever was written into a status from outside.
+    private func resync() async {
+        while (try? await Task.sleep(for: Self.resyncInterval)) != nil {
+            for namespace in spaces.keys { correctNow(namespace) }
+        }
     }
 
     private static func namespace(_ key: String, _ scope: String) -> String {
