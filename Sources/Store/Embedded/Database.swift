@@ -34,6 +34,26 @@ final class Database {
         return Statement(prepared, of: self)
     }
 
+    /// Copies the write-ahead log into the file as far as nobody who reads or writes is in the way.
+    ///
+    /// - Returns: how many pages the log has, and how many of them are copied.
+    func checkpoint() throws(StoreFailure) -> (pages: Int, copied: Int) {
+        var pages: CInt = 0
+        var copied: CInt = 0
+        switch sqlite3_wal_checkpoint_v2(handle, nil, SQLITE_CHECKPOINT_PASSIVE, &pages, &copied) {
+        case SQLITE_OK, SQLITE_BUSY: return (Int(pages), Int(copied))
+        default: throw failure()
+        }
+    }
+
+    /// Calls `body` after each commit of this connection with the number of pages the write-ahead log has then. `body` and this
+    /// connection end together.
+    func afterCommit(_ body: UnsafeMutableRawPointer, _ call: @escaping AfterCommit) {
+        sqlite3_wal_hook(handle, call, body)
+    }
+    typealias AfterCommit =
+        @convention(c) (UnsafeMutableRawPointer?, OpaquePointer?, UnsafePointer<CChar>?, CInt) -> CInt
+
     func failure() -> StoreFailure {
         let system = sqlite3_system_errno(handle)
         let text = String(cString: sqlite3_errmsg(handle))
@@ -85,6 +105,38 @@ final class Statement {
         _ = bytes.withUnsafeBytes {
             sqlite3_bind_blob64(handle, place, $0.baseAddress, UInt64($0.count), Self.transient)
         }
+    }
+
+    /// Runs to the end with a text and a blob that SQLite reads where they are, and makes the statement ready again.
+    func run(
+        _ text: (place: CInt, value: String), _ blob: (place: CInt, value: [UInt8]?)
+    ) throws(StoreFailure) {
+        var string = text.value
+        let code = string.withUTF8 { letters -> CInt in
+            letters.withMemoryRebound(to: CChar.self) { letters in
+                _ = sqlite3_bind_text64(
+                    handle, text.place, letters.baseAddress, UInt64(letters.count), nil, UInt8(SQLITE_UTF8))
+                guard let value = blob.value, !value.isEmpty else {
+                    if blob.value == nil {
+                        sqlite3_bind_null(handle, blob.place)
+                    } else {
+                        sqlite3_bind_zeroblob(handle, blob.place, 0)
+                    }
+                    return sqlite3_step(handle)
+                }
+                return value.withUnsafeBytes { bytes in
+                    sqlite3_bind_blob64(handle, blob.place, bytes.baseAddress, UInt64(bytes.count), nil)
+                    return sqlite3_step(handle)
+                }
+            }
+        }
+        if code == SQLITE_DONE {
+            sqlite3_reset(handle)
+            return
+        }
+        let failure = database.failure()
+        sqlite3_reset(handle)
+        throw failure
     }
 
     /// Moves to the next row; `false` after the last.

@@ -54,7 +54,7 @@ package final class EmbeddedStore: MemoryBacked {
         for event in events where event.revision > horizon { history.append(event) }
         memory = Memory(history: history, index: index, revision: latest)
         log.note([], horizon: history.horizon)
-        checkpointer = Checkpointer(path: path, logger: logger)
+        checkpointer = Checkpointer(path: path, pageSize: try log.pageSize(), logger: logger)
         writer = Writer(log: log, memory: memory, leases: leases, checkpointer: checkpointer)
         try writer.start()
         do throws(StoreFailure) {

@@ -7,8 +7,12 @@ import Logging
 final class RecordLog {
     /// From so many useless rows on, a write takes some away with it, however busy the store is.
     private static let mostGarbage = 8192
+    /// Rows it takes away then at least: neighbours go at the cost of one.
+    private static let leastGarbage = 256
 
     private let database: Database
+    private let begin: Statement
+    private let commit: Statement
     private let insert: Statement
     private let remove: Statement
     private let noteHorizon: Statement
@@ -20,16 +24,23 @@ final class RecordLog {
     private var nextSuperseded = 0
     private var horizon: Int64 = 0
 
-    /// Opens or creates the file. WAL with a sync a commit: an answered write survives a crash of the machine.
+    /// Opens or creates the file, with a write-ahead log. A commit is whole or not there after a crash of the machine; whether it
+    /// is there is the matter of `LogSync`. Checkpoints sync by themselves.
     init(path: String, logger: Logger) throws(StoreFailure) {
         database = try Database(path: path)
         self.logger = logger
+        // The page size holds for new files only. Larger pages hold more records of an object's size for one entry in the log.
         try database.execute(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-16384;")
+            """
+            PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;
+            PRAGMA cache_size=-16384;
+            """)
         try RecordSchema.prepare(database)
+        begin = try database.prepare("BEGIN IMMEDIATE")
+        commit = try database.prepare("COMMIT")
         insert = try database.prepare(
             "INSERT INTO record(revision, key, created, value, lease, checksum) VALUES(?, ?, ?, ?, ?, ?)")
-        remove = try database.prepare("DELETE FROM record WHERE revision = ?")
+        remove = try database.prepare("DELETE FROM record WHERE revision BETWEEN ? AND ?")
         noteHorizon = try database.prepare("UPDATE horizon SET revision = ? WHERE id = 1")
         grant = try database.prepare("INSERT INTO lease(id, seconds) VALUES(?, ?)")
         revoke = try database.prepare("DELETE FROM lease WHERE id = ?")
@@ -65,9 +76,9 @@ final class RecordLog {
         return found
     }
 
-    /// Writes all or nothing, durably.
+    /// Writes all or nothing; on the disk when the log is synced.
     func append(_ events: [StoreEvent], granted: [StoreLease] = [], revoked: [Int64] = []) throws(StoreFailure) {
-        let end = isCrowded ? garbageEnd(limit: 2 * events.count) : nextSuperseded
+        let end = isCrowded ? garbageEnd(limit: max(Self.leastGarbage, 2 * events.count)) : nextSuperseded
         try transaction { () throws(StoreFailure) in
             for lease in granted {
                 grant.bind(1, lease.id)
@@ -88,22 +99,20 @@ final class RecordLog {
         let record = event.record
         let value = event.kind == .deleted ? nil : record.value
         insert.bind(1, record.revision)
-        insert.bind(2, record.key)
         insert.bind(3, record.created)
-        insert.bind(4, value)
         insert.bind(5, record.lease)
         insert.bind(
             6,
             RecordChecksum.of(
                 revision: record.revision, key: record.key, created: record.created, lease: record.lease, value: value))
-        try insert.run()
+        try insert.run((2, record.key), (4, value))
     }
 
     private func transaction(_ body: () throws(StoreFailure) -> Void) throws(StoreFailure) {
-        try database.execute("BEGIN IMMEDIATE")
+        try begin.run()
         do throws(StoreFailure) {
             try body()
-            try database.execute("COMMIT")
+            try commit.run()
         } catch {
             // SQLite may have rolled back by itself already.
             try? database.execute("ROLLBACK")
@@ -126,7 +135,7 @@ final class RecordLog {
     var hasGarbage: Bool { nextSuperseded < superseded.count && superseded[nextSuperseded].by <= horizon }
 
     private var isCrowded: Bool {
-        let place = nextSuperseded + Self.mostGarbage
+        let place = nextSuperseded + Self.mostGarbage + Self.leastGarbage
         return place < superseded.count && superseded[place].by <= horizon
     }
 
@@ -139,9 +148,15 @@ final class RecordLog {
     private func removeGarbage(to end: Int) throws(StoreFailure) {
         noteHorizon.bind(1, horizon)
         try noteHorizon.run()
-        for place in nextSuperseded..<end {
-            remove.bind(1, superseded[place].row)
+        let rows = superseded[nextSuperseded..<end].map(\.row).sorted()
+        var place = 0
+        while place < rows.count {
+            var last = place
+            while last + 1 < rows.count, rows[last + 1] <= rows[last] + 1 { last += 1 }
+            remove.bind(1, rows[place])
+            remove.bind(2, rows[last])
             try remove.run()
+            place = last + 1
         }
     }
 
@@ -166,7 +181,19 @@ final class RecordLog {
     }
 
     /// Copies what little the other thread's checkpoint left, so that the write-ahead log starts from its beginning again.
-    func finishCheckpoint() { try? database.execute("PRAGMA wal_checkpoint(PASSIVE)") }
+    func finishCheckpoint() { _ = try? database.checkpoint() }
+
+    func afterCommit(_ body: UnsafeMutableRawPointer, _ call: @escaping Database.AfterCommit) {
+        database.afterCommit(body, call)
+    }
+
+    func pageSize() throws(StoreFailure) -> Int {
+        let answer = try database.prepare("PRAGMA page_size")
+        return try answer.step() ? Int(answer.integer(0)) : 4096
+    }
+
+    /// The log's file, which lasts as long as this connection.
+    var writeAheadPath: String { database.path + "-wal" }
 
     /// Puts the write-ahead log into the database file, as far as possible.
     func close() {

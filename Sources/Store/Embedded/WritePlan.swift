@@ -18,8 +18,7 @@ struct PendingWork {
 
 /// What a batch of work comes to, each piece seeing those before it.
 struct WritePlan {
-    private let snapshot: StoreSnapshot
-    private let table: LeaseTable
+    private let base: Int64
     private var changed: [String: Record?] = [:]
     private(set) var events: [StoreEvent] = []
     private(set) var granted: [StoreLease] = []
@@ -27,34 +26,37 @@ struct WritePlan {
     /// The revision history shall be given up to.
     private(set) var compaction: Int64?
 
-    init(_ snapshot: StoreSnapshot, _ table: LeaseTable) {
-        self.snapshot = snapshot
-        self.table = table
-    }
+    /// - Parameter base: the latest revision before it.
+    init(after base: Int64) { self.base = base }
 
     /// Whether anything must reach the disk.
     var isEmpty: Bool { events.isEmpty && granted.isEmpty && revoked.isEmpty }
 
-    private var revision: Int64 { snapshot.revision + Int64(events.count) }
+    private var revision: Int64 { base + Int64(events.count) }
 
-    mutating func add(_ work: PendingWork.Kind) -> Result<PendingWork.Outcome, StoreFailure> {
+    /// - Parameters:
+    ///   - records: what there was before the batch; the same at each call.
+    ///   - table: likewise.
+    mutating func add(
+        _ work: PendingWork.Kind, over records: PlannedRecords, _ table: LeaseTable
+    ) -> Result<PendingWork.Outcome, StoreFailure> {
         do throws(StoreFailure) {
             switch work {
             case .put(let key, let value, let lease, let expectation):
-                if lease != 0, !exists(lease) { throw .leaseMissing(lease) }
-                let current = try check(key, expectation)
+                if lease != 0, !exists(lease, table) { throw .leaseMissing(lease) }
+                let current = try check(key, expectation, records)
                 return .success(.record(put(key, value, lease, over: current)))
             case .delete(let key, let expectation):
-                guard let current = try check(key, expectation) else { throw .missing(key: key) }
+                guard let current = try check(key, expectation, records) else { throw .missing(key: key) }
                 return .success(.record(delete(current)))
             case .grant(let lease):
                 granted.append(lease)
                 return .success(.lease(lease))
             case .renew(let id):
-                guard exists(id) else { throw .leaseMissing(id) }
+                guard exists(id, table) else { throw .leaseMissing(id) }
                 return .success(.done)
             case .revoke(let id):
-                try revoke(id)
+                try revoke(id, records, table)
                 return .success(.done)
             case .compact(let wanted):
                 guard wanted <= revision else { throw .future(asked: wanted, latest: revision) }
@@ -66,15 +68,17 @@ struct WritePlan {
         }
     }
 
-    private func exists(_ lease: Int64) -> Bool {
+    private func exists(_ lease: Int64, _ table: LeaseTable) -> Bool {
         if revoked.contains(lease) { return false }
         return table.contains(lease) || granted.contains { $0.id == lease }
     }
 
-    private func current(_ key: String) -> Record? { changed[key] ?? snapshot.index[key] }
+    private func current(_ key: String, _ records: PlannedRecords) -> Record? { changed[key] ?? records[key] }
 
-    private func check(_ key: String, _ expectation: Expectation) throws(StoreFailure) -> Record? {
-        let current = current(key)
+    private func check(
+        _ key: String, _ expectation: Expectation, _ records: PlannedRecords
+    ) throws(StoreFailure) -> Record? {
+        let current = current(key, records)
         switch (expectation, current) {
         case (.absent, .some): throw .exists(key: key)
         case (.absent, nil): return nil
@@ -103,12 +107,14 @@ struct WritePlan {
         return record
     }
 
-    private mutating func revoke(_ id: Int64) throws(StoreFailure) {
-        guard exists(id) else { throw .leaseMissing(id) }
+    private mutating func revoke(
+        _ id: Int64, _ records: PlannedRecords, _ table: LeaseTable
+    ) throws(StoreFailure) {
+        guard exists(id, table) else { throw .leaseMissing(id) }
         var keys = table.keys(of: id)
         for case (let key, let record?) in changed where record.lease == id { keys.insert(key) }
         for key in keys.sorted() {
-            if let current = current(key), current.lease == id { _ = delete(current) }
+            if let current = current(key, records), current.lease == id { _ = delete(current) }
         }
         revoked.append(id)
     }

@@ -1,11 +1,14 @@
+import CSQLite
 import Glibc
 import Synchronization
 
-/// The one thread that writes. Takes what is queued, writes it in one transaction, and answers all when that is on the disk.
+/// The one thread that writes. Takes what is queued and writes it in one transaction; `LogSync` answers when that is on the disk.
 ///
 /// `@unchecked Sendable`: the queue is only touched with the lock held, everything else only by the thread.
 final class Writer: @unchecked Sendable {
     private static let batchLimit = 1024
+    /// How many batches may wait for the disk: one that is being synced and the next. Meanwhile work gathers for larger ones.
+    private static let depthLimit = 2
     /// Rows deleted in one transaction when there is nothing better to do.
     private static let compactionStep = 512
     /// After a disk that was full, leases that ran out are tried again so much later.
@@ -15,18 +18,24 @@ final class Writer: @unchecked Sendable {
     private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var queue: [PendingWork] = []
     private var isStopping = false
+    private enum Wait { case none, work, disk }
+    private var waitsFor = Wait.none
     private var thread = pthread_t()
 
     private let log: RecordLog
     private let memory: Memory
     private let checkpointer: Checkpointer
     private var leases: LeaseTable
+    private var records: PlannedRecords
+    /// Set by `start`, before the thread runs.
+    private var sync: LogSync?
     private var nextExpiry: ContinuousClock.Instant?
 
     init(log: RecordLog, memory: Memory, leases: LeaseTable, checkpointer: Checkpointer) {
         self.log = log
         self.memory = memory
         self.leases = leases
+        records = PlannedRecords(memory)
         self.checkpointer = checkpointer
         nextExpiry = leases.nextDeadline
         pthread_mutex_init(lock, nil)
@@ -45,6 +54,14 @@ final class Writer: @unchecked Sendable {
     }
 
     func start() throws(StoreFailure) {
+        log.afterCommit(Unmanaged.passUnretained(checkpointer).toOpaque()) { checkpointer, _, _, pages in
+            guard let checkpointer else { return SQLITE_OK }
+            Unmanaged<Checkpointer>.fromOpaque(checkpointer).takeUnretainedValue().note(pages: Int(pages))
+            return SQLITE_OK
+        }
+        let sync = try LogSync(path: log.writeAheadPath, memory: memory) { [weak self] in self?.nudge() }
+        self.sync = sync
+        try sync.start()
         let code = pthread_create(
             &thread, nil,
             { argument in
@@ -52,16 +69,27 @@ final class Writer: @unchecked Sendable {
                 Unmanaged<Writer>.fromOpaque(argument).takeRetainedValue().run()
                 return nil
             }, Unmanaged.passRetained(self).toOpaque())
-        if code != 0 { throw .unusable("the store's writer thread cannot start: \(String(cString: strerror(code)))") }
+        if code != 0 {
+            sync.stop()
+            throw .unusable("the store's writer thread cannot start: \(String(cString: strerror(code)))")
+        }
     }
 
     func enqueue(_ work: PendingWork) {
         pthread_mutex_lock(lock)
         let isAccepted = !isStopping
         if isAccepted { queue.append(work) }
-        pthread_cond_signal(wake)
+        // While it waits for the disk, what comes may gather.
+        if waitsFor == .work { pthread_cond_signal(wake) }
         pthread_mutex_unlock(lock)
         if !isAccepted { work.answer?.resume(returning: .failure(.closed)) }
+    }
+
+    /// The writer looks again whether it may begin.
+    private func nudge() {
+        pthread_mutex_lock(lock)
+        if waitsFor != .none { pthread_cond_signal(wake) }
+        pthread_mutex_unlock(lock)
     }
 
     /// Ends after what is queued is written.
@@ -75,10 +103,12 @@ final class Writer: @unchecked Sendable {
     }
 
     private func run() {
+        guard let sync else { return }
+        var batch: [PendingWork] = []
         while true {
             pthread_mutex_lock(lock)
-            while queue.isEmpty, !isStopping, !isExpiryDue {
-                if log.hasGarbage {
+            while !mayBegin(sync) {
+                if queue.isEmpty, sync.depth == 0, hasGarbage() {
                     pthread_mutex_unlock(lock)
                     log.compact(Self.compactionStep)
                     pthread_mutex_lock(lock)
@@ -86,21 +116,44 @@ final class Writer: @unchecked Sendable {
                 }
                 wait()
             }
-            var batch = Array(queue.prefix(Self.batchLimit))
-            queue.removeFirst(batch.count)
+            if queue.count <= Self.batchLimit {
+                swap(&batch, &queue)
+            } else {
+                batch = Array(queue.prefix(Self.batchLimit))
+                queue.removeFirst(batch.count)
+            }
+            let isLast = queue.isEmpty
             let isEnd = batch.isEmpty && isStopping
             pthread_mutex_unlock(lock)
             if isEnd { break }
             if isExpiryDue { batch += expiries() }
-            write(batch)
-            if checkpointer.takeRestartWish() { log.finishCheckpoint() }
+            // Who writes alone is not made to wait for another thread.
+            write(batch, sync, here: isLast && batch.count == 1 && sync.depth == 0)
+            batch.removeAll(keepingCapacity: true)
+            if checkpointer.takeRestartWish() {
+                log.finishCheckpoint()
+                checkpointer.noteRestart()
+            }
         }
+        sync.stop()
         log.close()
     }
 
-    /// Waits for work, or until the next lease runs out.
+    private func hasGarbage() -> Bool {
+        log.note([], horizon: memory.state.withLock { $0.history.horizon })
+        return log.hasGarbage
+    }
+
+    private func mayBegin(_ sync: LogSync) -> Bool {
+        guard !queue.isEmpty || isExpiryDue else { return isStopping }
+        return sync.depth < Self.depthLimit
+    }
+
+    /// Waits for work, for the disk, or until the next lease runs out.
     private func wait() {
-        guard let nextExpiry else {
+        waitsFor = queue.isEmpty ? .work : .disk
+        defer { waitsFor = .none }
+        guard let nextExpiry, !isExpiryDue else {
             pthread_cond_wait(wake, lock)
             return
         }
@@ -127,40 +180,45 @@ final class Writer: @unchecked Sendable {
         return leases.expired(at: now).map { PendingWork(kind: .revoke($0), answer: nil) }
     }
 
-    private func write(_ batch: [PendingWork]) {
-        let snapshot = memory.state.withLock { StoreSnapshot(index: $0.index, revision: $0.revision) }
-        var plan = WritePlan(snapshot, leases)
-        var outcomes = batch.map { plan.add($0.kind) }
+    /// - Parameter here: on this thread also what follows, instead of on the sync's.
+    private func write(_ batch: [PendingWork], _ sync: LogSync, here: Bool) {
+        records.forgetPublished()
+        var plan = WritePlan(after: records.revision)
+        var outcomes = batch.map { plan.add($0.kind, over: records, leases) }
         do throws(StoreFailure) {
+            if let failure = sync.failure { throw failure }
             if !plan.isEmpty { try log.append(plan.events, granted: plan.granted, revoked: plan.revoked) }
+            records.note(plan.events)
+            log.note(plan.events, horizon: memory.state.withLock { $0.history.horizon })
+            if !leases.isEmpty || !plan.granted.isEmpty { changeLeases(plan, batch, &outcomes) }
         } catch {
             // Work refused on its own account keeps its reason; the rest was rolled back.
-            for (work, outcome) in zip(batch, outcomes) {
-                switch outcome {
-                case .success: work.answer?.resume(returning: .failure(error))
-                case .failure: work.answer?.resume(returning: outcome)
-                }
+            for place in outcomes.indices {
+                if case .success = outcomes[place] { outcomes[place] = .failure(error) }
             }
-            return
+            plan = WritePlan(after: records.revision)
         }
-        let (events, granted, revoked, compaction) = (plan.events, plan.granted, plan.revoked, plan.compaction)
-        // The plan's own view of the leases would make a change copy them.
-        _ = consume plan
-        if !events.isEmpty { memory.publish(events) }
-        let horizon = memory.state.withLock { state in
-            if let compaction { state.history.compact(to: compaction) }
-            return state.history.horizon
+        var answers: [(PendingWork.Answer, Result<PendingWork.Outcome, StoreFailure>)] = []
+        answers.reserveCapacity(batch.count)
+        for (work, outcome) in zip(batch, outcomes) {
+            if let answer = work.answer { answers.append((answer, outcome)) }
         }
-        log.note(events, horizon: horizon)
-        if !leases.isEmpty || !granted.isEmpty {
-            let now = ContinuousClock.now
-            for lease in granted { leases.grant(lease, at: now) }
-            for event in events { leases.note(event) }
-            for id in revoked { leases.remove(id) }
-            renew(batch, &outcomes, at: now)
-            nextExpiry = leases.nextDeadline
-        }
-        for (work, outcome) in zip(batch, outcomes) { work.answer?.resume(returning: outcome) }
+        // Also what was refused is answered in turn: its reason may be a write that readers do not see yet.
+        let written = WrittenBatch(
+            events: plan.events, isWritten: !plan.isEmpty, compaction: plan.compaction, answers: answers)
+        if here { sync.finish(written) } else { sync.enqueue(written) }
+    }
+
+    private func changeLeases(
+        _ plan: WritePlan, _ batch: [PendingWork],
+        _ outcomes: inout [Result<PendingWork.Outcome, StoreFailure>]
+    ) {
+        let now = ContinuousClock.now
+        for lease in plan.granted { leases.grant(lease, at: now) }
+        for event in plan.events { leases.note(event) }
+        for id in plan.revoked { leases.remove(id) }
+        renew(batch, &outcomes, at: now)
+        nextExpiry = leases.nextDeadline
     }
 
     private func renew(
