@@ -17,7 +17,8 @@ struct RevisionSet: Sendable, Hashable {
     var current: Int { object[ReplicaSet.currentReplicas] ?? 0 }
     var ready: Int { object[ReplicaSet.readyReplicas] ?? 0 }
     var available: Int { object[ReplicaSet.availableReplicas] ?? 0 }
-    var revision: Int { object.annotations[Self.revisionAnnotation].flatMap(Int.init) ?? 0 }
+    /// Anybody may write the annotation; one more than the highest must still be a number.
+    var revision: Int { min(object.annotations[Self.revisionAnnotation].flatMap(Int.init) ?? 0, Int.max - 1) }
     var desired: Int? { object.annotations[Self.desiredAnnotation].flatMap(Int.init) }
     var maximum: Int? { object.annotations[Self.maxAnnotation].flatMap(Int.init) }
     var isActive: Bool { replicas > 0 }
@@ -79,12 +80,14 @@ struct Rollout: Sendable, Hashable {
     private static func count(
         _ value: JSON, of replicas: Int, up: Bool, field: String, _ deployment: KubeObject
     ) throws(APIFailure) -> Int {
-        if let number = value.int, number >= 0 { return number }
+        // A schema bounds numbers that may be texts not at all: what is beyond any number of pods is as good as the highest.
+        let most = Int(Int32.max)
+        if let number = value.int, number >= 0 { return min(number, most) }
         if let text = value.string {
             if text.hasSuffix("%"), let percent = Int(text.dropLast()), percent >= 0 {
-                return (percent * replicas + (up ? 99 : 0)) / 100
+                return min(most, (min(percent, most) * replicas + (up ? 99 : 0)) / 100)
             }
-            if let number = Int(text), number >= 0 { return number }
+            if let number = Int(text), number >= 0 { return min(number, most) }
         }
         throw .badRequest(
             "\(deployment.label): spec.strategy.rollingUpdate.\(field) is \(value.text); expected a count such as 1 or a percentage such as \"25%\""

@@ -160,7 +160,7 @@ private struct ExecStream {
             if count >= 126 {
                 count = try connection.take(count == 126 ? 2 : 8).reduce(0) { $0 << 8 | Int($1) }
             }
-            if head[1] & 0x80 != 0 || count < 0 || message.count + count > Self.mostBytes {
+            if head[1] & 0x80 != 0 || count < 0 || count > Self.mostBytes - message.count {
                 throw TLSFailure("a frame that is masked or too long")
             }
             let body = try connection.take(count)

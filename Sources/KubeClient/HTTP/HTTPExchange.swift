@@ -50,6 +50,7 @@ final class HTTPExchange: @unchecked Sendable {  // One thread at a time uses it
         } else if headers["transfer-encoding"]?.lowercased() == "chunked" {
             body = .chunked
         } else if let length = headers["content-length"].flatMap({ Int($0) }) {
+            guard length >= 0 else { throw TLSFailure("the server sent a content-length of \(length)") }
             body = .length(length)
         } else {
             body = .untilClose

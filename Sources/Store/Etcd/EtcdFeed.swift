@@ -194,6 +194,9 @@ final class EtcdFeed: Sendable {
             state.pending.removeFirst(whole.count)
             return whole
         }
+        if zip(whole, whole.dropFirst()).contains(where: { $0.record.modified > $1.record.modified }) {
+            return .broken("the member's events are out of order")
+        }
         if !whole.isEmpty { publish(whole) }
         if response.compacted > 0 { return .compacted }
         if response.isCancelled { return .broken(response.reason.isEmpty ? "the member ended it" : response.reason) }

@@ -10,14 +10,16 @@ final class SPDYCompression: @unchecked Sendable {
     private let inflater = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
     private let deflater = UnsafeMutablePointer<z_stream>.allocate(capacity: 1)
 
-    init() {
+    init() throws(SPDYFault) {
         inflater.initialize(to: z_stream())
         deflater.initialize(to: z_stream())
         let size = CInt(MemoryLayout<z_stream>.size)
         let codes = [
             inflateInit_(inflater, ZLIB_VERSION, size), deflateInit_(deflater, Z_BEST_SPEED, ZLIB_VERSION, size),
         ]
-        precondition(codes == [Z_OK, Z_OK], "zlib refused its own version")
+        guard codes == [Z_OK, Z_OK] else {
+            throw SPDYFault("the session's compression does not begin (zlib says \(codes))")
+        }
         deflateSetDictionary(deflater, Self.dictionary, CUnsignedInt(Self.dictionary.count))
     }
 

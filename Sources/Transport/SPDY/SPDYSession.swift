@@ -33,13 +33,16 @@ package actor SPDYSession {
     private static let mostWaiting = 1 << 20
 
     private let tunnel: any ByteTunnel
-    private let compression = SPDYCompression()
+    private let compression: SPDYCompression
     private var streams: [UInt32: SPDYStream] = [:]
     private var lastStream: UInt32 = 0
     /// The last write: writes go out in the order they were asked for.
     private var lastWrite: Task<Void, any Error>?
 
-    package init(_ tunnel: any ByteTunnel) { self.tunnel = tunnel }
+    package init(_ tunnel: any ByteTunnel) throws {
+        self.tunnel = tunnel
+        compression = try SPDYCompression()
+    }
 
     /// Reads until the client leaves, or sends what is no SPDY; each new stream is served in a task of its own.
     package func run(_ serve: @escaping @Sendable (SPDYStream) async -> Void) async throws {
