@@ -15,14 +15,16 @@ package final class APIServer: Sendable {
     private let kinds: KindServices
     private let lifecycle: ServerLifecycle
     private let admission: ClusterAdmission
+    private let duties: ServerDuties
     /// The certificate clients check this server's by, PEM.
     package let rootCertificate: String
 
     private init(
         _ registry: Registry, _ access: AccessControl, _ admission: ClusterAdmission, _ http: HTTPServer,
-        _ extensions: ExtensionList, _ kinds: KindServices, _ lifecycle: ServerLifecycle,
+        _ extensions: ExtensionList, _ kinds: KindServices, _ lifecycle: ServerLifecycle, _ duties: ServerDuties,
         rootCertificate: String
     ) {
+        self.duties = duties
         self.registry = registry
         self.access = access
         self.admission = admission
@@ -43,17 +45,22 @@ package final class APIServer: Sendable {
             let extensions = ExtensionList()
             if let nodes = configuration.nodes { extensions.add(ResourceMetrics(registry: registry, nodes: nodes)) }
             let lifecycle = ServerLifecycle(registry)
+            let duties = ServerDuties(logger: configuration.logger)
             let access = try AccessControl.start(
-                registry, pki, authorizer, configuration.access, configuration.logger)
+                registry, pki, authorizer, configuration.access, duties, configuration.logger)
             registry.converter = ObjectConverter(admission.caller, admission.resolver)
             let kinds = KindServices(registry, pki, admission.resolver, dialer: configuration.dialer)
             let http = try makeServer(registry, access, pki, extensions, lifecycle, kinds.aggregator, configuration)
             try await kinds.start()
             for listener in configuration.listeners { try await http.listen(on: listener) }
             let root = String(decoding: try pki.authority.certificate.pem(), as: UTF8.self)
-            admission.start()
+            admission.start(duties)
+            duties.add { [Task { await ClaimRepair.run(registry) }] }
+            let own = InProcessAPI(registry, access, user: .apiServer)
+            try duties.start(sharedBy: store.isShared ? own : nil)
+            if store.isShared { duties.keep(Task { await Self.keepEndpoints(registry, configuration) }) }
             return APIServer(
-                registry, access, admission, http, extensions, kinds, lifecycle, rootCertificate: root)
+                registry, access, admission, http, extensions, kinds, lifecycle, duties, rootCertificate: root)
         } catch {
             store.close()
             throw error
@@ -75,20 +82,28 @@ package final class APIServer: Sendable {
     private static func openRegistry(_ store: any Store, _ configuration: APIServerConfiguration) async throws
         -> (Registry, any Authorizer, ClusterAdmission)
     {
-        let addresses = try ServiceAddresses(
-            range: configuration.serviceRange, reserved: [configuration.kubernetesAddress, configuration.dnsAddress])
+        let range = try ServiceRange(
+            configuration.serviceRange, reserved: [configuration.kubernetesAddress, configuration.dnsAddress])
         let registry = Registry(
-            store: store, catalog: .builtIn, addresses: addresses, encryption: configuration.encryption,
+            store: store, catalog: .builtIn, serviceRange: range, encryption: configuration.encryption,
             logger: configuration.logger)
         try registry.requireReadableSecrets()
-        let services = try registry.list(try registry.definition(of: .services), namespace: "", .all)
-        addresses.adopt(services.items)
         let access = AccessRules(registry)
         let admission = ClusterAdmission(registry, configuration, access)
         registry.admission = admission.chain
+        // Before anybody asks for an address.
+        var repair = ClaimRepair(registry)
+        try await repair.pass()
         try await Bootstrap(registry: registry, configuration: configuration).run()
+        var endpoints = ServerEndpoints(registry, configuration)
+        try await endpoints.write()
         try access.follow()
         return (registry, access.authorizer, admission)
+    }
+
+    private static func keepEndpoints(_ registry: Registry, _ configuration: APIServerConfiguration) async {
+        var endpoints = ServerEndpoints(registry, configuration)
+        await endpoints.run()
     }
 
     private static func makeServer(
@@ -149,6 +164,7 @@ package final class APIServer: Sendable {
     /// stored.
     package func stop() async {
         lifecycle.beginShutdown()
+        await duties.stop()
         admission.stop()
         registry.store.endWatches()
         await kinds.stop()

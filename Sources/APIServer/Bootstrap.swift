@@ -29,23 +29,23 @@ struct Bootstrap {
             ],
         ]
         try await ensure(.services, service)
-        try await writeEndpoints()
         try await AccessBootstrap(registry: registry).run()
     }
 
-    private func writeEndpoints() async throws(APIFailure) {
+    func writeEndpoints(_ addresses: [String]) async throws(APIFailure) {
         let port: JSON = ["name": "https", "port": .int(Int64(configuration.endpointPort)), "protocol": "TCP"]
         var endpoints = KubeObject(apiVersion: "v1", kind: "Endpoints", namespace: "default", name: "kubernetes")
         endpoints.labels = ["endpointslice.kubernetes.io/skip-mirror": "true"]
-        endpoints.json["subsets"] = [["addresses": [["ip": .string(configuration.endpointAddress)]], "ports": [port]]]
+        endpoints.json["subsets"] = [
+            ["addresses": .array(addresses.map { ["ip": .string($0)] }), "ports": [port]]
+        ]
         try await ensure(.endpoints, endpoints)
         var slice = KubeObject(
             apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", namespace: "default", name: "kubernetes")
         slice.labels = ["kubernetes.io/service-name": "kubernetes"]
         slice.json["addressType"] = "IPv4"
-        slice.json["endpoints"] = [
-            ["addresses": [.string(configuration.endpointAddress)], "conditions": ["ready": true]]
-        ]
+        slice.json["endpoints"] = .array(
+            addresses.map { ["addresses": [.string($0)], "conditions": ["ready": true]] })
         slice.json["ports"] = [port]
         try await ensure(.endpointSlices, slice)
     }

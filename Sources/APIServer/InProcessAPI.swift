@@ -23,30 +23,31 @@ package struct InProcessAPI: KubeAPI {
 
     private func begin(
         _ verb: String, _ type: ResourceType, namespace: String = "", name: String = "", subresource: String? = nil,
-        fields: String = ""
-    ) throws(APIFailure) -> ResourceDefinition {
+        fields: String = "", from resourceVersion: String = ""
+    ) async throws(APIFailure) -> ResourceDefinition {
         let one = Attempt.value(of: "metadata.name", in: fields) ?? name
         try access.authorizer.check(
             Attempt(user, verb, type, namespace: namespace, name: one, subresource: subresource, fields: fields))
+        if registry.isShared { try await registry.catchUp(verb, from: resourceVersion) }
         return try registry.definition(of: type)
     }
 
     package func get(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject {
-        let definition = try begin("get", type, namespace: key.namespace, name: key.name)
+        let definition = try await begin("get", type, namespace: key.namespace, name: key.name)
         return try await registry.read(definition, key)
     }
 
     package func list(_ type: ResourceType, namespace: String, _ selection: Selection) async throws(APIFailure)
         -> KubeList
     {
-        let definition = try begin("list", type, namespace: namespace, fields: selection.fields)
+        let definition = try await begin("list", type, namespace: namespace, fields: selection.fields)
         let found = try registry.list(definition, namespace: namespace, selection)
         let items = try await registry.shown(found.items, as: definition)
         return KubeList(items: items, resourceVersion: found.resourceVersion)
     }
 
     package func create(_ type: ResourceType, _ object: KubeObject) async throws(APIFailure) -> KubeObject {
-        let definition = try begin("create", type, namespace: object.namespace)
+        let definition = try await begin("create", type, namespace: object.namespace)
         let (fitted, _) = try definition.decode(object.json, fieldValidation: .strict)
         if !definition.isStored, Reviews.isAnswered(type) {
             let asked = try await registry.admitReview(definition, namespace: object.namespace, fitted, context)
@@ -58,7 +59,7 @@ package struct InProcessAPI: KubeAPI {
     package func update(
         _ type: ResourceType, _ object: KubeObject, subresource: String?
     ) async throws(APIFailure) -> KubeObject {
-        let definition = try begin(
+        let definition = try await begin(
             "update", type, namespace: object.namespace, name: object.name, subresource: subresource)
         let (fitted, _) = try definition.decode(object.json, fieldValidation: .strict)
         return try await registry.update(definition, object.key, fitted, subresource: subresource, context)
@@ -67,25 +68,26 @@ package struct InProcessAPI: KubeAPI {
     package func patch(
         _ type: ResourceType, _ key: ObjectKey, _ kind: PatchKind, _ body: JSON, subresource: String?
     ) async throws(APIFailure) -> KubeObject {
-        let definition = try begin("patch", type, namespace: key.namespace, name: key.name, subresource: subresource)
+        let definition = try await begin(
+            "patch", type, namespace: key.namespace, name: key.name, subresource: subresource)
         var context = context
         context.force = true
         return try await registry.patch(definition, key, kind, body, subresource: subresource, context)
     }
 
     package func delete(_ type: ResourceType, _ key: ObjectKey, _ options: DeleteOptions) async throws(APIFailure) {
-        let definition = try begin("delete", type, namespace: key.namespace, name: key.name)
+        let definition = try await begin("delete", type, namespace: key.namespace, name: key.name)
         _ = try await registry.delete(definition, key, options, context)
     }
 
     package func bind(_ pod: ObjectKey, uid: String, node: String) async throws(APIFailure) {
-        _ = try begin("create", .pods, namespace: pod.namespace, name: pod.name, subresource: "binding")
+        _ = try await begin("create", .pods, namespace: pod.namespace, name: pod.name, subresource: "binding")
         try await registry.bind(pod, uid: uid, node: node, context)
     }
 
     /// A token of a service account, by a TokenRequest's spec.
     package func token(_ account: ObjectKey, _ spec: JSON) async throws(APIFailure) -> String {
-        _ = try begin(
+        _ = try await begin(
             "create", .serviceAccounts, namespace: account.namespace, name: account.name, subresource: "token")
         let asked = try await registry.admitToken(account, ["spec": spec], context)
         let answer = try access.tokenRequest.answer(account, asked)
@@ -95,7 +97,8 @@ package struct InProcessAPI: KubeAPI {
     package func watch(
         _ type: ResourceType, namespace: String, _ selection: Selection, from resourceVersion: String
     ) async throws(APIFailure) -> AsyncThrowingStream<WatchEvent, any Error> {
-        let definition = try begin("watch", type, namespace: namespace, fields: selection.fields)
+        let definition = try await begin(
+            "watch", type, namespace: namespace, fields: selection.fields, from: resourceVersion)
         let (initial, watch) = try registry.watch(definition, namespace: namespace, selection, from: resourceVersion)
         let shown = try await registry.shown(initial, as: definition)
         let reader = WatchReader(shown.map { WatchEvent(.added, $0) }, watch)

@@ -2,6 +2,8 @@ import Glibc
 import KubeClient
 import KubeTypes
 import Store
+import TLS
+import TestSupport
 import Testing
 import Wire
 
@@ -113,6 +115,39 @@ struct EncryptionTests {
         }
     }
 
+    @Test("what cannot be encrypted is refused by name, is not stored, and ends nothing else")
+    func unsealed() async throws {
+        let directory = try temporaryDirectory("weft-encryption")
+        defer { removeTree(directory) }
+        var configuration = APIServerConfiguration(stateDirectory: directory, listeners: [])
+        var encryption = try EncryptionAtRest(file: Self.file("[\(Self.aes([("one", Self.one)]))]"))
+        let isBroken = Shared(true)
+        encryption.seal = { cipher, value, context throws(TLSFailure) in
+            if isBroken.withLock({ $0 }) { throw TLSFailure("making random bytes", reasons: ["no entropy"]) }
+            return try cipher.seal(value, context: context)
+        }
+        configuration.encryption = encryption
+        let server = try await APIServer.start(configuration)
+        let api = server.api(as: .administrator)
+        let door = secret("door")
+        let refused = await failure { () throws(APIFailure) in _ = try await api.create(.secrets, door) }
+        #expect(refused?.code == 500 && refused?.reason == "InternalError")
+        #expect(refused?.message.contains("secrets \"door\" cannot be encrypted") == true, "\(refused?.message ?? "")")
+        #expect(refused?.message.contains("no entropy") == true)
+        #expect(await isMissing(api, .secrets, door.key))
+        _ = try await api.create(.configMaps, configMap("plain"))
+        isBroken.withLock { $0 = false }
+        var stored = try await api.create(.secrets, door)
+        isBroken.withLock { $0 = true }
+        stored.labels = ["a": "b"]
+        let changed = stored
+        let update = await failure { () throws(APIFailure) in _ = try await api.update(.secrets, changed) }
+        #expect(update?.code == 500)
+        #expect(try await api.get(.secrets, door.key).labels.isEmpty)
+        await server.stop()
+        #expect(try self.stored(directory, "/registry/secrets/default/door").hasPrefix("k8s:enc:aesgcm:v1:one:"))
+    }
+
     @Test("a value put into another's place does not open, and is not taken for an empty one")
     func moved() async throws {
         let directory = try temporaryDirectory("weft-encryption")
@@ -156,11 +191,11 @@ struct EncryptionTests {
         ])
     func masks(_ name: String, _ secrets: Bool, _ deployments: Bool, _ ingresses: Bool) throws {
         let made = try EncryptionAtRest(file: Self.file("[\(Self.aes([("k", Self.one)]))]", resources: "[\"\(name)\"]"))
-        func isEncrypted(_ type: ResourceType) -> Bool { made.stored([1], "/k", type) != [1] }
-        #expect(isEncrypted(.secrets) == secrets)
-        #expect(isEncrypted(.deployments) == deployments)
+        func isEncrypted(_ type: ResourceType) throws -> Bool { try made.stored([1], "/k", type) != [1] }
+        #expect(try isEncrypted(.secrets) == secrets)
+        #expect(try isEncrypted(.deployments) == deployments)
         let ingress = ResourceType(
             group: "networking.k8s.io", version: "v1", resource: "ingresses", kind: "Ingress", isNamespaced: true)
-        #expect(isEncrypted(ingress) == ingresses)
+        #expect(try isEncrypted(ingress) == ingresses)
     }
 }

@@ -19,10 +19,10 @@ struct AccessControl: Sendable {
     /// `nil` where requests are not bounded.
     let fairness: Fairness?
 
-    /// Starts what follows the store from here on: aggregated roles, token secrets, certificates, priority levels.
+    /// Starts what follows the store from here on: priority levels; as duties, aggregated roles, token secrets, certificates.
     static func start(
         _ registry: Registry, _ pki: ClusterPKI, _ authorizer: any Authorizer, _ configuration: AccessConfiguration,
-        _ logger: Logger
+        _ duties: ServerDuties, _ logger: Logger
     ) throws -> AccessControl {
         let accounts = try AccountTokens(
             key: pki.accountKey, registry: registry, issuer: configuration.serviceAccountIssuer,
@@ -30,13 +30,15 @@ struct AccessControl: Sendable {
         let issuers = configuration.oidc.map { OIDCTokens($0, logger: logger) as any TokenAuthenticator }
         let tokens = TokenAuthenticators(
             parts: [accounts, BootstrapTokens(registry: registry)] + issuers, audiences: accounts.audiences)
-        try RoleAggregator(registry: registry).start()
-        try SecretTokens(registry: registry, tokens: accounts, rootCertificate: try pki.authority.certificate.pem())
-            .start()
-        try CertificateIssuer(registry: registry, authorizer: authorizer, authority: pki.authority).start()
+        let secrets = SecretTokens(
+            registry: registry, tokens: accounts, rootCertificate: try pki.authority.certificate.pem())
+        let issuer = CertificateIssuer(registry: registry, authorizer: authorizer, authority: pki.authority)
+        duties.add { () throws(APIFailure) in try RoleAggregator(registry: registry).start() }
+        duties.add { () throws(APIFailure) in try secrets.start() }
+        duties.add { () throws(APIFailure) in try issuer.start() }
+        duties.add { () throws(APIFailure) in try FlowSchemaStatus(registry: registry).start() }
         let fairness = configuration.requestSeats > 0 ? Fairness(seats: configuration.requestSeats) : nil
         try fairness?.follow(registry)
-        try FlowSchemaStatus(registry: registry).start()
         return AccessControl(
             authentication: Authentication(tokens: tokens, anonymousPaths: configuration.anonymousPaths),
             impersonation: Impersonation(authorizer: authorizer), authorizer: authorizer,

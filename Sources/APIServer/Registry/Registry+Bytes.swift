@@ -6,7 +6,7 @@ import Wire
 extension Registry {
     /// What the store keeps: `kind`, `apiVersion` and `metadata` first, so that their place is known, and no resource version,
     /// since that is the record's own.
-    func encode(_ object: KubeObject, _ definition: ResourceDefinition) -> [UInt8] {
+    func encode(_ object: KubeObject, _ definition: ResourceDefinition) throws(APIFailure) -> [UInt8] {
         let object = definition.stored(object)
         var text = JSONText(capacity: 4096)
         text.put(definition.storedHead)
@@ -32,7 +32,7 @@ extension Registry {
         text.put(UInt8(ascii: "}"))
         let out = text.bytes
         guard let encryption else { return out }
-        return encryption.stored(out, StorageKey.key(definition.storageType, object.key), definition.storageType)
+        return try sealed(out, object, definition, encryption)
     }
 
     /// A record as its version's JSON text.

@@ -61,7 +61,7 @@ extension Registry {
         recordManager(&object, old: nil, definition, subresource: nil, context)
         let key = ObjectKey(namespace: object.namespace, name: object.name)
         var request = AdmissionRequest(.create, type, key, object: object, context)
-        object = try await mutated(request, definition, key)
+        if !context.isAdmitted { object = try await mutated(request, definition, key) }
         try validate(object, old: nil, definition)
         for text in definition.warnings(object) { context.warn(text) }
         request.object = object
@@ -81,19 +81,27 @@ extension Registry {
     ) async throws(APIFailure) -> WrittenObject {
         let type = definition.type
         var object = given
-        let lease = try addresses.assign(&object, old: nil, type, isDryRun: context.isDryRun)
+        let claims = try await claimAddresses(for: &object, old: nil, type, isDryRun: context.isDryRun)
         if context.isDryRun { return WrittenObject(object: object, record: nil) }
-        let kept = try await storable(object, definition)
+        let record: Record
+        do throws(APIFailure) { record = try await createRecord(object, key, definition) } catch {
+            await giveUp(claims, after: error)
+            throw error
+        }
+        writes.note(type, isMembership: true)
+        object.resourceVersion = String(record.revision)
+        // What a webhook converts is not shown as it is stored.
+        return WrittenObject(object: object, record: definition.custom?.conversion == nil ? record : nil)
+    }
+
+    private func createRecord(
+        _ object: KubeObject, _ key: ObjectKey, _ definition: ResourceDefinition
+    ) async throws(APIFailure) -> Record {
+        let bytes = try encode(try await storable(object, definition), definition)
         do throws(StoreFailure) {
-            let record = try await store.create(
-                StorageKey.key(definition.storageType, key), encode(kept, definition))
-            writes.note(type, isMembership: true)
-            object.resourceVersion = String(record.revision)
-            // What a webhook converts is not shown as it is stored.
-            return WrittenObject(object: object, record: definition.custom?.conversion == nil ? record : nil)
+            return try await store.create(StorageKey.key(definition.storageType, key), bytes)
         } catch {
-            addresses.giveBack(lease)
-            throw failure(error, type, key.name)
+            throw failure(error, definition.type, key.name)
         }
     }
 

@@ -39,14 +39,8 @@ extension Registry {
                 continue
             }
             if context.isDryRun || ObjectIdentity.isSame(marked, old) { return .pending(marked) }
-            let kept = try await storable(marked, definition)
-            do throws(StoreFailure) {
-                let written = try await store.update(record.key, encode(kept, definition), .revision(record.revision))
-                writes.note(type, isMembership: false)
+            if let written = try await updateRecord(record, marked, definition) {
                 return .pending(object(written, as: definition))
-            } catch {
-                if case .changed = error { continue }
-                throw failure(error, type, key.name)
             }
         }
         throw .conflict(type, key.name, Self.changedText)
@@ -73,13 +67,13 @@ extension Registry {
         let grace = gracePeriod(old, options, definition.type)
         let before = old.metadata["deletionGracePeriodSeconds"]?.int
         if old.deletionTimestamp == nil {
-            object.json[path: ["metadata", "deletionTimestamp"]] = (Timestamp.now() + .seconds(grace)).json
+            object.json[path: ["metadata", "deletionTimestamp"]] = Self.end(of: grace).json
             object.json[path: ["metadata", "deletionGracePeriodSeconds"]] = .int(Int64(grace))
             if let generation = old.metadata["generation"]?.int {
                 object.json[path: ["metadata", "generation"]] = .int(Int64(generation + 1))
             }
         } else if let before, grace < before {
-            object.json[path: ["metadata", "deletionTimestamp"]] = (Timestamp.now() + .seconds(grace)).json
+            object.json[path: ["metadata", "deletionTimestamp"]] = Self.end(of: grace).json
             object.json[path: ["metadata", "deletionGracePeriodSeconds"]] = .int(Int64(grace))
         }
         if definition.type == .namespaces { object.json[path: ["status", "phase"]] = "Terminating" }
@@ -103,6 +97,9 @@ extension Registry {
         if finalizers != object.finalizers { object.finalizers = finalizers }
         return object
     }
+
+    /// When a grace period that begins now ends; of those no clock can show, a century from now.
+    private static func end(of grace: Int) -> Timestamp { Timestamp.now() + .seconds(min(grace, 3_155_760_000)) }
 
     /// Seconds until the object may go. Only pods that run somewhere need any: their node deletes them with 0 when they ended.
     private func gracePeriod(_ object: KubeObject, _ options: DeleteOptions, _ type: ResourceType) -> Int {

@@ -2,6 +2,7 @@ import KubeClient
 import KubeTypes
 import Logging
 import Store
+import TLS
 
 /// Between the registry and its store: what is encrypted there, and what others have written to it.
 extension Registry {
@@ -11,6 +12,20 @@ extension Registry {
         if let plain = encryption.plain(record.value, record.key) { return plain }
         logger.error("a record cannot be read", metadata: ["reason": "\(Self.unreadable(record))"])
         return []
+    }
+
+    /// An object's bytes as they may lie in the store.
+    func sealed(
+        _ bytes: [UInt8], _ object: KubeObject, _ definition: ResourceDefinition, _ encryption: EncryptionAtRest
+    ) throws(APIFailure) -> [UInt8] {
+        let type = definition.storageType
+        do throws(TLSFailure) {
+            return try encryption.stored(bytes, StorageKey.key(type, object.key), type)
+        } catch {
+            throw .internalError(
+                "\(definition.type.qualifiedName) \"\(object.name)\" cannot be encrypted, so it was not stored: \(error)"
+            )
+        }
     }
 
     /// An object that cannot be read must not look like an empty one to somebody who writes it back.
@@ -50,10 +65,14 @@ extension Registry {
 
     /// Where others write to the store too, waits until reads show what a request must see: everything, unless it names a version.
     func catchUp(for request: APIRequest) async throws(APIFailure) {
-        let version = request.query["resourceVersion"]
-        let isRead = ["get", "list", "watch"].contains(request.verb)
-        if isRead, !version.isEmpty, let asked = Int64(version), asked <= store.revision { return }
-        if isRead, !request.query["continue"].isEmpty { return }
+        let verb = request.verb
+        if verb == "list", !request.query["continue"].isEmpty { return }
+        try await catchUp(verb, from: request.query["resourceVersion"])
+    }
+
+    func catchUp(_ verb: String, from resourceVersion: String) async throws(APIFailure) {
+        let isRead = verb == "get" || verb == "list" || verb == "watch"
+        if isRead, let asked = Int64(resourceVersion), asked <= store.revision { return }
         do throws(StoreFailure) { try await store.catchUp() } catch { throw failure(error, .namespaces, "") }
     }
 }

@@ -150,29 +150,45 @@ extension Registry {
         if subresource != "status", definition.asksForChange(from: old, to: object), old.metadata["generation"] != nil {
             object.json[path: ["metadata", "generation"]] = .int(Int64(old.generation + 1))
         }
-        let lease = try addresses.assign(&object, old: old, type, isDryRun: context.isDryRun)
+        let claims = try await claimAddresses(for: &object, old: old, type, isDryRun: context.isDryRun)
         if isReadyToGo(object) {
+            await giveUp(claims)
             guard !context.isDryRun else { return object }
             return try await remove(definition, key, object, record)
         }
         if ObjectIdentity.isSame(object, old), !isStale(record, definition.storageType), !isOutdated(record, definition)
         {
-            addresses.giveBack(lease)
+            await giveUp(claims)
             return old
         }
         recordManager(&object, old: old, definition, subresource: subresource, context)
         if context.isDryRun { return object }
-        let kept = try await storable(object, definition)
+        let written: Record?
+        do throws(APIFailure) { written = try await updateRecord(record, object, definition) } catch {
+            await giveUp(claims, after: error)
+            throw error
+        }
+        guard let written else {
+            await giveUp(claims)
+            return nil
+        }
+        await releaseAddresses(old, keeping: object, type)
+        object.resourceVersion = String(written.revision)
+        return object
+    }
+
+    /// - Returns: `nil` when the stored object was changed since `record`.
+    func updateRecord(
+        _ record: Record, _ object: KubeObject, _ definition: ResourceDefinition
+    ) async throws(APIFailure) -> Record? {
+        let bytes = try encode(try await storable(object, definition), definition)
         do throws(StoreFailure) {
-            let written = try await store.update(record.key, encode(kept, definition), .revision(record.revision))
-            addresses.release(old, keeping: object, type)
-            writes.note(type, isMembership: false)
-            object.resourceVersion = String(written.revision)
-            return object
+            let written = try await store.update(record.key, bytes, .revision(record.revision))
+            writes.note(definition.type, isMembership: false)
+            return written
         } catch {
-            addresses.giveBack(lease)
             if case .changed = error { return nil }
-            throw failure(error, type, key.name)
+            throw failure(error, definition.type, object.name)
         }
     }
 
@@ -192,8 +208,8 @@ extension Registry {
     ) async throws(APIFailure) -> KubeObject? {
         do throws(StoreFailure) {
             let gone = try await store.delete(record.key, .revision(record.revision))
-            addresses.release(last, keeping: nil, definition.type)
             writes.note(definition.type, isMembership: true)
+            await releaseAddresses(last, keeping: nil, definition.type)
             var object = last
             object.resourceVersion = String(gone.revision)
             return object

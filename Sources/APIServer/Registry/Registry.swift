@@ -8,7 +8,7 @@ import Wire
 /// Every kind's storage behind the same rules: names, versions, admission, validation, deletion. Kinds differ by their definitions only.
 final class Registry: Sendable {
     let store: any Store
-    let addresses: ServiceAddresses
+    let serviceRange: ServiceRange
     let logger: Logger
     /// Listings being paged through, each with the store as it was at its first page.
     let pages = PageSnapshots()
@@ -24,12 +24,12 @@ final class Registry: Sendable {
     let encryption: EncryptionAtRest?
 
     init(
-        store: any Store, catalog: SchemaCatalog, addresses: ServiceAddresses, encryption: EncryptionAtRest? = nil,
+        store: any Store, catalog: SchemaCatalog, serviceRange: ServiceRange, encryption: EncryptionAtRest? = nil,
         logger: Logger
     ) {
         self.store = store
         self.encryption = encryption
-        self.addresses = addresses
+        self.serviceRange = serviceRange
         self.logger = logger
         content = Mutex(PublishedCatalog(catalog))
         chain = Mutex(AdmissionChain())

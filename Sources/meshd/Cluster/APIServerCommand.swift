@@ -15,12 +15,17 @@ struct APIServerCommand: AsyncParsableCommand {
             EXAMPLES
               meshd apiserver --state /var/lib/weft-api --port 6443
               kubectl --kubeconfig /var/lib/weft-api/kubeconfig get namespaces
+
+            Several servers may share one etcd (--store): give each the files ca.*, front-proxy-ca.* and sa.key of the first one's
+            pki directory before its start, and an --advertise-address of its own.
             """)
 
     @Option(help: "The directory of its store, certificates and kubeconfig; made when it is not there.")
     var state: String
     @Option(help: "The port on 127.0.0.1.")
     var port: UInt16 = 6443
+    @Option(help: "Where pods reach it: an endpoint of the service kubernetes.default.")
+    var advertiseAddress: String?
     @Option(help: "A flag of the API server by kube-apiserver's name for it, NAME=VALUE; as often as wanted.")
     var kubeApiserverArg: [String] = []
     @OptionGroup var storage: StorageOptions
@@ -41,6 +46,13 @@ struct APIServerCommand: AsyncParsableCommand {
         var configuration = APIServerConfiguration(
             stateDirectory: state, listeners: [socket.release()], logger: Logger(label: "apiserver"))
         configuration.publicPort = Int(port)
+        if let advertiseAddress {
+            guard IPv4Address(advertiseAddress) != nil else {
+                throw ValidationError("--advertise-address must be an IPv4 address, not \(advertiseAddress)")
+            }
+            configuration.endpointAddress = advertiseAddress
+            configuration.endpointPort = Int(port)
+        }
         var flags = APIServerFlags()
         for text in kubeApiserverArg { try flags.set(text) }
         try flags.configure(&configuration.access)

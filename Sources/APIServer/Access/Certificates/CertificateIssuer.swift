@@ -11,7 +11,8 @@ struct CertificateIssuer: Sendable {
     let authorizer: any Authorizer
     let authority: CertificateAuthority
 
-    func start() throws(APIFailure) {
+    /// - Returns: what ends it when cancelled.
+    func start() throws(APIFailure) -> [Task<Void, Never>] {
         let (keys, feed) = AsyncStream.makeStream(of: ObjectKey.self)
         let follower = try RegistryFollower(registry: registry, type: .certificateSigningRequests).start { step in
             switch step {
@@ -34,6 +35,7 @@ struct CertificateIssuer: Sendable {
             }
         }
         Task { await clean(until: follower) }
+        return [follower]
     }
 
     private func settle(_ key: ObjectKey) async throws(APIFailure) {

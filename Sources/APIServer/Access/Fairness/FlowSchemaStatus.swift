@@ -7,10 +7,11 @@ import Wire
 struct FlowSchemaStatus: Sendable {
     let registry: Registry
 
-    func start() throws(APIFailure) {
+    /// - Returns: what ends it when cancelled.
+    func start() throws(APIFailure) -> [Task<Void, Never>] {
         let (wakes, waker) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let levels = try RegistryFollower(registry: registry, type: .priorityLevels).start { _ in waker.yield() }
-        try RegistryFollower(registry: registry, type: .flowSchemas).start { _ in waker.yield() }
+        let schemas = try RegistryFollower(registry: registry, type: .flowSchemas).start { _ in waker.yield() }
         Task {
             await levels.value
             waker.finish()
@@ -18,6 +19,7 @@ struct FlowSchemaStatus: Sendable {
         Task {
             for await _ in wakes { await write() }
         }
+        return [levels, schemas]
     }
 
     private func write() async {

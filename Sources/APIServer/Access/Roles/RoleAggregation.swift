@@ -41,7 +41,8 @@ enum RoleAggregation {
 struct RoleAggregator: Sendable {
     let registry: Registry
 
-    func start() throws(APIFailure) {
+    /// - Returns: what ends it when cancelled.
+    func start() throws(APIFailure) -> [Task<Void, Never>] {
         let (wakes, waker) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         let follower = try RegistryFollower(registry: registry, type: .clusterRoles).start { _ in waker.yield() }
         Task {
@@ -51,6 +52,7 @@ struct RoleAggregator: Sendable {
         Task {
             for await _ in wakes { await write() }
         }
+        return [follower]
     }
 
     private func write() async {

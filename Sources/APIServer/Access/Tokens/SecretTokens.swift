@@ -21,7 +21,8 @@ struct SecretTokens: Sendable {
         case accounts(String)
     }
 
-    func start() throws(APIFailure) {
+    /// - Returns: what ends it when cancelled.
+    func start() throws(APIFailure) -> [Task<Void, Never>] {
         let (wakes, waker) = AsyncStream.makeStream(of: Wake.self)
         let selection = Selection(fields: "type=\(Self.secretType)")
         let secrets = try RegistryFollower(registry: registry, type: .secrets, selection: selection).start { step in
@@ -31,7 +32,7 @@ struct SecretTokens: Sendable {
             case .deleted(let secret): waker.yield(.gone(secret.key))
             }
         }
-        try RegistryFollower(registry: registry, type: .serviceAccounts).start { step in
+        let accounts = try RegistryFollower(registry: registry, type: .serviceAccounts).start { step in
             switch step {
             case .all: break
             case .changed(let account), .deleted(let account): waker.yield(.accounts(account.namespace))
@@ -54,6 +55,7 @@ struct SecretTokens: Sendable {
                 }
             }
         }
+        return [secrets, accounts]
     }
 
     private func settle(_ key: ObjectKey) async {

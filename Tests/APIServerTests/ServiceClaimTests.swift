@@ -1,0 +1,106 @@
+import KubeClient
+import KubeTypes
+import Store
+import Testing
+import Wire
+
+@testable import APIServer
+
+@Suite("Claims of service addresses")
+struct ServiceClaimTests {
+    private func service(_ name: String, address: String? = nil, port: Int? = nil) -> KubeObject {
+        var service = KubeObject(apiVersion: "v1", kind: "Service", namespace: "default", name: name)
+        service.json["spec"] = ["type": "NodePort", "ports": [["port": 80]]]
+        if let address { service.json[path: ["spec", "clusterIP"]] = .string(address) }
+        if let port { service.json[path: ["spec", "ports"]] = [["port": 80, "nodePort": .int(Int64(port))]] }
+        return service
+    }
+
+    @Test("each address is an IPAddress that names its service, and goes with it")
+    func addresses() async throws {
+        try await withServer { _, api in
+            let web = try await api.create(.services, service("web"))
+            let name = try #require(web.spec["clusterIP"]?.string)
+            let address = try await api.get(ServiceClaims.addressType, ObjectKey(name: name))
+            #expect(
+                address.spec["parentRef"] == [
+                    "group": "", "resource": "services", "namespace": "default", "name": "web",
+                ])
+            #expect(address.labels["ipaddress.kubernetes.io/managed-by"] == "ipallocator.k8s.io")
+            var changed = web
+            changed.json["spec"] = ["type": "ExternalName", "externalName": "example.test"]
+            _ = try await api.update(.services, changed)
+            #expect(await isMissing(api, ServiceClaims.addressType, address.key))
+            let fixed = try await api.create(.services, service("fixed", address: name))
+            try await api.delete(.services, fixed.key)
+            #expect(await isMissing(api, ServiceClaims.addressType, address.key))
+        }
+    }
+
+    @Test("a write that fails gives back what it took, a dry run takes nothing")
+    func failed() async throws {
+        try await withServer { server, api in
+            _ = try await api.create(.services, service("web", port: 30080))
+            let before = server.registry.store.count
+            let refused = await failure { () throws(APIFailure) in
+                _ = try await api.create(.services, service("other", address: "10.96.4.4", port: 30080))
+            }
+            #expect(refused?.message.contains("provided port is already allocated") == true)
+            var context = WriteContext(user: .apiServer)
+            context.isDryRun = true
+            let definition = try server.registry.definition(of: .services)
+            let shown = try await server.registry.create(
+                definition, namespace: "default", service("dry", address: "10.96.4.4"), context)
+            #expect(shown.spec["clusterIP"] == "10.96.4.4" && shown.spec["ports"]?[0]?["nodePort"]?.int ?? 0 > 0)
+            #expect(server.registry.store.count == before)
+            _ = try await api.create(.services, service("third", address: "10.96.4.4"))
+        }
+    }
+
+    @Test("a claim whose service never came is given up at the second look, a service without its claim gets it back")
+    func repair() async throws {
+        try await withServer { server, api in
+            let claims = ServiceClaims(registry: server.registry)
+            let lost = ObjectKey(namespace: "default", name: "lost")
+            for address in ["10.96.5.5", "10.96.5.6"] {
+                let number = try #require(ServiceRange.address(address))
+                #expect(try await claims.take(.address(number), for: lost) != nil)
+            }
+            #expect(try await claims.take(.port(31000), for: lost) != nil)
+            let web = try await api.create(.services, service("web", address: "10.96.6.6"))
+            let address = ObjectKey(name: "10.96.6.6")
+            try await api.delete(ServiceClaims.addressType, address)
+            // Of a user's own IPAddress nothing is known here.
+            var own = KubeObject(apiVersion: "networking.k8s.io/v1", kind: "IPAddress", name: "10.96.7.7")
+            own.json["spec"] = ["parentRef": ["group": "example.test", "resource": "things", "name": "mine"]]
+            _ = try await api.create(ServiceClaims.addressType, own)
+            // Begun again after the server died, the same service goes on with what it claimed.
+            _ = try await api.create(.services, service("lost", address: "10.96.5.5"))
+
+            var repair = ClaimRepair(server.registry)
+            try await repair.pass()
+            let back = try await api.get(ServiceClaims.addressType, address)
+            #expect(back.spec["parentRef"]?["name"]?.string == web.name)
+            #expect(await !isMissing(api, ServiceClaims.addressType, ObjectKey(name: "10.96.5.6")))
+            try await repair.pass()
+            #expect(await isMissing(api, ServiceClaims.addressType, ObjectKey(name: "10.96.5.6")))
+            #expect(await !isMissing(api, ServiceClaims.addressType, ObjectKey(name: "10.96.5.5")))
+            #expect(claims.isFree(.port(31000)))
+            #expect(await !isMissing(api, ServiceClaims.addressType, own.key))
+        }
+    }
+
+    @Test(
+        "those who ask for nothing get what is above the part for those who ask by name",
+        arguments: [("10.96.0.0/16", 65534, 256), ("10.0.0.0/24", 254, 16), ("10.0.0.0/28", 14, 0)])
+    func order(_ text: String, _ count: Int, _ lower: Int) throws {
+        let range = try ServiceRange(text, reserved: [])
+        let base = try #require(ServiceRange.address(String(text.prefix { $0 != "/" })))
+        let offsets = range.candidates.map { Int($0 - base) }
+        #expect(offsets.count == count && Set(offsets) == Set(1...count))
+        #expect(offsets.prefix(count - lower).allSatisfy { $0 > lower })
+        let ports = Array(range.portCandidates)
+        #expect(
+            ports.count == 2768 && Set(ports) == Set(30000...32767) && ports.prefix(2682).allSatisfy { $0 >= 30086 })
+    }
+}
