@@ -130,8 +130,12 @@ int weft_blocking_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }
 
 int weft_log_pipe(int ends[2]) {
   if (pipe2(ends, O_CLOEXEC)) return -1;
-  int flags = fcntl(ends[0], F_GETFL);
-  return fcntl(ends[0], F_SETFL, flags | O_NONBLOCK);
+  return weft_do_not_wait(ends[0]);
+}
+
+int weft_do_not_wait(int fd) {
+  int flags = fcntl(fd, F_GETFL);
+  return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
 }
 
 int weft_is_readable(int fd) {

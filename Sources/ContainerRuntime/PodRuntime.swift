@@ -19,6 +19,13 @@ package protocol PodRuntime: Sendable {
     /// `sandbox(podUID:)` tells the whole state.
     func changes() async -> AsyncStream<String>
     func exec(podUID: String, id: String, _ spec: ExecSpec) async throws(RuntimeFailure) -> any RunningExec
+    /// Joins the streams of a running container's own process: `wait` is answered when that has ended, `kill` leaves it alone
+    /// and only lets go.
+    func attach(podUID: String, id: String, _ spec: AttachSpec) async throws(RuntimeFailure) -> any RunningExec
+    /// Changes what a running container, and its pod with it, may use. The annotations are added to the container's record.
+    func updateContainer(
+        podUID: String, id: String, _ limits: ResourceLimits, pod: ResourceLimits, annotations: [String: String]
+    ) async throws(RuntimeFailure)
     /// Looks for an image in the local store by name (`weft.dev/demo:v1`); `nil` when it is not there.
     func image(named name: String) async throws(RuntimeFailure) -> ImageStatus?
     /// What the containers of a pod use, by container id; the pod as a whole, its supervisor with it, under the empty id.
@@ -52,6 +59,9 @@ package struct SandboxSpec: Sendable, Hashable {
     package var resolvConf: String
     package var hosts: String
     package var sharesProcessNamespace = false
+    /// `hostPID` and `hostIPC`: no namespace of its own for them.
+    package var usesMachineProcesses = false
+    package var usesMachineIPC = false
     package var limits = ResourceLimits()
     package init(
         podUID: String, namespace: String, name: String, hostname: String, networkNamespace: String, cgroup: String
@@ -96,6 +106,14 @@ package struct ContainerSpec: Sendable, Hashable {
     package var allowsPrivilegeEscalation = true
     package var oomScoreAdjustment = 0
     package var stopSignal: Int?
+    /// `stdin`, `stdinOnce` and `tty` of the manifest.
+    package var keepsInput = false
+    package var endsInputOnce = false
+    package var hasTerminal = false
+    /// The running container, by id, whose processes this one sees.
+    package var seenContainer: String?
+    /// What the whole pod may use from this start on; `nil` leaves it as it is.
+    package var podLimits: ResourceLimits?
     /// CRI log lines: `2026-01-02T03:04:05.000000006Z stdout F text`.
     package var logPath: String
     /// Listening sockets opened in the machine's own network namespace and inherited from descriptor 3 on
@@ -223,13 +241,30 @@ package struct ExecSpec: Sendable {
     package init(command: [String]) { self.command = command }
 }
 
-/// A command running in a container. The descriptors belong to the caller, who closes them.
+package struct AttachSpec: Sendable {
+    package var wantsInput: Bool
+    package var wantsOutput: Bool
+    package var wantsErrors: Bool
+    package init(wantsInput: Bool, wantsOutput: Bool, wantsErrors: Bool) {
+        self.wantsInput = wantsInput
+        self.wantsOutput = wantsOutput
+        self.wantsErrors = wantsErrors
+    }
+}
+
+/// A command running in a container. The descriptors belong to the caller, who closes them; one that is not there is -1.
 package protocol RunningExec: Sendable {
-    var stdin: CInt { get }  // with a terminal, all three are the same descriptor
+    var stdin: CInt { get }  // with a terminal of a command, all three are the same descriptor
     var stdout: CInt { get }
     var stderr: CInt { get }
     /// The exit code, 128 + signal if a signal ended it.
     func wait() async throws(RuntimeFailure) -> Int
     func kill() async
+    /// Says that no more input comes, beside closing `stdin`.
+    func endInput()
     func resize(width: Int, height: Int)
+}
+
+extension RunningExec {
+    package func endInput() {}
 }

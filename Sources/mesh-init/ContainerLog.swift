@@ -12,14 +12,18 @@ final class ContainerLog {
     private let directory: CInt
     private let name: [CChar]
     private let olderName: [CChar]
+    private let poll: CInt
+    /// Who follows what comes.
+    var attachments: [Attachment] = []
     private var file: CInt = -1
     private var size: Int64 = 0
     var stdout: LogStream
     var stderr: LogStream
 
-    /// Owns all three descriptors from now on.
-    init(directory: CInt, name: [UInt8], stdout: CInt, stderr: CInt) {
+    /// Owns the directory and both streams from now on; `stderr` is -1 for a terminal. `poll`: where the streams are watched.
+    init(directory: CInt, name: [UInt8], stdout: CInt, stderr: CInt, poll: CInt) {
         self.directory = directory
+        self.poll = poll
         self.name = name.endedByNUL
         olderName = (name + [46, 49]).endedByNUL
         self.stdout = LogStream(descriptor: stdout, label: [UInt8](ascii: " stdout "))
@@ -33,17 +37,19 @@ final class ContainerLog {
     }
 
     /// Reads what one stream has now. Returns false at its end.
-    func pumpStdout(using space: UnsafeMutableRawBufferPointer) -> Bool { pump(&stdout, space) }
-    func pumpStderr(using space: UnsafeMutableRawBufferPointer) -> Bool { pump(&stderr, space) }
+    func pumpStdout(using space: UnsafeMutableRawBufferPointer) -> Bool { pump(&stdout, space, isError: false) }
+    func pumpStderr(using space: UnsafeMutableRawBufferPointer) -> Bool { pump(&stderr, space, isError: true) }
 
-    private func pump(_ stream: inout LogStream, _ space: UnsafeMutableRawBufferPointer) -> Bool {
+    private func pump(_ stream: inout LogStream, _ space: UnsafeMutableRawBufferPointer, isError: Bool) -> Bool {
         guard stream.descriptor >= 0 else { return false }
         let count = read(stream.descriptor, space.baseAddress, space.count)
         let code = weft_errno()
         if count > 0 {
             var out: [UInt8] = []
-            stream.take(UnsafeRawBufferPointer(rebasing: space[..<count]), at: weft_wall_nanoseconds(), to: &out)
+            let bytes = UnsafeRawBufferPointer(rebasing: space[..<count])
+            stream.take(bytes, at: weft_wall_nanoseconds(), to: &out)
             append(out)
+            for attachment in attachments { attachment.offer(bytes, isError: isError) }
             return true
         }
         if count < 0, code == weft_try_again || code == weft_interrupted { return true }
@@ -55,7 +61,12 @@ final class ContainerLog {
         var out: [UInt8] = []
         stream.flush(at: weft_wall_nanoseconds(), to: &out)
         append(out)
-        if stream.descriptor >= 0 { CLinux.close(stream.descriptor) }
+        if stream.descriptor >= 0 {
+            // A terminal's master has copies: closing ours alone would not end the watch.
+            var event = epoll_event()
+            _ = epoll_ctl(poll, 2, stream.descriptor, &event)  // EPOLL_CTL_DEL
+            CLinux.close(stream.descriptor)
+        }
         stream.descriptor = -1
     }
 
@@ -96,6 +107,8 @@ final class ContainerLog {
 struct LogStream {
     var descriptor: CInt
     let label: [UInt8]
+    /// Not read for now: somebody who follows it has to take what came before.
+    var rests = false
     private var unfinished: [UInt8] = []
 
     init(descriptor: CInt, label: [UInt8]) {

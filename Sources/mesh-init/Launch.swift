@@ -9,8 +9,10 @@ enum Launch {
     }
 
     /// Starts a container. The descriptors come as `StartRequest` orders them and stay the caller's.
+    ///
+    /// `seen`: the pidfd of the container whose processes it sees, or -1. `own`: our own pidfd, the way back from there.
     static func container(
-        _ request: StartRequest, descriptors: [CInt], output: CInt, errors: CInt
+        _ request: StartRequest, descriptors: [CInt], streams: borrowing ContainerStreams, seen: CInt, own: CInt
     ) throws(SupervisionFailure) -> Started {
         let firstMount = 3 + request.cgroups
         var attached = 0
@@ -43,8 +45,7 @@ enum Launch {
             mounts.append(mount)
         }
 
-        // Our own standard input is /dev/null.
-        var inherited: [CInt] = [0, output, errors]
+        var inherited = streams.theirs
         inherited += descriptors[(firstMount + attached)...]
         let cgroups = Array(descriptors[3..<firstMount])
         let masked = CTexts(request.masked)
@@ -52,7 +53,8 @@ enum Launch {
         let directory = CTexts([request.directory])
 
         var start = blankStart()
-        start.namespaces = weft_new_mounts | (request.hasOwnProcesses ? weft_new_processes : 0)
+        start.namespaces = weft_new_mounts | (request.hasOwnProcesses && seen < 0 ? weft_new_processes : 0)
+        start.terminal_socket = streams.theirSocket
         start.root = descriptors[0]
         start.masked = masked.constant
         start.read_only = readOnly.constant
@@ -61,6 +63,8 @@ enum Launch {
         start.sets_oom_score = 1
         start.oom_score = request.oomScore
         start.directory = directory[0]
+        try enterProcesses(of: seen)
+        defer { leaveProcesses(of: seen, to: own) }
         return try mounts.withUnsafeBufferPointer { mounts throws(SupervisionFailure) in
             start.mounts = mounts.baseAddress
             start.mount_count = mounts.count
@@ -89,14 +93,23 @@ enum Launch {
         } else {
             inherited = Array(descriptors[request.cgroups...])
         }
-        // Only children go to the other namespace; the way back leads through our own pidfd.
-        if container.hasOwnProcesses, weft_setns(pidfd, CInt(weft_new_processes)) != 0 {
-            throw SupervisionFailure(step: 3, code: weft_errno(), subject: [UInt8](ascii: "pid"))
-        }
-        defer { if container.hasOwnProcesses { _ = weft_setns(own, CInt(weft_new_processes)) } }
+        let seen: CInt = container.hasOwnProcesses || !container.seenContainer.isEmpty ? pidfd : -1
+        try enterProcesses(of: seen)
+        defer { leaveProcesses(of: seen, to: own) }
         return try run(
             &start, cgroups: Array(descriptors[..<request.cgroups]), inherited: inherited, identity: identity,
             arguments: request.arguments, environment: merged(container.environment, with: request.environment))
+    }
+
+    /// Only children go to the other namespace; the way back leads through our own pidfd. Nothing to do for -1.
+    private static func enterProcesses(of pidfd: CInt) throws(SupervisionFailure) {
+        if pidfd >= 0, weft_setns(pidfd, CInt(weft_new_processes)) != 0 {
+            throw SupervisionFailure(step: 3, code: weft_errno(), subject: [UInt8](ascii: "pid"))
+        }
+    }
+
+    private static func leaveProcesses(of pidfd: CInt, to own: CInt) {
+        if pidfd >= 0 { _ = weft_setns(own, CInt(weft_new_processes)) }
     }
 
     /// The later settings replace those of the same name, since programs take the first they find.

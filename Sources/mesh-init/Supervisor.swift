@@ -14,6 +14,8 @@ final class Supervisor {
     private var containers: [Container] = []
     private var executions: [Execution] = []
     private var clients: [Client] = []
+    /// Of containers that have ended: what they wrote last is still being taken.
+    private var leaving: [Attachment] = []
 
     init(listener: CInt, directory: CInt, signals: CInt, own: CInt) {
         self.listener = listener
@@ -25,11 +27,17 @@ final class Supervisor {
         watch(signals)
     }
 
-    private func watch(_ descriptor: CInt) {
+    private func watch(_ descriptor: CInt, for events: UInt32 = 1) {  // EPOLLIN
         var event = epoll_event()
-        event.events = 1  // EPOLLIN
+        event.events = events
         event.data.fd = descriptor
         _ = epoll_ctl(poll, 1, descriptor, &event)  // EPOLL_CTL_ADD
+    }
+
+    /// Before a descriptor with copies elsewhere is closed: what it stands for would be told about for ever.
+    private func unwatch(_ descriptor: CInt) {
+        var event = epoll_event()
+        _ = epoll_ctl(poll, 2, descriptor, &event)  // EPOLL_CTL_DEL
     }
 
     func run() -> Never {
@@ -50,7 +58,7 @@ final class Supervisor {
             reap()
         } else if let client = clients.first(where: { $0.descriptor == descriptor }) {
             read(client)
-        } else {
+        } else if !flush(descriptor) {
             pumpLogs(descriptor)
         }
     }
@@ -86,6 +94,7 @@ final class Supervisor {
             execution.client = nil
         }
         for container in containers { container.stopping.removeAll { $0 === client } }
+        detach(client)
         client.end()
     }
 
@@ -115,6 +124,12 @@ final class Supervisor {
                 let pidfd = try request.id.isEmpty ? execution(of: client) : container(request.id).pidfd
                 if pidfd >= 0 { _ = weft_pidfd_signal(pidfd, request.signal) }
                 return answer(client, .done, [])
+            case .attach:
+                let input = try attach(message, for: client)
+                return answer(client, .started, SupervisedState().bytes, input >= 0 ? [input] : [])
+            case .endInput:
+                if let found = attachment(of: client), found.1.hasInput { found.0.endInput() }
+                return true
             case .stop:
                 return try stop(signalRequest(message), for: client)
             case .forget:
@@ -170,34 +185,32 @@ final class Supervisor {
             Self.isFileName(request.logName)
         else { throw SupervisionFailure(step: 0, code: SupervisionFailure.badRequest, subject: request.id) }
 
-        var output: [CInt] = [-1, -1]
-        var errors: [CInt] = [-1, -1]
-        guard weft_log_pipe(&output) == 0, weft_log_pipe(&errors) == 0 else {
-            throw SupervisionFailure(step: 11, code: weft_errno(), subject: [UInt8](ascii: "log pipes"))
+        var streams = try ContainerStreams(request.streams)
+        var seen: CInt = -1
+        if !request.seenContainer.isEmpty {
+            seen = try self.container(request.seenContainer).pidfd
+            guard seen >= 0 else {
+                throw SupervisionFailure(
+                    step: 0, code: SupervisionFailure.noSuchContainer, subject: request.seenContainer)
+            }
         }
-        let started: Launch.Started
-        do throws(SupervisionFailure) {
-            started = try Launch.container(
-                request, descriptors: message.descriptors, output: output[1], errors: errors[1])
-        } catch {
-            for descriptor in output + errors { close(descriptor) }
-            throw error
-        }
-        close(output[1])
-        close(errors[1])
+        let started = try Launch.container(
+            request, descriptors: message.descriptors, streams: streams, seen: seen, own: own)
+        let ours = streams.hand(keepsInput: request.streams.keepsInput)
         let log = ContainerLog(
-            directory: weft_duplicate(message.descriptors[1]), name: request.logName, stdout: output[0],
-            stderr: errors[0])
+            directory: weft_duplicate(message.descriptors[1]), name: request.logName, stdout: ours.output,
+            stderr: ours.errors, poll: poll)
         let container = Container(
             request: request, pid: started.pid, pidfd: started.pidfd,
             outOfMemoryCounter: weft_duplicate(message.descriptors[2]),
             log: log)
+        container.input = ours.input
         container.state.id = request.id
         container.state.startedAt = weft_wall_nanoseconds()
         containers.append(container)
         save(container.state)
-        watch(output[0])
-        watch(errors[0])
+        watch(ours.output)
+        if ours.errors >= 0 { watch(ours.errors) }
         announce(container)
         return container
     }
@@ -245,6 +258,9 @@ final class Supervisor {
         for container in containers {
             if let deadline = container.deadline { nearest = min(nearest ?? deadline, deadline) }
         }
+        for attachment in attachments {
+            if let deadline = attachment.deadline { nearest = min(nearest ?? deadline, deadline) }
+        }
         guard let nearest else { return -1 }
         return CInt(max(0, min(nearest - weft_steady_milliseconds(), 60_000)))
     }
@@ -254,6 +270,10 @@ final class Supervisor {
             guard let deadline = container.deadline, deadline <= weft_steady_milliseconds() else { continue }
             container.deadline = nil
             if container.pidfd >= 0 { _ = weft_pidfd_signal(container.pidfd, SIGKILL) }
+        }
+        let now = weft_steady_milliseconds()
+        for attachment in attachments {
+            if let deadline = attachment.deadline, deadline <= now { drop(attachment.client) }
         }
     }
 
@@ -285,7 +305,9 @@ final class Supervisor {
         close(container.pidfd)
         container.pidfd = -1
         container.deadline = nil
+        container.closeInput()
         container.log?.close(draining: space)
+        let attached = container.log?.attachments ?? []
         container.log = nil
         container.state.isRunning = false
         container.state.code = code
@@ -298,6 +320,11 @@ final class Supervisor {
         let waiting = container.stopping
         container.stopping = []
         for client in waiting where !answer(client, .exited, container.state.bytes) { drop(client) }
+        for attachment in attached {
+            attachment.ending = container.state.bytes
+            leaving.append(attachment)
+            settle(attachment)
+        }
     }
 
     private func announce(_ container: Container) {
@@ -311,7 +338,112 @@ final class Supervisor {
             guard let log = container.log else { continue }
             if log.stdout.descriptor == descriptor { _ = log.pumpStdout(using: space) }
             if log.stderr.descriptor == descriptor { _ = log.pumpStderr(using: space) }
+            if !log.attachments.isEmpty { settle(log) }
         }
+    }
+
+    // MARK: Attached clients
+
+    private var attachments: [Attachment] {
+        var all = leaving
+        for container in containers { all += container.log?.attachments ?? [] }
+        return all
+    }
+
+    private func attachment(of client: Client) -> (Container, Attachment)? {
+        for container in containers {
+            for attachment in container.log?.attachments ?? [] where attachment.client === client {
+                return (container, attachment)
+            }
+        }
+        return nil
+    }
+
+    /// - Returns: the container's input, which stays ours; -1 when there is none, or none is wanted.
+    private func attach(_ message: Client.Message, for client: Client) throws(SupervisionFailure) -> CInt {
+        let request: AttachRequest
+        do throws(MessageFault) { request = try AttachRequest(message.body) } catch {
+            throw SupervisionFailure(step: 0, code: SupervisionFailure.badRequest, subject: [])
+        }
+        let container = try container(request.container)
+        guard message.descriptors.count == request.descriptors, attachment(of: client) == nil, let log = container.log
+        else { throw SupervisionFailure(step: 0, code: SupervisionFailure.badRequest, subject: request.container) }
+        let input = request.wantsInput ? container.input : -1
+        let errors = request.wantsErrors ? message.descriptors.last.map { weft_duplicate($0) } : nil
+        let output = request.wantsOutput ? message.descriptors.first.map { weft_duplicate($0) } : nil
+        log.attachments.append(
+            Attachment(client: client, hasInput: input >= 0, output: output ?? -1, errors: errors ?? -1))
+        return input
+    }
+
+    private func detach(_ client: Client) {
+        if let (container, attachment) = attachment(of: client), let log = container.log {
+            log.attachments.removeAll { $0 === attachment }
+            release(attachment)
+            if attachment.hasInput { container.endInput() }
+            settle(log)
+        }
+        for attachment in leaving where attachment.client === client { release(attachment) }
+        leaving.removeAll { $0.client === client }
+    }
+
+    private func release(_ attachment: Attachment) {
+        if attachment.stdout.isWatched { unwatch(attachment.stdout.descriptor) }
+        if attachment.stderr.isWatched { unwatch(attachment.stderr.descriptor) }
+        attachment.close()
+    }
+
+    /// A client takes more. False when the descriptor is not one of theirs.
+    private func flush(_ descriptor: CInt) -> Bool {
+        for attachment in leaving where attachment.isOn(descriptor) {
+            attachment.flush(descriptor)
+            settle(attachment)
+            return true
+        }
+        for container in containers {
+            guard let log = container.log else { continue }
+            for attachment in log.attachments where attachment.isOn(descriptor) {
+                attachment.flush(descriptor)
+                settle(log)
+                return true
+            }
+        }
+        return false
+    }
+
+    /// Streams rest while a client still has to take what came before.
+    private func settle(_ log: ContainerLog) {
+        var rests = (stdout: false, stderr: false)
+        for attachment in log.attachments {
+            watchTaking(&attachment.stdout)
+            watchTaking(&attachment.stderr)
+            if attachment.stdout.isWaiting { rests.stdout = true }
+            if attachment.stderr.isWaiting { rests.stderr = true }
+        }
+        rest(&log.stdout, rests.stdout)
+        rest(&log.stderr, rests.stderr)
+    }
+
+    private func rest(_ stream: inout LogStream, _ rests: Bool) {
+        guard stream.descriptor >= 0, stream.rests != rests else { return }
+        if rests { unwatch(stream.descriptor) } else { watch(stream.descriptor) }
+        stream.rests = rests
+    }
+
+    private func watchTaking(_ stream: inout AttachedStream) {
+        guard stream.descriptor >= 0, stream.isWaiting != stream.isWatched else { return }
+        if stream.isWaiting { watch(stream.descriptor, for: 4) } else { unwatch(stream.descriptor) }  // EPOLLOUT
+        stream.isWatched = stream.isWaiting
+    }
+
+    /// One whose container has ended: it hears so when it has all the container wrote.
+    private func settle(_ attachment: Attachment) {
+        watchTaking(&attachment.stdout)
+        watchTaking(&attachment.stderr)
+        guard !attachment.isWaiting, let ending = attachment.ending else { return }
+        release(attachment)
+        leaving.removeAll { $0 === attachment }
+        if !answer(attachment.client, .exited, ending) { drop(attachment.client) }
     }
 
     /// The line `oom_kill N` of `memory.oom_control` (v1) or `memory.events` (v2).
@@ -367,6 +499,8 @@ final class Container {
     /// When SIGKILL follows, in steady milliseconds.
     var deadline: Int64?
     var stopping: [Client] = []
+    /// What is written here it reads; -1 when its input is empty or has ended.
+    var input: CInt = -1
 
     init(request: StartRequest, pid: pid_t, pidfd: CInt, outOfMemoryCounter: CInt, log: ContainerLog) {
         self.request = request
@@ -374,6 +508,22 @@ final class Container {
         self.pidfd = pidfd
         self.outOfMemoryCounter = outOfMemoryCounter
         self.log = log
+    }
+
+    /// The client that wrote its input has no more, or has gone.
+    func endInput() {
+        guard request.streams.endsInputOnce, input >= 0 else { return }
+        if request.streams.hasTerminal {
+            // The end of a terminal's input is a character, as a person would type it.
+            _ = write(input, [4], 1)
+        } else {
+            closeInput()
+        }
+    }
+
+    func closeInput() {
+        if input >= 0 { close(input) }
+        input = -1
     }
 }
 

@@ -140,6 +140,22 @@ final class MemoryRuntime: PodRuntime {
         return try HostCommand(spec.command)
     }
 
+    func attach(podUID: String, id: String, _ spec: AttachSpec) async throws(RuntimeFailure) -> any RunningExec {
+        state.withLock { $0.journal.append("attach \(id)") }
+        return try HostCommand(["cat"])
+    }
+
+    func updateContainer(
+        podUID: String, id: String, _ limits: ResourceLimits, pod: ResourceLimits, annotations: [String: String]
+    ) async throws(RuntimeFailure) {
+        state.withLock { state in
+            state.journal.append("resize \(id)")
+            guard let place = state.sandboxes[podUID]?.containers.firstIndex(where: { $0.id == id }) else { return }
+            state.sandboxes[podUID]?.containers[place].annotations.merge(annotations) { _, new in new }
+        }
+        announce(podUID)
+    }
+
     func image(named name: String) async throws(RuntimeFailure) -> ImageStatus? {
         guard state.withLock({ $0.images.contains(name) }) else { return nil }
         return ImageStatus(name: name, digest: "sha256:1", bytes: 1, entrypoint: [], command: [])

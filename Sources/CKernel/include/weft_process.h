@@ -121,6 +121,8 @@ int weft_unlink_at(int directory, const char *name);
 /// A pipe, close-on-exec; the read end does not block.
 int weft_log_pipe(int ends[2]);
 int weft_blocking_pipe(int ends[2]);
+/// Makes reads and writes of what the descriptor stands for return at once; all its copies with it.
+int weft_do_not_wait(int fd);
 /// 1 when a read would not block (data or end), 0 when it would.
 int weft_is_readable(int fd);
 int weft_duplicate(int fd);

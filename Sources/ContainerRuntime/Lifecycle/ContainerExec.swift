@@ -3,12 +3,13 @@ import Glibc
 import Kernel
 import Synchronization
 
-/// A process executed in a container; it ends with its connection.
+/// A process executed in a container, which ends with its connection; or the container's own, which does not.
 final class ContainerExec: RunningExec {
     let stdin: CInt
     let stdout: CInt
     let stderr: CInt
     private let hasTerminal: Bool
+    private let isAttached: Bool
     private let connection: SupervisorConnection
     private struct Progress {
         var result: Result<Int, RuntimeFailure>?
@@ -16,11 +17,15 @@ final class ContainerExec: RunningExec {
     }
     private let progress = Mutex(Progress())
 
-    private init(stdin: CInt, stdout: CInt, stderr: CInt, hasTerminal: Bool, connection: SupervisorConnection) {
+    private init(
+        stdin: CInt, stdout: CInt, stderr: CInt, hasTerminal: Bool, isAttached: Bool = false,
+        connection: SupervisorConnection
+    ) {
         self.stdin = stdin
         self.stdout = stdout
         self.stderr = stderr
         self.hasTerminal = hasTerminal
+        self.isAttached = isAttached
         self.connection = connection
     }
 
@@ -68,21 +73,66 @@ final class ContainerExec: RunningExec {
         let exec = ContainerExec(
             stdin: numbers[0], stdout: numbers[1], stderr: numbers[2], hasTerminal: spec.hasTerminal,
             connection: connection)
-        events.add(connection) { [weak exec] event in
+        exec.hearEnd("exec in", container, events)
+        return exec
+    }
+
+    /// Joins the streams of the container's own process. What it wrote before is not told again.
+    static func attach(
+        _ spec: AttachSpec, id: String, container: String, hasTerminal: Bool, connection: SupervisorConnection,
+        events: SupervisorEvents
+    ) throws(RuntimeFailure) -> ContainerExec {
+        var request = AttachRequest()
+        request.container = Array(id.utf8)
+        request.wantsInput = spec.wantsInput
+        request.wantsOutput = spec.wantsOutput
+        request.wantsErrors = spec.wantsErrors && !hasTerminal
+        var theirs = Descriptors()
+        var ours = Descriptors()
+        for _ in 0..<request.descriptors {
+            var ends: [CInt] = [-1, -1]
+            let failed = weft_blocking_pipe(&ends)
+            let code = errno
+            guard failed == 0 else {
+                throw RuntimeFailure(
+                    SystemCallFailed("pipe", code: code, on: container), doing: "attach to container \"\(container)\"")
+            }
+            ours.add(OwnedDescriptor(taking: ends[0]))
+            theirs.add(OwnedDescriptor(taking: ends[1]))
+        }
+        let answer: SupervisorConnection.Answer
+        do throws(SupervisorConnection.Broken) {
+            answer = try connection.call(.attach, request.bytes, descriptors: theirs.numbers)
+        } catch {
+            throw StartFault.explain(error, container: container, program: [])
+        }
+        let numbers = ours.numbers
+        ours.giveAway()
+        let exec = ContainerExec(
+            stdin: answer.descriptors.first ?? -1, stdout: request.wantsOutput ? numbers[0] : -1,
+            stderr: request.wantsErrors ? numbers[numbers.count - 1] : -1, hasTerminal: hasTerminal, isAttached: true,
+            connection: connection)
+        exec.hearEnd("attach to", container, events)
+        return exec
+    }
+
+    /// Hears the end: of the process, or of the supervisor.
+    private func hearEnd(_ doing: String, _ container: String, _ events: SupervisorEvents) {
+        events.add(connection) { [weak self] event in
             switch event {
             case .message(let answer):
                 for descriptor in answer.descriptors { close(descriptor) }
                 guard answer.kind == .exited, let state = try? SupervisedState(answer.body) else { return true }
-                exec?.finish(.success(Int(state.code)))
+                self?.finish(.success(Int(state.code)))
                 return false
             case .ended:
-                exec?.finish(
+                self?.finish(
                     .failure(
-                        RuntimeFailure(.kernel, "exec in container \"\(container)\": the pod's supervisor is gone")))
+                        RuntimeFailure(
+                            .kernel, "\(doing) container \"\(container)\": the pod's supervisor is gone")))
                 return false
             }
         }
-        return exec
     }
 
     /// Without a terminal: three pipes. With one: a socket on which the terminal's master comes back.
@@ -134,11 +184,19 @@ final class ContainerExec: RunningExec {
     }
 
     func kill() async {
+        if isAttached {
+            _ = weft_shut_down(connection.descriptor)
+            return
+        }
         try? connection.send(.signal, SignalRequest(id: [], signal: SIGKILL).bytes)
     }
 
+    func endInput() {
+        if isAttached { try? connection.send(.endInput, []) }
+    }
+
     func resize(width: Int, height: Int) {
-        guard hasTerminal else { return }
+        guard hasTerminal, stdin >= 0 else { return }
         _ = weft_set_window(stdin, CInt(clamping: width), CInt(clamping: height))
     }
 }

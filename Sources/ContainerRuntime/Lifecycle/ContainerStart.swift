@@ -56,6 +56,10 @@ struct ContainerStart {
         var descriptors = Descriptors()
         request.id = Array(spec.id.utf8)
         request.hasOwnProcesses = !sandbox.sharesProcessNamespace
+        request.streams.keepsInput = spec.keepsInput
+        request.streams.endsInputOnce = spec.keepsInput && spec.endsInputOnce
+        request.streams.hasTerminal = spec.hasTerminal
+        if request.hasOwnProcesses, let seen = spec.seenContainer { request.seenContainer = Array(seen.utf8) }
 
         descriptors.add(try root())
         request.logName = try openLog(&descriptors)
@@ -134,6 +138,8 @@ struct ContainerStart {
         let group = cgroup
         let isPrivileged = spec.isPrivileged
         let limits = CgroupLimits(spec.limits)
+        // Best effort: it cannot be smaller than the groups of runs that have ended and are kept.
+        if let pod = spec.podLimits { try? cgroups.limit(sandbox.cgroup, CgroupLimits(pod)) }
         let opened = try attempting("\(what): cgroup") { () throws(SystemCallFailed) -> Descriptors in
             // A start that failed half-way may have left one.
             try cgroups.remove(group)
@@ -241,6 +247,7 @@ struct ContainerStart {
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", home),
             ("HOSTNAME", sandbox.hostname),
         ]
+        if spec.hasTerminal { settings.append(("TERM", "xterm")) }
         for variable in image.environment {
             let parts = variable.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             settings.append((String(parts[0]), parts.count > 1 ? String(parts[1]) : ""))

@@ -178,17 +178,64 @@ package final class LocalRuntime: PodRuntime {
         try await workers.run { () throws(RuntimeFailure) -> ContainerExec in
             let directory = try PodDirectory(uid: podUID, configuration: self.configuration)
             let (sandbox, connection) = try self.running(directory)
-            guard let status = try self.status(directory)?.containers.first(where: { $0.id == id }) else {
-                throw RuntimeFailure(.notFound, "no container \(id) in pod \(sandbox.namespace)/\(sandbox.name)")
-            }
-            guard status.state == .running else {
-                throw RuntimeFailure(
-                    .notFound, "container \(id) of pod \(sandbox.namespace)/\(sandbox.name) does not run")
-            }
+            let status = try self.running(id, directory, sandbox)
             return try ContainerExec.start(
                 spec, id: id, container: status.name, connection: connection,
                 cgroups: self.cgroups.entrances(ContainerStart.cgroup(id, of: sandbox)), events: self.events)
         }
+    }
+
+    package func attach(podUID: String, id: String, _ spec: AttachSpec) async throws(RuntimeFailure) -> any RunningExec
+    {
+        try await workers.run { () throws(RuntimeFailure) -> ContainerExec in
+            let directory = try PodDirectory(uid: podUID, configuration: self.configuration)
+            let (sandbox, connection) = try self.running(directory)
+            let status = try self.running(id, directory, sandbox)
+            let record = PodDirectory.read(directory.recordFile(id)).flatMap(ContainerRecord.init(json:))
+            return try ContainerExec.attach(
+                spec, id: id, container: status.name, hasTerminal: record?.hasTerminal ?? false,
+                connection: connection, events: self.events)
+        }
+    }
+
+    package func updateContainer(
+        podUID: String, id: String, _ limits: ResourceLimits, pod: ResourceLimits, annotations: [String: String]
+    ) async throws(RuntimeFailure) {
+        try await withPod(podUID) { directory throws(RuntimeFailure) in
+            let (sandbox, _) = try self.running(directory)
+            _ = try self.running(id, directory, sandbox)
+            guard var record = PodDirectory.read(directory.recordFile(id)).flatMap(ContainerRecord.init(json:)) else {
+                throw RuntimeFailure(.notFound, "no record of container \(id) of pod \(podUID)")
+            }
+            let group = ContainerStart.cgroup(id, of: sandbox)
+            let used = self.cgroups.usage(group).workingSetBytes
+            // The kernel would end the container for it, or refuse.
+            if let most = limits.memoryBytes, used > most {
+                throw RuntimeFailure(
+                    .kernel,
+                    "container \"\(record.name)\" uses \(used) bytes of memory, more than the wanted limit of \(most)")
+            }
+            try attempting("resize container \"\(record.name)\"") { () throws(SystemCallFailed) in
+                try self.cgroups.change(
+                    sandbox.cgroup, to: CgroupLimits(pod), group, to: CgroupLimits(limits))
+                record.annotations.merge(annotations) { _, new in new }
+                try PodDirectory.write(record.json, to: directory.recordFile(id))
+            }
+        }
+        announce(podUID)
+    }
+
+    private func running(
+        _ id: String, _ directory: PodDirectory, _ sandbox: SandboxRecord
+    ) throws(RuntimeFailure) -> ContainerStatus {
+        guard let status = try status(directory)?.containers.first(where: { $0.id == id }) else {
+            throw RuntimeFailure(.notFound, "no container \(id) in pod \(sandbox.namespace)/\(sandbox.name)")
+        }
+        guard status.state == .running else {
+            throw RuntimeFailure(
+                .notFound, "container \(id) of pod \(sandbox.namespace)/\(sandbox.name) does not run")
+        }
+        return status
     }
 
     package func image(named name: String) async throws(RuntimeFailure) -> ImageStatus? {

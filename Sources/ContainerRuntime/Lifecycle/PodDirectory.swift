@@ -89,7 +89,8 @@ struct SandboxRecord: Sendable {
         hostname = spec.hostname
         networkNamespace = spec.networkNamespace
         self.cgroup = cgroup
-        sharesProcessNamespace = spec.sharesProcessNamespace
+        // The machine's processes are shared by all containers of the pod, too.
+        sharesProcessNamespace = spec.sharesProcessNamespace || spec.usesMachineProcesses
     }
 
     init?(json: JSON) {
@@ -120,6 +121,7 @@ struct ContainerRecord: Sendable {
     var imageDigest: String
     var logPath: String
     var stopSignal: Int
+    var hasTerminal: Bool
     var annotations: [String: String]
     /// The unpacked layers it stands on.
     var layers: [String]
@@ -134,6 +136,7 @@ struct ContainerRecord: Sendable {
         imageDigest = image.manifestDigest
         logPath = spec.logPath
         self.stopSignal = stopSignal
+        hasTerminal = spec.hasTerminal
         annotations = spec.annotations
         self.layers = layers
         startedFirst = WallClock.nanoseconds
@@ -148,6 +151,7 @@ struct ContainerRecord: Sendable {
         imageDigest = json["imageDigest"]?.string ?? ""
         logPath = json["logPath"]?.string ?? ""
         stopSignal = json["stopSignal"]?.int ?? Int(SIGTERM)
+        hasTerminal = json["hasTerminal"]?.bool ?? false
         annotations = json["annotations"]?.stringMap ?? [:]
         layers = (json["layers"]?.array ?? []).compactMap(\.string)
         startedFirst = Int64(json["startedFirst"]?.int ?? 0)
@@ -157,6 +161,7 @@ struct ContainerRecord: Sendable {
         [
             "id": .string(id), "name": .string(name), "attempt": .int(Int64(attempt)), "image": .string(image),
             "imageDigest": .string(imageDigest), "logPath": .string(logPath), "stopSignal": .int(Int64(stopSignal)),
+            "hasTerminal": .bool(hasTerminal),
             "annotations": JSON(annotations), "layers": .array(layers.map(JSON.string)),
             "startedFirst": .int(startedFirst),
         ]

@@ -64,6 +64,8 @@ struct SandboxStart: Sendable {
             program: configuration.supervisorPath, arguments: ["mesh-init", "\(spec.namespace)/\(spec.name)"],
             hostname: spec.hostname,
             network: network.number)
+        start.usesMachineProcesses = spec.usesMachineProcesses
+        start.usesMachineIPC = spec.usesMachineIPC
         start.cgroups = joined.numbers
         start.descriptors = descriptors.numbers
         do throws(StartFailed) {

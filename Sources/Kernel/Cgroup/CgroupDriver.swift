@@ -55,6 +55,19 @@ package struct CgroupDriver: Sendable {
         try hierarchy.limit(path, limits)
     }
 
+    /// New limits of a group and of the one it lies in. No group may have more processor time than the one around it, so the
+    /// outer one grows first and shrinks last.
+    package func change(
+        _ outer: String, to outerLimits: CgroupLimits, _ inner: String, to innerLimits: CgroupLimits
+    ) throws(SystemCallFailed) {
+        do throws(SystemCallFailed) { try hierarchy.limit(inner, innerLimits) } catch {
+            guard error.code == EINVAL else { throw error }
+            try hierarchy.limit(outer, outerLimits)
+            try hierarchy.limit(inner, innerLimits)
+        }
+        try hierarchy.limit(outer, outerLimits)
+    }
+
     /// Only the devices every container has: null, zero, full, random, urandom, tty, ptmx and terminals.
     package func restrictDevices(_ path: String) throws(SystemCallFailed) { try hierarchy.restrictDevices(path) }
 

@@ -30,10 +30,13 @@ struct CgroupV1: CgroupHierarchy {
             try set("cpu", "cpu.cfs_quota_us", max(1000, quota), path)
         }
         if let bytes = limits.memoryBytes {
-            try set("memory", "memory.limit_in_bytes", bytes, path)
-            // Memory and swap together: no swap beyond the limit. Kernels without swap accounting lack the file.
+            // Memory and swap together: no swap beyond the limit. Kernels without swap accounting lack the file. It may never
+            // be less than the limit of memory alone, so it grows first.
             let both = folder("memory", path) + "/memory.memsw.limit_in_bytes"
-            if access(both, F_OK) == 0 { try SmallFile.write(String(bytes), to: both) }
+            let countsSwap = access(both, F_OK) == 0
+            if countsSwap { try? SmallFile.write(String(bytes), to: both) }
+            try set("memory", "memory.limit_in_bytes", bytes, path)
+            if countsSwap { try SmallFile.write(String(bytes), to: both) }
         }
         if let processes = limits.processes { try set("pids", "pids.max", processes, path) }
     }

@@ -20,13 +20,15 @@ package enum StartStep: Int32, Sendable {
     case capabilities, exec
 }
 
-/// The start of a pod's supervisor: first process of new pid, ipc, uts and mount namespaces, in a network namespace that is there.
+/// The start of a pod's supervisor: first process of new namespaces, in a network namespace that is there.
 package struct SupervisorStart: Sendable {
     package var program: String
     package var arguments: [String]
     package var hostname: String
     package var network: CInt
     package var cgroups: [CInt] = []
+    package var usesMachineProcesses = false
+    package var usesMachineIPC = false
     /// Become 0, 1, 2, …
     package var descriptors: [CInt] = []
 
@@ -52,7 +54,9 @@ package struct SupervisorStart: Sendable {
         let environment: [UnsafeMutablePointer<CChar>?] = [nil]
 
         var start = weft_start()
-        start.namespaces = weft_new_mounts | weft_new_processes | weft_new_ipc | weft_new_hostname
+        start.namespaces = weft_new_mounts | weft_new_hostname
+        if !usesMachineProcesses { start.namespaces |= weft_new_processes }
+        if !usesMachineIPC { start.namespaces |= weft_new_ipc }
         start.network = network
         start.joined = -1
         start.root = -1

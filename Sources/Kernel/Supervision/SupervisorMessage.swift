@@ -10,6 +10,8 @@ package enum SupervisorMessageKind: UInt16, Sendable {
     case execute = 5
     case forget = 6
     case watch = 7
+    case attach = 8
+    case endInput = 9
     // From the supervisor.
     case started = 64
     case failed = 65
@@ -96,6 +98,8 @@ package struct MessageReader: Sendable {
     package init(_ bytes: [UInt8]) { self.bytes = bytes }
 
     private var left: Int { bytes.count - place }
+    /// What a later version added need not be there.
+    package var isAtEnd: Bool { left == 0 }
 
     private mutating func number(_ size: Int) throws(MessageFault) -> UInt64 {
         guard left >= size else { throw .truncated }

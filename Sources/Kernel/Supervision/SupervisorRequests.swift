@@ -65,6 +65,9 @@ package struct StartRequest: Sendable {
     package var logName: [UInt8] = []
     package var arguments: [[UInt8]] = []
     package var environment: [[UInt8]] = []
+    package var streams = StreamsRequest()
+    /// The container whose processes this one sees, by id; empty for none.
+    package var seenContainer: [UInt8] = []
     package init() {}
 
     package var bytes: [UInt8] {
@@ -91,6 +94,11 @@ package struct StartRequest: Sendable {
         writer.put(logName)
         writer.put(arguments)
         writer.put(environment)
+        // Only when asked for: a supervisor from before this could be asked for starts everything else as ever.
+        if !streams.isPlain || !seenContainer.isEmpty {
+            streams.write(to: &writer)
+            writer.put(seenContainer)
+        }
         return writer.bytes
     }
 
@@ -118,6 +126,10 @@ package struct StartRequest: Sendable {
         logName = try reader.text()
         arguments = try reader.texts()
         environment = try reader.texts()
+        if !reader.isAtEnd {
+            streams = try StreamsRequest(from: &reader)
+            seenContainer = try reader.text()
+        }
         try reader.end()
     }
 
@@ -127,6 +139,61 @@ package struct StartRequest: Sendable {
         for mount in mounts where mount.source == .descriptor { count += 1 }
         return count
     }
+}
+
+/// What a container's standard streams are: `stdin`, `stdinOnce` and `tty` of a manifest.
+package struct StreamsRequest: Sendable {
+    /// Standard input is a pipe that clients write to; without it, it is empty.
+    package var keepsInput = false
+    /// The first client that leaves takes the input with it.
+    package var endsInputOnce = false
+    package var hasTerminal = false
+    package init() {}
+
+    package var isPlain: Bool { !keepsInput && !hasTerminal }
+
+    func write(to writer: inout MessageWriter) {
+        writer.put(keepsInput)
+        writer.put(endsInputOnce)
+        writer.put(hasTerminal)
+    }
+
+    init(from reader: inout MessageReader) throws(MessageFault) {
+        keepsInput = try reader.flag()
+        endsInputOnce = try reader.flag()
+        hasTerminal = try reader.flag()
+    }
+}
+
+/// `attach`: descriptors are the pipes to write to, stdout's and stderr's, as far as they are wanted. Answered by `started`, with
+/// the container's input if it is wanted and kept; then by `exited` when the container has ended and all it wrote was taken.
+/// `endInput` on the same connection says that no more input comes.
+package struct AttachRequest: Sendable {
+    package var container: [UInt8] = []
+    package var wantsInput = false
+    package var wantsOutput = false
+    package var wantsErrors = false
+    package init() {}
+
+    package var bytes: [UInt8] {
+        var writer = MessageWriter()
+        writer.put(container)
+        writer.put(wantsInput)
+        writer.put(wantsOutput)
+        writer.put(wantsErrors)
+        return writer.bytes
+    }
+
+    package init(_ bytes: [UInt8]) throws(MessageFault) {
+        var reader = MessageReader(bytes)
+        container = try reader.text()
+        wantsInput = try reader.flag()
+        wantsOutput = try reader.flag()
+        wantsErrors = try reader.flag()
+        try reader.end()
+    }
+
+    package var descriptors: Int { (wantsOutput ? 1 : 0) + (wantsErrors ? 1 : 0) }
 }
 
 /// `execute`: descriptors are the cgroups, then either one socket to send a terminal's master to, or stdin, stdout, stderr.

@@ -65,28 +65,14 @@ extension NodeAgent: NodeGateway {
         guard let run = try await running(pod, container) else {
             throw .badRequest("container \"\(container)\" in pod \"\(pod.name)\" is not running")
         }
-        if streams.stdin {
-            throw .badRequest(
-                "container \"\(container)\" in pod \"\(pod.name)\": its standard input is not kept open on this node;"
-                    + " attach without --stdin, or use exec")
+        let spec = AttachSpec(
+            wantsInput: streams.stdin, wantsOutput: streams.stdout, wantsErrors: streams.stderr)
+        do throws(RuntimeFailure) {
+            let running = try await runtime.attach(podUID: pod.uid, id: run.id, spec)
+            return CommandSession(running, hasInput: streams.stdin, hasTerminal: false, isAttached: true)
+        } catch {
+            throw .internalError("attach to container \"\(container)\" of pod \"\(pod.name)\": \(error)")
         }
-        let directory = configuration.logDirectory(namespace: pod.namespace, name: pod.name, uid: pod.uid)
-        let (uid, runtime, attempt) = (pod.uid, runtime, run.attempt)
-        func reader(_ stream: LogStream) -> LogReader {
-            var options = LogOptions()
-            options.follow = true
-            options.tailLines = 0
-            options.stream = stream
-            return LogReader("\(directory)/\(container)/\(attempt).log", options) {
-                guard let sandbox = try? await runtime.sandbox(podUID: uid), sandbox.isRunning else { return true }
-                return !sandbox.containers.contains {
-                    $0.name == container && $0.attempt == attempt && $0.state == .running
-                }
-            }
-        }
-        return LogAttachment(
-            stdout: streams.stdout ? reader(.stdout) : nil,
-            stderr: streams.stderr && !streams.tty ? reader(.stderr) : nil)
     }
 
     package func connect(pod: KubeObject, port: Int) async throws(APIFailure) -> any PodConnection {
@@ -140,8 +126,6 @@ extension NodeAgent: NodeGateway {
 
 extension PodDescription {
     fileprivate func state(of container: String) -> JSON? {
-        let lists = ["containerStatuses", "initContainerStatuses"]
-        let entries = lists.flatMap { object.status[$0]?.array ?? [] }
-        return entries.first { $0["name"]?.string == container }?["state"]
+        statuses.first { $0["name"]?.string == container }?["state"]
     }
 }

@@ -3,10 +3,14 @@ import Glibc
 import Kernel
 package import KubeClient
 
-/// A command in a container with its streams as a session: reads when asked, so a slow reader slows the command.
+/// A command in a container, or the container's own process, with its streams as a session: reads when asked, so a slow reader
+/// slows the command.
 package actor CommandSession: ExecSession {
     private let running: any RunningExec
+    /// All streams of a command with a terminal are one descriptor, which lives until the end.
     private let hasTerminal: Bool
+    /// How the container's own process ends is told by its status, not to those attached to it.
+    private let isAttached: Bool
     private var open: [CInt: Bool] = [:]  // readable descriptor: whether it is stderr
     private var input: CInt?
     private var pending: [ExecOutput] = []
@@ -15,17 +19,19 @@ package actor CommandSession: ExecSession {
     private var hasReportedExit = false
     private var waiting: Task<Void, Never>?
 
-    package init(_ running: any RunningExec, hasInput: Bool, hasTerminal: Bool) {
+    package init(_ running: any RunningExec, hasInput: Bool, hasTerminal: Bool, isAttached: Bool = false) {
         self.running = running
         self.hasTerminal = hasTerminal
+        self.isAttached = isAttached
         var open = [running.stdout: false]
         if !hasTerminal { open[running.stderr] = true }
-        for descriptor in Set([running.stdin, running.stdout, running.stderr]) {
+        open[-1] = nil
+        for descriptor in Set([running.stdin, running.stdout, running.stderr]) where descriptor >= 0 {
             _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
         }
         self.open = open
-        input = running.stdin
-        if !hasInput, !hasTerminal {
+        input = running.stdin >= 0 ? running.stdin : nil
+        if !hasInput, !hasTerminal, running.stdin >= 0 {
             close(running.stdin)
             input = nil
         }
@@ -46,7 +52,7 @@ package actor CommandSession: ExecSession {
                 hasReportedExit = true
                 closeDescriptors()
                 if let failure { throw failure }
-                return exitCode.map { .exited($0) }
+                return exitCode.map { .exited(isAttached ? 0 : $0) }
             }
             // A process the command left behind may keep the streams open for ever: once it has exited, silence is the end.
             let patience: Duration = exitCode == nil && failure == nil ? .seconds(1) : .milliseconds(200)
@@ -85,6 +91,8 @@ package actor CommandSession: ExecSession {
     package func write(_ bytes: [UInt8]) async throws {
         var rest = bytes[...]
         while !rest.isEmpty {
+            // A container that has no input ignores what is typed.
+            if isAttached, input == nil { return }
             guard let input else { throw SystemCallFailed("write", code: EPIPE, on: "a command's closed input") }
             let count = rest.withUnsafeBytes { Glibc.write(input, $0.baseAddress, $0.count) }
             let code = errno
@@ -98,6 +106,8 @@ package actor CommandSession: ExecSession {
                     _ = await DescriptorWatch.shared.ready([input], .write, within: .seconds(1))
                 }
                 try Task.checkCancellation()
+            } else if code == EPIPE, isAttached {
+                return  // Nobody in there reads any more; what it still writes is shown.
             } else if code != EINTR {
                 throw SystemCallFailed("write", code: code, on: "a command's input")
             }
@@ -106,6 +116,7 @@ package actor CommandSession: ExecSession {
 
     package func closeInput() async {
         guard let input else { return }
+        running.endInput()
         if hasTerminal {
             var endOfTransmission: UInt8 = 4
             _ = Glibc.write(input, &endOfTransmission, 1)
