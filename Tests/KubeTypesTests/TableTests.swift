@@ -180,4 +180,40 @@ struct TableTests {
         let document: JSON = ["a": ["b": 1], "c": [["k": "x", "v": 1], ["k": "y", "v": 2]], "d.e": 3]
         #expect(try #require(JSONPath(path)).values(in: document) == expected)
     }
+
+    @Test("quotas show what is used, requests and limits apart")
+    func quota() throws {
+        let cells = try cells(
+            "{apiVersion: v1, kind: ResourceQuota, metadata: {name: q}, spec: {hard: {pods: '4', limits.cpu: '2'}},"
+                + " status: {hard: {pods: '4', limits.cpu: '2', configmaps: '9'}, used: {pods: '1', limits.cpu: 500m}}}"
+        )
+        #expect(cells["Request"] == "configmaps: 0/9, pods: 1/4" && cells["Limit"] == "limits.cpu: 500m/2")
+    }
+
+    @Test("fairness: the level a schema leads to, and the queues of a level")
+    func fairness() throws {
+        let schema = try cells(
+            "{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: FlowSchema, metadata: {name: f}, spec: {matchingPrecedence: 500,"
+                + " priorityLevelConfiguration: {name: low}, distinguisherMethod: {type: ByUser}},"
+                + " status: {conditions: [{type: Dangling, status: 'False'}]}}")
+        #expect(schema["PriorityLevel"] == "low" && schema["MatchingPrecedence"] == 500)
+        #expect(schema["DistinguisherMethod"] == "ByUser" && schema["MissingPL"] == "False")
+        let level = try cells(
+            "{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: PriorityLevelConfiguration, metadata: {name: l},"
+                + " spec: {type: Limited, limited: {nominalConcurrencyShares: 30, limitResponse: {type: Queue,"
+                + " queuing: {queues: 64, handSize: 8, queueLengthLimit: 50}}}}}")
+        #expect(level["Type"] == "Limited" && level["NominalConcurrencyShares"] == 30 && level["Queues"] == 64)
+    }
+
+    @Test("a budget in a table and policies with their parameters")
+    func policies() throws {
+        let policy = try cells(
+            "{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: p},"
+                + " spec: {validations: [{expression: 'true'}]}}")
+        #expect(policy["Validations"] == 1 && policy["ParamKind"] == "<unset>")
+        let binding = try cells(
+            "{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicyBinding, metadata: {name: b},"
+                + " spec: {policyName: p, paramRef: {name: limits}}}")
+        #expect(binding["PolicyName"] == "p" && binding["ParamRef"] == "*/limits")
+    }
 }

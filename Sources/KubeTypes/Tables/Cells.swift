@@ -85,9 +85,8 @@ struct Cells {
             ]
         case ("apiregistration.k8s.io", "APIService"): return apiService()
         case ("node.k8s.io", "RuntimeClass"): return ["Handler": text("handler")]
-        case ("admissionregistration.k8s.io", _): return ["Webhooks": .int(Int64(object.json.list("webhooks").count))]
         case ("certificates.k8s.io", "CertificateSigningRequest"): return signingRequest()
-        default: return [:]
+        default: return rare(type) ?? [:]
         }
     }
 
@@ -158,10 +157,16 @@ struct Cells {
     private func autoscaler() -> [String: JSON] {
         let target = spec["scaleTargetRef"]
         let metrics = spec.list("metrics").enumerated().map { index, metric -> String in
-            let name = metric["resource"]?["name"]?.string ?? metric["type"]?.string ?? ""
-            let wanted = metric["resource"]?["target"]?["averageUtilization"]?.int.map { "\($0)%" } ?? "<auto>"
-            let current = status.list("currentMetrics").dropFirst(index).first
-            let found = current?["resource"]?["current"]?["averageUtilization"]?.int.map { "\($0)%" } ?? "<unknown>"
+            let field = metric["containerResource"] == nil ? "resource" : "containerResource"
+            let name = metric[field]?["name"]?.string ?? metric["type"]?.string ?? ""
+            let current = status.list("currentMetrics").dropFirst(index).first?[field]?["current"]
+            let target = metric[field]?["target"]
+            if let value = target?["averageValue"], target?["averageUtilization"] == nil {
+                let found = current?["averageValue"].map { $0.string ?? $0.text } ?? "<unknown>"
+                return "\(name): \(found)/\(value.string ?? value.text)"
+            }
+            let wanted = target?["averageUtilization"]?.int.map { "\($0)%" } ?? "<auto>"
+            let found = current?["averageUtilization"]?.int.map { "\($0)%" } ?? "<unknown>"
             return "\(name): \(found)/\(wanted)"
         }
         return [
