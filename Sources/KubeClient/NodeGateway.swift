@@ -14,6 +14,42 @@ package protocol NodeGateway: Sendable {
     func connect(pod: KubeObject, port: Int) async throws(APIFailure) -> any PodConnection
     /// What the pods of a node use.
     func usage(ofNode name: String) async throws(APIFailure) -> NodeUsage
+    /// What a node's agent says of itself: its pods, health, figures, logs.
+    func answer(ofNode name: String, _ request: NodeRequest) async throws(APIFailure) -> NodeAnswer
+}
+
+/// A request to a node's agent.
+package struct NodeRequest: Sendable {
+    /// Without the query, percent signs still in it; begins with a slash.
+    package var path: String
+    package var query: [(name: String, value: String)]
+    package init(path: String, query: [(name: String, value: String)] = []) {
+        self.path = path
+        self.query = query
+    }
+}
+
+package struct NodeAnswer: Sendable {
+    package var status: Int
+    package var contentType: String
+    package var body: AsyncThrowingStream<[UInt8], any Error>
+
+    package init(status: Int = 200, contentType: String, body: AsyncThrowingStream<[UInt8], any Error>) {
+        self.status = status
+        self.contentType = contentType
+        self.body = body
+    }
+
+    package init(status: Int = 200, contentType: String = "text/plain; charset=utf-8", _ text: String) {
+        self.init(status: status, contentType: contentType, bytes: Array(text.utf8))
+    }
+
+    package init(status: Int = 200, contentType: String, bytes: [UInt8]) {
+        let (stream, sink) = AsyncThrowingStream<[UInt8], any Error>.makeStream()
+        sink.yield(bytes)
+        sink.finish()
+        self.init(status: status, contentType: contentType, body: stream)
+    }
 }
 
 /// Processor time and memory in use on one node.

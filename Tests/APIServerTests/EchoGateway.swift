@@ -31,6 +31,11 @@ struct EchoGateway: NodeGateway {
         return NodeUsage(time: .now(), window: .seconds(15), pods: [pod])
     }
 
+    func answer(ofNode name: String, _ request: NodeRequest) async throws(APIFailure) -> NodeAnswer {
+        if request.path == "/absent" { return NodeAnswer(status: 404, "404 page not found\n") }
+        return NodeAnswer("\(name) was asked for \(request.path)\n")
+    }
+
     func connect(pod: KubeObject, port: Int) async throws(APIFailure) -> any PodConnection {
         if port == 9999 { throw .internalError("nothing listens on port \(port)") }
         return EchoConnection()

@@ -133,6 +133,21 @@ struct KubectlStreamTests {
         }
     }
 
+    @Test("a node's agent is reached through the server, if there is such a node")
+    func nodeProxy() async throws {
+        try await withKubectl({ $0.nodes = EchoGateway() }) { kubectl, api in
+            _ = try await api.create(.nodes, KubeObject(apiVersion: "v1", kind: "Node", name: "node-1"))
+            let path = "/api/v1/nodes/node-1/proxy"
+            #expect(try await kubectl.ok("get", "--raw", "\(path)/healthz") == "node-1 was asked for /healthz\n")
+            #expect(
+                try await kubectl.ok("get", "--raw", "/api/v1/nodes/https:node-1:10250/proxy/a/b?c=d").contains("/a/b"))
+            let absent = try await kubectl("get", "--raw", "\(path)/absent")
+            #expect(absent.code == 1 && absent.errors.contains("could not find the requested resource"))
+            let unknown = try await kubectl("get", "--raw", "/api/v1/nodes/other/proxy/healthz")
+            #expect(unknown.code == 1 && unknown.errors.contains("nodes \"other\" not found"))
+        }
+    }
+
     @Test("without a way to the nodes, logs say so")
     func noGateway() async throws {
         try await withKubectl { kubectl, api in

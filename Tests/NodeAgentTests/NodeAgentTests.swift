@@ -323,12 +323,12 @@ import Wire
         let node = TestNode()
         try await node.withAgent { _ in
             try await node.createPod {
-                $0["spec"]?["hostPID"] = true
+                $0["spec"]?["runtimeClassName"] = "other"
                 $0["spec"]?["containers"] = [
                     ["name": "app", "image": "demo:v1", "ports": [["containerPort": 80, "hostPort": 8080]]]
                 ]
             }
-            let message = "this node does not support, and ignores: hostPID, containers[app].ports[0].hostPort"
+            let message = "this node does not support, and ignores: runtimeClassName, containers[app].ports[0].hostPort"
             #expect(await eventually { await node.events("UnsupportedFields") == [message] })
             #expect(await eventually { await node.isReady() })
         }

@@ -66,6 +66,25 @@ struct PodFixture {
         seen.deadline = deadline
     }
 
+    /// What the manifest asks for, and, if it is said, what the present run has.
+    mutating func giveResources(_ wanted: JSON, to name: String, having present: JSON? = nil, restarts: Bool = false) {
+        guard var containers = json["spec"]?["containers"]?.array else { return }
+        for place in containers.indices where containers[place]["name"]?.string == name {
+            containers[place]["resources"] = wanted
+            if restarts {
+                containers[place]["resizePolicy"] = [["resourceName": "cpu", "restartPolicy": "RestartContainer"]]
+            }
+        }
+        json["spec"]?["containers"] = .array(containers)
+        guard let present, let place = seen.sandbox?.containers.firstIndex(where: { $0.name == name }) else { return }
+        seen.sandbox?.containers[place].annotations[ContainerResources.annotation] =
+            ContainerResources(present).json.text
+    }
+
+    mutating func addEphemeral(_ name: String) {
+        json["spec"]?["ephemeralContainers"] = [["name": .string(name), "image": "demo:v1"]]
+    }
+
     mutating func giveStartupProbe(_ name: String) {
         for list in ["initContainers", "containers"] {
             guard var containers = json["spec"]?[list]?.array else { continue }
@@ -86,6 +105,7 @@ extension PodPlan {
             case .clearSandbox: "clear"
             case .start(let container, let attempt, _): "+\(container)-\(attempt)"
             case .stop(let id, _, _): "-\(id)"
+            case .resize(let id, _): "resize \(id)"
             case .forget(let id): "forget \(id)"
             case .awaitBarrier: "barrier"
             case .release: "release"

@@ -246,4 +246,83 @@ import Wire
         #expect(pod.status["phase"] == "Failed")
         #expect(pod.status["reason"] == "DeadlineExceeded")
     }
+
+    @Test("an ephemeral container starts beside the others, once, and its end changes nothing")
+    func ephemeral() {
+        var pod = PodFixture("app", initial: ["one"])
+        pod.addEphemeral("look")
+        pod.running("one")
+        #expect(pod.plan.words == ["+look-0"])
+        pod.running("look")
+        #expect(pod.plan.words == [])
+        pod.ended("one", 0)
+        pod.running("app")
+        pod.ended("look", 3)
+        #expect(pod.plan.words == [])
+        let status = pod.status
+        #expect(status["phase"] == "Running")
+        let shown = status["ephemeralContainerStatuses"]?[0]
+        #expect(shown?["name"] == "look" && shown?["state"]?["terminated"]?["exitCode"] == 3)
+        #expect(shown?["ready"] == false)
+    }
+
+    @Test("an ephemeral container does not keep a pod that has come to its end")
+    func ephemeralGoesWithThePod() {
+        var pod = PodFixture("job", policy: "Never")
+        pod.addEphemeral("look")
+        pod.running("look")
+        pod.ended("job", 0)
+        #expect(pod.plan.words == ["-look-0"])
+    }
+
+    @Test(
+        "other resources are given to a container that runs, and its status says both what it was promised and what it has"
+    )
+    func resize() throws {
+        var pod = PodFixture("app")
+        pod.running("app")
+        pod.giveResources(["requests": ["cpu": "100m"]], to: "app", having: ["requests": ["cpu": "0.1"]])
+        #expect(pod.plan.words == [])
+        pod.giveResources(["requests": ["cpu": "200m"]], to: "app")
+        #expect(pod.plan.words == ["resize app-0"])
+        let status = pod.status
+        let shown = try #require(status["containerStatuses"]?[0])
+        #expect(shown["allocatedResources"]?["cpu"] == "200m" && shown["resources"]?["requests"]?["cpu"] == "0.1")
+        #expect(status["conditions"]?.array?.contains { $0["type"] == "PodResizeInProgress" } == true)
+        pod.json["status"] = status
+        pod.giveResources(["requests": ["cpu": "200m"]], to: "app", having: ["requests": ["cpu": "200m"]])
+        #expect(pod.plan.words == [])
+        #expect(pod.status["conditions"]?.array?.contains { $0["type"] == "PodResizeInProgress" } == false)
+    }
+
+    @Test("resizePolicy RestartContainer starts the container anew, if what changes is what it names")
+    func resizeByRestart() {
+        var pod = PodFixture("app")
+        pod.running("app")
+        pod.giveResources(["limits": ["cpu": "1"]], to: "app", having: ["limits": ["cpu": "2"]], restarts: true)
+        #expect(pod.plan.words == ["-app-0"])
+        pod.giveResources(
+            ["limits": ["memory": "1Gi"]], to: "app", having: ["limits": ["memory": "2Gi"]], restarts: true)
+        #expect(pod.plan.words == ["resize app-0"])
+    }
+
+    @Test("what the node has no room for is not given, and said")
+    func resizeRefused() throws {
+        var pod = PodFixture("app")
+        pod.running("app")
+        pod.giveResources(["requests": ["cpu": "3"]], to: "app", having: ["requests": ["cpu": "1"]])
+        let machine = MachineSize(processors: 4, memoryBytes: 1 << 30)
+        let other: JSON = ["containers": [["name": "o", "resources": ["requests": ["cpu": "2"]]]]]
+        #expect(ResizeRefusal.check(pod.pod.spec, among: [], machine: machine) == nil)
+        let refusal = try #require(ResizeRefusal.check(pod.pod.spec, among: [other], machine: machine))
+        #expect(refusal.reason == "Deferred")
+        pod.seen.refusedResize = refusal
+        #expect(pod.plan.words == [] && pod.plan.wakeAt != nil)
+        let status = pod.status
+        let pending = status["conditions"]?.array?.first { $0["type"] == "PodResizePending" }
+        #expect(pending?["reason"] == "Deferred" && pending?["status"] == "True")
+        #expect(status["containerStatuses"]?[0]?["allocatedResources"]?["cpu"] == "1")
+        let small = MachineSize(processors: 2, memoryBytes: 1 << 30)
+        #expect(ResizeRefusal.check(pod.pod.spec, among: [], machine: small)?.reason == "Infeasible")
+    }
 }

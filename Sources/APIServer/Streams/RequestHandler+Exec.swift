@@ -10,9 +10,8 @@ extension RequestHandler {
     func exec(
         _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ responder: HTTPResponder
     ) async throws(APIFailure) {
-        let pod = try registry.get(definition, route.key)
-        let container = try PodContainer.choose(pod, asked: request.query["container"])
-        try PodContainer.requireNode(pod)
+        let target = try PodContainer(registry, definition, route.key, asked: request.query["container"])
+        let (pod, container) = (target.pod, target.name)
         var wanted = ExecRequest(command: request.query.all("command"))
         wanted.stdin = request.query.flag("stdin")
         wanted.stdout = request.query.flag("stdout")
@@ -37,9 +36,8 @@ extension RequestHandler {
     func attach(
         _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ responder: HTTPResponder
     ) async throws(APIFailure) {
-        let pod = try registry.get(definition, route.key)
-        let container = try PodContainer.choose(pod, asked: request.query["container"])
-        try PodContainer.requireNode(pod)
+        let target = try PodContainer(registry, definition, route.key, asked: request.query["container"])
+        let (pod, container) = (target.pod, target.name)
         var wanted = AttachStreams()
         wanted.stdin = request.query.flag("stdin")
         wanted.stdout = request.query.flag("stdout")

@@ -18,9 +18,8 @@ extension RequestHandler {
     func log(
         _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ responder: HTTPResponder
     ) async throws(APIFailure) {
-        let pod = try registry.get(definition, route.key)
-        let container = try PodContainer.choose(pod, asked: request.query["container"])
-        try PodContainer.requireNode(pod)
+        let target = try PodContainer(registry, definition, route.key, asked: request.query["container"])
+        let (pod, container) = (target.pod, target.name)
         var options = LogOptions()
         options.follow = request.query.flag("follow")
         options.previous = request.query.flag("previous")

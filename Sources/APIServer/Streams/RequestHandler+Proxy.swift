@@ -1,5 +1,6 @@
 import KubeClient
 import KubeTypes
+import Logging
 import NIOHTTP1
 import Transport
 import Wire
@@ -35,6 +36,34 @@ extension RequestHandler {
                 message: "error trying to reach service: pod \"\(pod.name)\", port \(port): \(error)")
         }
         await connection.close()
+    }
+
+    /// A request handed on to a node's agent: `/api/v1/nodes/[http[s]:]NAME[:PORT]/proxy/PATH`.
+    func nodeProxy(
+        _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ responder: HTTPResponder
+    ) async throws(APIFailure) {
+        let asked = try ProxyTarget(route.name, schemes: ["http", "https"])
+        var route = route
+        route.name = asked.name
+        _ = try registry.get(definition, route.key)
+        guard request.http.method == .GET || request.http.method == .HEAD else {
+            throw Self.notAllowed(request)
+        }
+        let options = KubeObject([
+            "kind": "NodeProxyOptions", "apiVersion": "v1", "path": .string(route.suffix),
+        ])
+        try await registry.admitConnection(definition.type, "proxy", route.key, options, request.user)
+        let query = request.query.pairs.map { (name: $0.0, value: $0.1) }
+        let wanted = NodeRequest(path: route.suffix.isEmpty ? "/" : route.suffix, query: query)
+        let answer = try await gateway.answer(ofNode: asked.name, wanted)
+        do {
+            try await responder.start(
+                HTTPResponseStatus(statusCode: answer.status), ["content-type": answer.contentType])
+            for try await bytes in answer.body { try await responder.write(bytes) }
+            try await responder.end()
+        } catch {
+            logger.debug("node proxy ended", metadata: ["node": "\(asked.name)", "reason": "\(error)"])
+        }
     }
 
     private func queryText(_ target: String) -> String {
@@ -94,10 +123,10 @@ struct ProxyTarget: Hashable {
     /// A number, a name, or empty.
     var port: String
 
-    init(_ text: String) throws(APIFailure) {
+    init(_ text: String, schemes: [String] = ["http"]) throws(APIFailure) {
         var parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
         if parts.count == 3 {
-            guard parts[0] == "http" || parts[0].isEmpty else {
+            guard schemes.contains(parts[0]) || parts[0].isEmpty else {
                 throw .badRequest("\"\(text)\": scheme \"\(parts[0])\" is not served by the proxy; http is")
             }
             parts.removeFirst()

@@ -35,24 +35,62 @@ enum PodParts {
     /// What containers ask of the node and may use; everything else stays (KEP-1287).
     static func withResources(of fresh: KubeObject, in old: KubeObject) throws(APIFailure) -> KubeObject {
         var merged = old
+        var faults: [FieldFault] = []
         for list in ["containers", "initContainers"] {
             var containers = old.spec[list]?.array ?? []
             for asked in fresh.spec[list]?.array ?? [] {
                 guard let place = containers.firstIndex(where: { $0["name"] == asked["name"] }) else {
-                    throw .invalid(
-                        .pods, old.name,
-                        [
-                            FieldFault(
-                                .forbidden, "spec.\(list)",
-                                "containers may not be added or removed by a resize: \"\(asked["name"]?.string ?? "")\""
-                            )
-                        ])
+                    let name = asked["name"]?.string ?? ""
+                    faults.append(
+                        FieldFault(
+                            .forbidden, "spec.\(list)",
+                            "containers may not be added or removed by a resize: \"\(name)\""))
+                    continue
                 }
+                let isFixed = list == "initContainers" && asked["restartPolicy"]?.string != "Always"
+                let path = "spec.\(list)[\(place)].resources"
+                faults += check(asked["resources"], after: containers[place]["resources"], path, isFixed: isFixed)
                 containers[place]["resources"] = asked["resources"]
                 containers[place]["resizePolicy"] = asked["resizePolicy"]
             }
             if !containers.isEmpty { merged.json[path: ["spec", list]] = .array(containers) }
         }
+        let (before, after) = (QualityOfService(old.spec), QualityOfService(merged.spec))
+        if before != after {
+            faults.append(
+                FieldFault(
+                    .invalid, "spec", value: .string(after.rawValue),
+                    "Pod QOS Class may not change as a result of resizing: it was \(before.rawValue)"))
+        }
+        if ["Succeeded", "Failed"].contains(old.status["phase"]?.string ?? "") {
+            faults.append(FieldFault(.forbidden, "spec", "a pod that has ended cannot be resized"))
+        }
+        if !faults.isEmpty { throw .invalid(.pods, old.name, faults) }
         return merged
+    }
+
+    /// Only processor time and memory change, and what was limited stays limited.
+    private static func check(_ asked: JSON?, after old: JSON?, _ path: String, isFixed: Bool) -> [FieldFault] {
+        if asked == old { return [] }
+        if isFixed { return [FieldFault(.forbidden, path, "only sidecars among the init containers can be resized")] }
+        var faults: [FieldFault] = []
+        if asked?["claims"] != old?["claims"] {
+            faults.append(FieldFault(.forbidden, "\(path).claims", "claims cannot be changed by a resize"))
+        }
+        for list in ["limits", "requests"] {
+            let (new, before) = (asked?[list]?.object, old?[list]?.object)
+            let names = Set(new?.keys ?? []).union(before?.keys ?? [])
+            for name in names.sorted() where new?[name] != before?[name] {
+                if name != "cpu", name != "memory" {
+                    faults.append(
+                        FieldFault(
+                            .forbidden, "\(path).\(list)[\(name)]", "only cpu and memory resources are mutable"))
+                } else if new?[name] == nil {
+                    faults.append(
+                        FieldFault(.forbidden, "\(path).\(list)", "resource \(list) cannot be removed"))
+                }
+            }
+        }
+        return faults
     }
 }

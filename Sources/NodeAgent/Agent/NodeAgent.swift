@@ -15,7 +15,7 @@ package actor NodeAgent {
     nonisolated let runtime: any PodRuntime
     let meter: UsageMeter
     private let node: NodeServices
-    private let pods: Informer
+    nonisolated let pods: Informer
     private let services: Informer
     private var workers: [String: PodWorker] = [:]
     private var tasks: [String: Task<Void, Never>] = [:]
@@ -40,6 +40,7 @@ package actor NodeAgent {
             configuration: configuration, machine: configuration.machine ?? .measured(), api: api, runtime: runtime,
             network: network,
             mesh: meshSockets, tokens: tokens, barrier: barrier, events: EventQueue(), services: services.cache,
+            pods: pods.cache,
             logger: logger, now: now)
     }
 

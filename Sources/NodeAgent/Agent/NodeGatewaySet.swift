@@ -32,10 +32,16 @@ package struct NodeGatewaySet: NodeGateway {
     }
 
     package func usage(ofNode name: String) async throws(APIFailure) -> NodeUsage {
-        guard let node = nodes[name] else {
-            throw .internalError("node \"\(name)\" is not reached from this server: is its agent running?")
-        }
-        return try await node.usage(ofNode: name)
+        try await node(named: name).usage(ofNode: name)
+    }
+
+    package func answer(ofNode name: String, _ request: NodeRequest) async throws(APIFailure) -> NodeAnswer {
+        try await node(named: name).answer(ofNode: name, request)
+    }
+
+    private func node(named name: String) throws(APIFailure) -> any NodeGateway {
+        if let node = nodes[name] { return node }
+        throw .internalError("node \"\(name)\" is not reached from this server: is its agent running?")
     }
 
     private func node(of pod: KubeObject) throws(APIFailure) -> any NodeGateway {

@@ -17,6 +17,8 @@ struct NodeServices: Sendable {
     let events: EventQueue
     /// All services, for the variables containers get.
     let services: ObjectCache
+    /// The pods of this node.
+    let pods: ObjectCache
     let logger: Logger
     let now: @Sendable () -> Timestamp
 }
@@ -39,11 +41,10 @@ final class EventQueue: Sendable {
         _ kind: EventRecorder.Kind = .normal, _ pod: KubeObject, _ reason: String, _ message: String,
         container: ContainerDescription? = nil
     ) {
-        let list = container?.role == .main ? "containers" : "initContainers"
         feed.yield(
             Entry(
                 kind: kind, pod: pod, reason: reason, message: message,
-                container: container.map { "spec.\(list){\($0.name)}" }))
+                container: container.map { "spec.\($0.role.list){\($0.name)}" }))
     }
 
     /// Runs until the task is cancelled.

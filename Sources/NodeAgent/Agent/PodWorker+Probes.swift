@@ -41,10 +41,8 @@ extension PodWorker {
 
     /// What the API says of this very run, told by an agent before us.
     private func earlierVerdict(_ run: RunStatus) -> ProbeVerdict? {
-        let lists = ["containerStatuses", "initContainerStatuses"]
         let id = PodStatusPlan.containerID(run, pod)
-        let entries = lists.flatMap { pod.object.status[$0]?.array ?? [] }
-        guard let status = entries.first(where: { $0["containerID"]?.string == id }) else { return nil }
+        guard let status = pod.statuses.first(where: { $0["containerID"]?.string == id }) else { return nil }
         return ProbeVerdict(isStarted: status["started"]?.bool ?? false, isReady: status["ready"]?.bool ?? false)
     }
 

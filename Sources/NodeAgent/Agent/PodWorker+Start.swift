@@ -57,6 +57,8 @@ extension PodWorker {
         spec.hosts = NameFiles.hosts(
             pod, address: attachment?.address ?? configuration.nodeAddress, domain: configuration.clusterDomain)
         spec.sharesProcessNamespace = pod.spec["shareProcessNamespace"]?.bool ?? false
+        spec.usesMachineProcesses = pod.spec["hostPID"]?.bool ?? false
+        spec.usesMachineIPC = pod.spec["hostIPC"]?.bool ?? false
         spec.limits = ResourceLimits(pod: pod.spec)
         return spec
     }
@@ -135,7 +137,21 @@ extension PodWorker {
             machine: node.machine)
         var spec = try recipe.spec()
         spec.annotations[BackOff.annotation] = String(backOffStep)
+        // The pod may have been resized since its sandbox was made.
+        if attempt > 0 { spec.podLimits = ResourceLimits(pod: pod.spec) }
+        if let target = container.json["targetContainerName"]?.string, !target.isEmpty {
+            spec.seenContainer = try await runningContainer(target)
+        }
         return spec
+    }
+
+    /// The id of a container's present run.
+    private func runningContainer(_ name: String) async throws -> String {
+        let runs = try await node.runtime.sandbox(podUID: pod.uid)?.containers ?? []
+        guard let run = runs.last(where: { $0.name == name && $0.state == .running }) else {
+            throw ContainerConfigFault("unable to find target container \"\(name)\": it does not run")
+        }
+        return run.id
     }
 
     private func environment(of container: ContainerDescription) async throws -> [Environment.Variable] {

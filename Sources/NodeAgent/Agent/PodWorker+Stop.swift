@@ -57,6 +57,7 @@ extension PodWorker {
         case .deleted: "Stopping container \(container.name)"
         case .unhealthy(let cause): "Container \(container.name) will be restarted: \(cause)"
         case .imageChanged: "Container \(container.name) definition changed, will be restarted"
+        case .resized: "Container \(container.name) will be restarted: its resources changed"
         case .podEnded: "Stopping sidecar \(container.name), since the pod has ended"
         case .deadlineExceeded: "Stopping container \(container.name): the pod's activeDeadlineSeconds are over"
         }

@@ -125,6 +125,7 @@ actor PodWorker {
         seen.stops = stops
         seen.setbacks = setbacks
         seen.messages = messages
+        seen.refusedResize = resizeRefusal(seen)
         return seen
     }
 
@@ -195,6 +196,7 @@ actor PodWorker {
         case .clearSandbox: await clearSandbox()
         case .start(let name, let attempt, let step): await start(name, attempt: attempt, backOffStep: step)
         case .stop(let id, let deadline, let why): stop(id, by: deadline, why)
+        case .resize(let id, let name): await resize(id, name)
         case .forget(let id): await dropRun(id)
         case .awaitBarrier: awaitBarrier(until: seen.deadline ?? seen.now)
         case .release: await release()

@@ -25,6 +25,9 @@ struct ContainerRecipe {
             [("HOSTNAME", pod.hostname)] + environment.filter { $0.name != "HOSTNAME" || values["HOSTNAME"] != nil }
         spec.workingDirectory = json["workingDir"]?.string.flatMap { $0.isEmpty ? nil : $0 }
         spec.mounts = mounts
+        spec.keepsInput = json["stdin"]?.bool ?? false
+        spec.endsInputOnce = json["stdinOnce"]?.bool ?? false
+        spec.hasTerminal = json["tty"]?.bool ?? false
         spec.limits = ResourceLimits(json["resources"])
         let request = Quantity(json[path: ["resources", "requests", "memory"]])
         let limit = Quantity(json[path: ["resources", "limits", "memory"]])
@@ -35,6 +38,7 @@ struct ContainerRecipe {
             spec.machineListeners = try PodAnnotations.machineListeners(pod.object)
         }
         spec.annotations[PodPlan.imageAnnotation] = container.image
+        spec.annotations[ContainerResources.annotation] = ContainerResources(json["resources"]).json.text
         return spec
     }
 

@@ -1,27 +1,8 @@
 import ContainerRuntime
 import KubeTypes
-package import Wire
+import Wire
 
-/// The pod's class when memory runs short, by its requests and limits.
-package enum QualityOfService: String, Sendable {
-    case guaranteed = "Guaranteed", burstable = "Burstable", bestEffort = "BestEffort"
-
-    /// - Parameter spec: a pod's.
-    package init(_ spec: JSON) {
-        let containers = (spec["initContainers"]?.array ?? []) + (spec["containers"]?.array ?? [])
-        var hasAny = false
-        var isGuaranteed = !containers.isEmpty
-        for container in containers {
-            for resource in ["cpu", "memory"] {
-                let limit = Quantity(container[path: ["resources", "limits", resource]])
-                let request = Quantity(container[path: ["resources", "requests", resource]]) ?? limit
-                if (limit?.milli ?? 0) > 0 || (request?.milli ?? 0) > 0 { hasAny = true }
-                if limit == nil || request != limit { isGuaranteed = false }
-            }
-        }
-        self = !hasAny ? .bestEffort : isGuaranteed ? .guaranteed : .burstable
-    }
-
+extension QualityOfService {
     /// Who the kernel kills first: 1000 for best effort; burstable by the share of the machine's memory it asked for.
     func oomScore(memoryRequest: Int, machineMemory: Int) -> Int {
         switch self {

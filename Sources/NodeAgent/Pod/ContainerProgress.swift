@@ -43,7 +43,7 @@ struct ContainerProgress: Sendable {
             case .exited(let code, let signal, _):
                 state = .ended(latest, code: signal == 0 ? code : 128 + signal)
             }
-        } else if let remembered, container.role == .main {
+        } else if let remembered, container.role == .main || container.role == .ephemeral {
             isLost = !remembered.hasEnded
             runs = [remembered.run]
             state = .ended(remembered.run, code: remembered.code)
@@ -68,12 +68,32 @@ struct ContainerProgress: Sendable {
     }
 
     var latest: RunStatus? { runs.first }
+    var isIdle: Bool { if case .idle = state { true } else { false } }
     var isRunning: Bool { if case .running = state { true } else { false } }
     var isStarted: Bool { isRunning && verdict.isStarted }
     var isReady: Bool { isStarted && verdict.isReady }
     var exitCode: Int? { if case .ended(_, let code) = state { code } else { nil } }
     /// Ended, and no run follows.
     var isFinal: Bool { exitCode.map { !description.restarts(after: $0) } ?? false }
+
+    /// What the present run may use; `nil` when nobody noted it.
+    var presentResources: ContainerResources? {
+        latest?.annotations[ContainerResources.annotation].flatMap { ContainerResources(text: $0) }
+    }
+    var hasWantedResources: Bool {
+        guard let text = latest?.annotations[ContainerResources.annotation] else { return true }
+        let wanted = ContainerResources(description.json["resources"])
+        return wanted.json.text == text || presentResources == wanted
+    }
+    /// `resizePolicy` of something that changes says so.
+    var mustRestartToResize: Bool {
+        guard let present = presentResources else { return false }
+        let changed = ContainerResources(description.json["resources"]).changed(from: present)
+        return (description.json["resizePolicy"]?.array ?? []).contains { policy in
+            policy["restartPolicy"]?.string == "RestartContainer"
+                && changed.contains(policy["resourceName"]?.string ?? "")
+        }
+    }
 
     /// When the next run may start after one that ended; `nil` if at once.
     var restartTime: Timestamp? {
@@ -103,9 +123,7 @@ private struct RememberedRun {
     let hasEnded: Bool
 
     init?(_ container: String, in pod: PodDescription) {
-        let lists = ["containerStatuses", "initContainerStatuses"]
-        let entries = lists.flatMap { pod.object.status[$0]?.array ?? [] }
-        guard let status = entries.first(where: { $0["name"]?.string == container }),
+        guard let status = pod.statuses.first(where: { $0["name"]?.string == container }),
             let id = status["containerID"]?.string, !id.isEmpty
         else { return nil }
         let attempt = status["restartCount"]?.int ?? 0

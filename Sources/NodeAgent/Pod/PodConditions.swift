@@ -44,6 +44,24 @@ struct PodConditions {
         }
         set("Ready", reason == nil, reason: reason, message: message)
         if !all.contains(where: { $0["type"]?.string == "PodScheduled" }) { set("PodScheduled", true) }
+        tellResize(progress)
+    }
+
+    /// There only while the pod has not what it asks for (KEP-1287).
+    private mutating func tellResize(_ progress: PodProgress) {
+        let resizing = progress.resizing
+        let types = ["PodResizePending", "PodResizeInProgress"]
+        guard !resizing.isEmpty else { return all.removeAll { types.contains($0["type"]?.string ?? "") } }
+        let refusal = progress.seen.refusedResize
+        all.removeAll { $0["type"]?.string == types[refusal == nil ? 0 : 1] }
+        if let refusal {
+            set("PodResizePending", true, reason: refusal.reason, message: refusal.message)
+        } else {
+            let failed = resizing.lazy.compactMap { $0.latest }.compactMap {
+                progress.seen.setbacks[.resize(id: $0.id)]
+            }
+            set("PodResizeInProgress", true, reason: failed.first?.reason, message: failed.first?.message)
+        }
     }
 
     private static func names(_ containers: [ContainerProgress]) -> String {

@@ -7,6 +7,8 @@ package struct PodDescription: Sendable {
     /// In order; sidecars (`restartPolicy: Always`) stand among them.
     package let initContainers: [ContainerDescription]
     package let containers: [ContainerDescription]
+    /// Added to a pod that runs, to look at it; they run once.
+    package let ephemeralContainers: [ContainerDescription]
     /// When the pod must be gone, and only while it is being deleted.
     package let deletionDeadline: Timestamp?
 
@@ -23,6 +25,9 @@ package struct PodDescription: Sendable {
             let own = json["restartPolicy"]?.string.flatMap(RestartPolicy.init)
             return ContainerDescription(json, role: .main, restartPolicy: own ?? podPolicy)
         }
+        ephemeralContainers = (object.spec["ephemeralContainers"]?.array ?? []).map {
+            ContainerDescription($0, role: .ephemeral, restartPolicy: .never)
+        }
         deletionDeadline = object.deletionTimestamp.flatMap { Timestamp($0) }
     }
 
@@ -33,7 +38,7 @@ package struct PodDescription: Sendable {
     var gracePeriod: Duration { .seconds(spec["terminationGracePeriodSeconds"]?.int ?? 30) }
     var usesHostNetwork: Bool { spec["hostNetwork"]?.bool ?? false }
     var serviceAccount: String { spec["serviceAccountName"]?.string ?? "default" }
-    var allContainers: [ContainerDescription] { initContainers + containers }
+    var allContainers: [ContainerDescription] { initContainers + containers + ephemeralContainers }
     var sidecars: [ContainerDescription] { initContainers.filter { $0.role == .sidecar } }
 
     /// The name inside the pod, at most 63 characters as the kernel and DNS want it.
@@ -41,6 +46,13 @@ package struct PodDescription: Sendable {
         var text = Substring(spec["hostname"]?.string ?? name).prefix(63)
         while let last = text.last, last == "-" || last == "." { text.removeLast() }
         return String(text)
+    }
+
+    /// What the API was told of each container.
+    var statuses: [JSON] {
+        ["initContainerStatuses", "containerStatuses", "ephemeralContainerStatuses"].flatMap {
+            object.status[$0]?.array ?? []
+        }
     }
 
     /// `Succeeded` or `Failed`: nothing of the pod runs any more, for good.
@@ -58,7 +70,18 @@ package struct PodDescription: Sendable {
 package enum RestartPolicy: String, Sendable { case always = "Always", onFailure = "OnFailure", never = "Never" }
 
 package struct ContainerDescription: Sendable {
-    package enum Role: Sendable { case initial, sidecar, main }
+    package enum Role: Sendable {
+        case initial, sidecar, main, ephemeral
+
+        /// The list of the pod's spec it stands in.
+        var list: String {
+            switch self {
+            case .initial, .sidecar: "initContainers"
+            case .main: "containers"
+            case .ephemeral: "ephemeralContainers"
+            }
+        }
+    }
 
     package let json: JSON
     package let role: Role

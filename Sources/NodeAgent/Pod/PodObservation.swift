@@ -23,6 +23,8 @@ package struct PodObservation: Sendable {
     package var setbacks: [Attempted: Setback] = [:]
     /// Termination messages, by container id.
     package var messages: [String: String] = [:]
+    /// Why the node does not give the pod what it asks for now.
+    package var refusedResize: ResizeRefusal?
 
     package init(now: Timestamp) { self.now = now }
 
@@ -30,6 +32,7 @@ package struct PodObservation: Sendable {
         case preparation
         case start(container: String)
         case stop(id: String)
+        case resize(id: String)
         case removal
     }
 }

@@ -11,6 +11,8 @@ package enum PodAction: Sendable, Hashable {
     case start(container: String, attempt: Int, backOffStep: Int)
     /// `preStop`, the stop signal, and SIGKILL at `by`.
     case stop(id: String, by: Timestamp, why: StopReason)
+    /// What the container may use changes while it runs.
+    case resize(id: String, container: String)
     /// Drops the record and the writable layer of an old run.
     case forget(id: String)
     /// Waits until nobody sends the pod traffic.
@@ -26,6 +28,8 @@ package enum StopReason: Sendable, Hashable {
     /// Which probe failed, and how.
     case unhealthy(String)
     case imageChanged
+    /// Its manifest asks for other resources, which it takes only with a new start.
+    case resized
     /// A sidecar whose pod has ended.
     case podEnded
     case deadlineExceeded
@@ -65,6 +69,9 @@ package struct PodPlan: Sendable, Hashable {
         }
         if let deadline = progress.activeDeadline { look(at: deadline) }
         forgetOldRuns(progress)
+        resize(progress)
+        // To look at a pod that does not get on, too: they wait for nobody.
+        for container in progress.ephemeralContainers where container.isIdle { start(container, seen) }
         for container in progress.initContainers {
             guard advance(container, progress) else { return }
         }
@@ -103,6 +110,24 @@ package struct PodPlan: Sendable, Hashable {
             stop(run, by: progress.seen.now + grace, .unhealthy(cause), progress.seen)
         } else if let image = run.annotations[PodPlan.imageAnnotation], image != container.description.image {
             stop(run, by: progress.seen.now + progress.pod.gracePeriod, .imageChanged, progress.seen)
+        }
+    }
+
+    /// Containers whose manifest asks for other resources than they have get them, unless the node has no room for that.
+    private mutating func resize(_ progress: PodProgress) {
+        let seen = progress.seen
+        if let refusal = seen.refusedResize {
+            // Room comes when other pods go, which nobody tells this one.
+            if refusal.reason == "Deferred" { look(at: seen.now + .seconds(5)) }
+            return
+        }
+        for container in progress.resizing {
+            guard let run = container.latest else { continue }
+            if container.mustRestartToResize {
+                stop(run, by: seen.now + progress.pod.gracePeriod, .resized, seen)
+            } else if isDue(.resize(id: run.id), seen) {
+                actions.append(.resize(id: run.id, container: container.description.name))
+            }
         }
     }
 
@@ -177,16 +202,20 @@ struct PodProgress {
     let seen: PodObservation
     let initContainers: [ContainerProgress]
     let containers: [ContainerProgress]
+    let ephemeralContainers: [ContainerProgress]
 
     init(_ pod: PodDescription, _ seen: PodObservation) {
         self.pod = pod
         self.seen = seen
         initContainers = pod.initContainers.map { ContainerProgress($0, pod: pod, seen: seen) }
         containers = pod.containers.map { ContainerProgress($0, pod: pod, seen: seen) }
+        ephemeralContainers = pod.ephemeralContainers.map { ContainerProgress($0, pod: pod, seen: seen) }
     }
 
-    var all: [ContainerProgress] { initContainers + containers }
+    var all: [ContainerProgress] { initContainers + containers + ephemeralContainers }
     var running: [ContainerProgress] { all.filter(\.isRunning) }
+    /// Those that run with other resources than the manifest asks for now.
+    var resizing: [ContainerProgress] { all.filter { $0.isRunning && !$0.hasWantedResources } }
 
     /// A main container has started in this sandbox: initialisation is behind it, even if its records are gone.
     var hasBegun: Bool {

@@ -30,6 +30,10 @@ package enum PodStatusPlan {
                 progress.initContainers.map { containerStatus($0, progress, verdict) })
         }
         status["containerStatuses"] = .array(progress.containers.map { containerStatus($0, progress, verdict) })
+        if !progress.ephemeralContainers.isEmpty {
+            status["ephemeralContainerStatuses"] = .array(
+                progress.ephemeralContainers.map { containerStatus($0, progress, verdict) })
+        }
         status["conditions"] = .array(PodConditions(progress, phase: verdict.phase).all)
         return status
     }
@@ -72,7 +76,7 @@ package enum PodStatusPlan {
             json["lastState"] = ["terminated": earlier]
         }
         let isDoneInit = container.description.role == .initial && container.exitCode == 0
-        json["ready"] = .bool(isDoneInit || container.isReady)
+        json["ready"] = .bool(isDoneInit || container.isReady && container.description.role != .ephemeral)
         json["restartCount"] = .int(Int64(container.latest?.attempt ?? max(0, container.nextAttempt - 1)))
         let image = container.latest?.image ?? ""
         json["image"] = .string(image.isEmpty ? container.description.image : image)
@@ -81,16 +85,26 @@ package enum PodStatusPlan {
         if let run = container.latest ?? container.remembered {
             json["containerID"] = .string(containerID(run, progress.pod))
         }
+        tellResources(of: container, progress, in: &json)
         json["started"] = .bool(container.isStarted)
         return json
+    }
+
+    /// What it was promised, and what it has.
+    private static func tellResources(
+        of container: ContainerProgress, _ progress: PodProgress, in json: inout JSON
+    ) {
+        guard let present = container.presentResources else { return }
+        let wanted = ContainerResources(container.description.json["resources"])
+        let promised = container.isRunning && progress.seen.refusedResize != nil ? present : wanted
+        json["allocatedResources"] = promised.json["requests"]
+        json["resources"] = present.isEmpty ? nil : present.json
     }
 
     /// How the run before ended, when only the API still knows: it was in a sandbox that is gone.
     private static func endBefore(_ container: ContainerProgress, _ pod: PodDescription) -> JSON? {
         guard let run = container.latest ?? container.remembered, run.attempt > 0 else { return nil }
-        let lists = ["containerStatuses", "initContainerStatuses"]
-        let known = lists.flatMap { pod.object.status[$0]?.array ?? [] }
-            .first { $0["name"]?.string == container.description.name }
+        let known = pod.statuses.first { $0["name"]?.string == container.description.name }
         let isSameRun = known?["containerID"]?.string == containerID(run, pod)
         let ended = isSameRun ? nil : known?[path: ["state", "terminated"]]
         return ended ?? known?[path: ["lastState", "terminated"]]
@@ -123,7 +137,7 @@ package enum PodStatusPlan {
                 return (waiting(setback.reason, setback.message), container.remembered)
             }
             let waitsForInit = !progress.isInitialized && container.description.role == .main
-            let isLater = container.description.role != .main && !isNext(container, progress)
+            let isLater = [.initial, .sidecar].contains(container.description.role) && !isNext(container, progress)
             let reason =
                 waitsForInit && !progress.initContainers.isEmpty || isLater ? "PodInitializing" : "ContainerCreating"
             return (waiting(reason, seen.setbacks[.preparation]?.message), container.remembered)

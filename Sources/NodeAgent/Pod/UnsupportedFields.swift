@@ -5,8 +5,7 @@ enum UnsupportedFields {
     /// - Returns: the paths below `spec`, in a fixed order.
     static func found(in spec: JSON) -> [String] {
         var found: [String] = []
-        for field in ["hostPID", "hostIPC"] where spec[field]?.bool == true { found.append(field) }
-        for field in ["runtimeClassName", "ephemeralContainers"] where isSet(spec[field]) { found.append(field) }
+        if isSet(spec["runtimeClassName"]) { found.append("runtimeClassName") }
         if isSet(spec[path: ["securityContext", "sysctls"]]) { found.append("securityContext.sysctls") }
         let containers = (spec["initContainers"]?.array ?? []) + (spec["containers"]?.array ?? [])
         for container in containers {

@@ -35,6 +35,10 @@ final class LateNodeGateway: NodeGateway {
         try await ready().usage(ofNode: name)
     }
 
+    func answer(ofNode name: String, _ request: NodeRequest) async throws(APIFailure) -> NodeAnswer {
+        try await ready().answer(ofNode: name, request)
+    }
+
     private func ready() throws(APIFailure) -> any NodeGateway {
         guard let nodes else {
             throw APIFailure(
