@@ -56,7 +56,7 @@ package final class APIServer: Sendable {
             let root = String(decoding: try pki.authority.certificate.pem(), as: UTF8.self)
             admission.start(duties)
             duties.add { [Task { await ClaimRepair.run(registry) }] }
-            let own = InProcessAPI(registry, access, user: .apiServer)
+            let own = InProcessAPI(registry, access, extensions, user: .apiServer)
             try duties.start(sharedBy: store.isShared ? own : nil)
             if store.isShared { duties.keep(Task { await Self.keepEndpoints(registry, configuration) }) }
             return APIServer(
@@ -147,7 +147,9 @@ package final class APIServer: Sendable {
     }
 
     /// The API without the socket, for one of our own parts: `api(as: .component("controllers"))`.
-    package func api(as user: User) -> InProcessAPI { InProcessAPI(registry, access, user: user) }
+    package func api(as user: User) -> InProcessAPI {
+        InProcessAPI(registry, access, extensions, user: user)
+    }
 
     /// What can be listed, watched and deleted now, each kind once, in the version it is stored in.
     package var storedTypes: [ResourceType] {

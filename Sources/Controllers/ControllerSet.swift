@@ -57,6 +57,8 @@ package struct ControllerSet: Sendable {
             start(NamespaceController(plane, types: configuration.types), in: &group)
             start(NodeLifecycleController(plane), in: &group)
             start(PodGarbageController(plane, keptFinished: configuration.keptFinishedPods), workers: 1, in: &group)
+            start(DisruptionController(plane), workers: 1, in: &group)
+            start(AutoscalingController(plane), workers: 1, in: &group)
             start(EventExpiryController(plane), workers: 1, in: &group)
             let collector = GarbageCollector(plane, types: configuration.types)
             group.addTask { await collector.run() }

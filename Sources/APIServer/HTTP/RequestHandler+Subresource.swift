@@ -43,6 +43,7 @@ extension RequestHandler {
             try await portForward(request, route, definition, responder)
         case ("pods", "proxy", _), ("services", "proxy", _):
             try await proxy(request, route, definition, responder)
+        case ("nodes", "proxy", _): try await nodeProxy(request, route, definition, responder)
         case ("serviceaccounts", "token", .POST):
             let (body, _) = try request.tree(try await request.body())
             let asked = try await registry.admitToken(route.key, body, context)
@@ -87,28 +88,5 @@ extension RequestHandler {
             return try Scale.apply(wanted, to: old, definition)
         }
         try await answers.send(.ok, try Scale.of(changed, definition))
-    }
-
-    /// Deletes the pod as its own node would wish: gracefully.
-    private func evict(
-        _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ answers: Answers,
-        _ context: WriteContext
-    ) async throws(APIFailure) {
-        let (body, _) = try request.tree(try await request.body())
-        if let name = body["metadata"]?["name"]?.string, name != route.name {
-            throw .badRequest("name in URL does not match name in Eviction object: \(route.name) is not \(name)")
-        }
-        var options = DeleteOptions()
-        options.gracePeriodSeconds = body["deleteOptions"]?["gracePeriodSeconds"]?.int
-        options.uid = body["deleteOptions"]?["preconditions"]?["uid"]?.string
-        var context = context
-        if body["deleteOptions"]?["dryRun"]?.array?.contains("All") == true { context.isDryRun = true }
-        var eviction = KubeObject(body)
-        eviction.json["apiVersion"] = body["apiVersion"] ?? "policy/v1"
-        eviction.json["kind"] = "Eviction"
-        _ = try await registry.admitPart(definition.type, "eviction", route.key, eviction, context)
-        context.isAdmitted = true
-        _ = try await registry.delete(definition, route.key, options, context)
-        await answers.sendStatus([:], .created)
     }
 }

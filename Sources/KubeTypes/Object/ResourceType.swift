@@ -53,6 +53,14 @@ extension ResourceType {
         group: "apps", version: "v1", resource: "replicasets", kind: "ReplicaSet")
     package static let replicationControllers = ResourceType(
         group: "", version: "v1", resource: "replicationcontrollers", kind: "ReplicationController")
+    package static let statefulSets = ResourceType(
+        group: "apps", version: "v1", resource: "statefulsets", kind: "StatefulSet")
+    package static let podMetrics = ResourceType(
+        group: "metrics.k8s.io", version: "v1beta1", resource: "pods", kind: "PodMetrics")
+    package static let horizontalPodAutoscalers = ResourceType(
+        group: "autoscaling", version: "v2", resource: "horizontalpodautoscalers", kind: "HorizontalPodAutoscaler")
+    package static let podDisruptionBudgets = ResourceType(
+        group: "policy", version: "v1", resource: "poddisruptionbudgets", kind: "PodDisruptionBudget")
     package static let endpointSlices = ResourceType(
         group: "discovery.k8s.io", version: "v1", resource: "endpointslices", kind: "EndpointSlice")
     package static let leases = ResourceType(

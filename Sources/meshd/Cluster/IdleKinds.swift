@@ -9,14 +9,10 @@ struct IdleKinds: ValidatingAdmission {
         "statefulsets.apps": "no pods are made for it",
         "jobs.batch": "no pods are made for it",
         "cronjobs.batch": "no jobs are made for it",
-        "replicationcontrollers": "no pods are made for it",
-        "horizontalpodautoscalers.autoscaling": "nothing is scaled by it",
         "ingresses.networking.k8s.io":
             "no traffic is let in by it; use an HTTPRoute with the Gateway weft-system/ingress",
         "networkpolicies.networking.k8s.io": "no traffic is refused by it",
-        "poddisruptionbudgets.policy": "no eviction is held back by it",
         "persistentvolumeclaims": "no volume is made for it",
-        "apiservices.apiregistration.k8s.io": "no request is handed on to it",
     ]
 
     func check(_ request: AdmissionRequest) async throws(APIFailure) -> [String] {
