@@ -10,6 +10,8 @@ import subprocess
 import threading
 import time
 
+from terminal import Terminal
+
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
 
 
@@ -45,14 +47,27 @@ class Cluster:
             program = shutil.which("kubectl") or program
         return program, dict(os.environ, KUBECONFIG=self.kubeconfig, HOME=self.state_directory)
 
-    def run_kubectl(self, words, timeout, **more):
-        program, environment = self.kubectl_command()
-        return subprocess.run([program, *words], capture_output=True, timeout=timeout, env=environment, cwd=ROOT, **more)
+    def run_kubectl(self, words, timeout, environment=None, **more):
+        program, usual = self.kubectl_command()
+        return subprocess.run(
+            [program, *words], capture_output=True, timeout=timeout, env=environment or usual, cwd=ROOT, **more)
 
     def start_kubectl(self, *words):
         """One that goes on; whoever starts it ends it."""
         program, environment = self.kubectl_command()
         return subprocess.Popen([program, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, cwd=ROOT)
+
+    def terminal(self, *words):
+        """kubectl on a terminal."""
+        program, environment = self.kubectl_command()
+        return Terminal([program, *words], environment)
+
+    def scratch(self, name):
+        """A new folder that goes with the cluster."""
+        folder = f"{self.state_directory}/scratch-{name}"
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        return folder
 
     def kubectl(self, *words, check=True, timeout=90, input=None):
         result = self.run_kubectl(words, timeout, text=True, input=input)

@@ -36,6 +36,10 @@ spec:
 
 
 class Journey(unittest.TestCase):
+    @classmethod
+    def shared(cls):
+        return CLUSTER
+
     @property
     def cluster(self):
         return CLUSTER

@@ -9,6 +9,11 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import journeys  # noqa: E402
+import kubectl_access  # noqa: E402
+import kubectl_nodes  # noqa: E402
+import kubectl_objects  # noqa: E402
+import kubectl_streams  # noqa: E402
+import kubectl_workloads  # noqa: E402
 from cluster import Cluster, traces  # noqa: E402
 
 
@@ -25,10 +30,14 @@ def main():
 
     cluster = Cluster(options.programs)
     journeys.CLUSTER = cluster
-    tests = [test for suite in unittest.defaultTestLoader.loadTestsFromModule(journeys) for test in suite
-             if options.only in test.id()]
+    modules = (journeys, kubectl_access, kubectl_nodes, kubectl_objects, kubectl_streams, kubectl_workloads)
+    found = [test for module in modules for suite in unittest.defaultTestLoader.loadTestsFromModule(module) for test in suite]
+    # By the names of the journeys, whatever file they are in: the last one ends the cluster.
+    tests = [test for test in sorted(found, key=lambda test: test.id().split(".", 1)[1]) if options.only in test.id()]
     begin = time.monotonic()
     try:
+        if options.only:
+            cluster.up("--demo")
         result = unittest.TextTestRunner(verbosity=2, failfast=False).run(unittest.TestSuite(tests))
     finally:
         cluster.down()
