@@ -79,7 +79,8 @@ struct EncryptionTests {
         }
         for name in ["door", "other"] {
             let value = try stored(directory, "/registry/secrets/default/\(name)")
-            #expect(value.hasPrefix("k8s:enc:aesgcm:v1:one:") && !value.contains("word"))
+            // As bytes: what follows may happen to be a character that joins the one before.
+            #expect(value.utf8.starts(with: "k8s:enc:aesgcm:v1:one:".utf8) && !value.contains("word"), "\(value)")
         }
         #expect(try stored(directory, "/registry/configmaps/default/plain").contains("open sesame"))
 
@@ -91,7 +92,7 @@ struct EncryptionTests {
                 try await api.get(.secrets, ObjectKey(namespace: "default", name: "other")).json["data"]?["word"]
                     == word)
         }
-        #expect(try stored(directory, path).hasPrefix("k8s:enc:aesgcm:v1:two:"))
+        #expect(try stored(directory, path).utf8.starts(with: "k8s:enc:aesgcm:v1:two:".utf8))
 
         // The old key is gone while something still needs it: the server says which, and does not start.
         let last = Self.file("[\(Self.aes([("two", Self.two)]))]")
@@ -145,7 +146,8 @@ struct EncryptionTests {
         #expect(update?.code == 500)
         #expect(try await api.get(.secrets, door.key).labels.isEmpty)
         await server.stop()
-        #expect(try self.stored(directory, "/registry/secrets/default/door").hasPrefix("k8s:enc:aesgcm:v1:one:"))
+        let value = try self.stored(directory, "/registry/secrets/default/door")
+        #expect(value.utf8.starts(with: "k8s:enc:aesgcm:v1:one:".utf8))
     }
 
     @Test("a value put into another's place does not open, and is not taken for an empty one")

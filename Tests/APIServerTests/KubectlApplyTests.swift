@@ -75,7 +75,10 @@ struct KubectlApplyTests {
                 "patch", "deploy", "web", "--type=merge", "--field-validation", "Strict", "-p",
                 #"{"spec":{"nothing":1}}"#)
             #expect(twice.code != 0)
-            _ = try await kubectl.ok("run", "p", "--image=example.test/app:1")
+            _ = try await kubectl.ok(
+                "run", "p", "--image=example.test/app:1",
+                #"--overrides={"spec":{"containers":[{"name":"p","image":"example.test/app:1","resources":{"limits":{"cpu":"1"}}}]}}"#
+            )
             _ = try await kubectl.ok(
                 "patch", "pod", "p", "--subresource=resize", "-p",
                 #"{"spec":{"containers":[{"name":"p","resources":{"limits":{"cpu":"2"}}}]}}"#)
