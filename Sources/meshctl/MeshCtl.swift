@@ -23,7 +23,8 @@ struct MeshCtl: AsyncParsableCommand {
         version: weftVersion,
         subcommands: [
             Up.self, Down.self, Status.self, Check.self, Kubeconfig.self, Apply.self, Get.self, Stat.self, Edges.self,
-            Tap.self, Explain.self, ProxyStatus.self, UpgradeProxy.self, StoreCommand.self, Version.self, Completion.self,
+            Tap.self, Explain.self, ProxyStatus.self, UpgradeProxy.self, StoreCommand.self, Version.self,
+            Completion.self,
         ])
 }
 
