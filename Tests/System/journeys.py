@@ -50,6 +50,26 @@ class Journey(unittest.TestCase):
         self.assertTrue(low <= counts["v1"] / total <= high, f"v1 got {counts['v1']} of {total}: {counts}")
 
 
+class SpaceJourney(Journey):
+    """One that works in a namespace of its own, `space`."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.shared().kubectl("create", "namespace", cls.space)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.shared().kubectl("delete", "namespace", cls.space, "--wait=false")
+        super().tearDownClass()
+
+    def kubectl(self, *words, **more):
+        return self.cluster.kubectl("-n", self.space, *words, **more)
+
+    def out(self, *words, **more):
+        return self.kubectl(*words, **more).stdout
+
+
 class J1_Canary(Journey):
     def test_1_up_with_demo_shows_the_split(self):
         output = self.cluster.up("--demo").stdout

@@ -3,7 +3,7 @@
 import json
 import re
 
-from journeys import Journey
+from journeys import SpaceJourney
 
 SETTINGS = """
 apiVersion: v1
@@ -13,24 +13,8 @@ data: {first: "1", second: "2"}
 """
 
 
-class J2_KubectlObjects(Journey):
+class J2_KubectlObjects(SpaceJourney):
     space = "objects"
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.shared().kubectl("create", "namespace", cls.space)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.shared().kubectl("delete", "namespace", cls.space, "--wait=false")
-        super().tearDownClass()
-
-    def kubectl(self, *words, **more):
-        return self.cluster.kubectl("-n", self.space, *words, **more)
-
-    def out(self, *words, **more):
-        return self.kubectl(*words, **more).stdout
 
     def value(self, path, *words):
         return self.out("get", *words, "-o", "jsonpath={%s}" % path)

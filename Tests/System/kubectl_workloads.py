@@ -3,26 +3,13 @@
 import json
 import re
 
-from journeys import DEPLOYMENT, Journey
+from journeys import DEPLOYMENT, SpaceJourney
 
 IMAGE = "weft.dev/demo:v1"
 
 
-class J2_KubectlWorkloads(Journey):
+class J2_KubectlWorkloads(SpaceJourney):
     space = "workloads"
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.shared().kubectl("create", "namespace", cls.space)
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.shared().kubectl("delete", "namespace", cls.space, "--wait=false")
-        super().tearDownClass()
-
-    def out(self, *words, **more):
-        return self.cluster.kubectl("-n", self.space, *words, **more).stdout
 
     def refused(self, *words):
         result = self.cluster.kubectl("-n", self.space, *words, check=False)
