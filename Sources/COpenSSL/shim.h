@@ -162,7 +162,11 @@ static inline void weft_ssl_ctx_no_resumption(SSL_CTX *ctx) {
     SSL_CTX_set_num_tickets(ctx, 0);
 }
 static inline void weft_ssl_ctx_small_buffers(SSL_CTX *ctx) {
-    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
+/// The server's order of suites holds, but for clients that put ChaCha20 first because they have no AES in hardware.
+static inline void weft_ssl_ctx_own_preference(SSL_CTX *ctx) {
+    SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 }
 static inline long weft_ssl_ctx_add_chain(SSL_CTX *ctx, X509 *cert) { return SSL_CTX_add1_chain_cert(ctx, cert); }
 static inline long weft_ssl_set_server_name(SSL *ssl, const char *name) { return SSL_set_tlsext_host_name(ssl, name); }
@@ -171,10 +175,3 @@ static inline int weft_ssl_server_name(SSL *ssl, const char **name) {
     return *name != NULL;
 }
 static inline X509 *weft_ssl_peer_certificate(SSL *ssl) { return SSL_get1_peer_certificate(ssl); }
-/// A memory BIO that reports "try again" rather than end of file when it is empty.
-static inline BIO *weft_bio_mem(void) {
-    BIO *bio = BIO_new(BIO_s_mem());
-    if (bio) BIO_set_mem_eof_return(bio, -1);
-    return bio;
-}
-static inline size_t weft_bio_pending(BIO *bio) { return BIO_ctrl_pending(bio); }

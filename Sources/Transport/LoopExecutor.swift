@@ -8,6 +8,7 @@ final class LoopExecutor: TaskExecutor {
     let loop: any EventLoop
     /// Where header blocks are decoded to.
     let scratch: Scratch
+    let buffers = BufferReserve()
 
     struct Scratch: @unchecked Sendable {  // Used on the loop only, and never across a suspension.
         let bytes: UnsafeMutablePointer<UInt8>

@@ -8,6 +8,8 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     package typealias OutboundIn = ByteBuffer
     package typealias OutboundOut = ByteBuffer
 
+    private static let mostAtOnce = 64 << 10
+
     private let session: TLSSession
     /// Answered when the handshake is over, with the peer's certificate if it gave one.
     private let established: EventLoopPromise<Certificate?>
@@ -17,6 +19,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var isDone = false
     /// Plain bytes written before the handshake was over.
     private var waiting: [(ByteBuffer, EventLoopPromise<Void>?)] = []
+    private var buffers: BufferReserve?
 
     package init(
         _ session: TLSSession, established: EventLoopPromise<Certificate?>, timeLimit: TimeAmount = .seconds(10)
@@ -27,6 +30,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     package func handlerAdded(context: ChannelHandlerContext) {
+        buffers = LoopExecutor.of(context.eventLoop).buffers
         if context.channel.isActive { start(context) }
     }
 
@@ -57,7 +61,10 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
                 waiting = []
             }
             send(nil, context)
-            if isDone { try deliver(context) }
+            guard isDone else { return }
+            try deliver(context)
+            // Reading may have made an answer of the session's own, as to new keys.
+            send(nil, context)
         } catch {
             send(nil, context)  // The alert that tells the peer why.
             fail(error, context)
@@ -67,14 +74,21 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     /// What both ends agreed to speak (ALPN), once the handshake is over.
     var applicationProtocol: String? { session.applicationProtocol }
 
+    /// Hands on what has come. One read of the socket is one read further on, up to a bound.
     private func deliver(_ context: ChannelHandlerContext) throws(TLSFailure) {
-        while !isOver {
-            var plain = context.channel.allocator.buffer(capacity: 16384)
+        guard let buffers else { return }
+        while !isOver, session.waitingInput > 0 {
+            var plain = buffers.take(min(Self.mostAtOnce, session.waitingInput))
             var outcome = Result<TLSSession.ReadOutcome, TLSFailure>.success(.needsInput)
             repeat {
+                // More comes out than is waiting when a record had begun before.
+                if plain.writableBytes == 0 { plain.reserveCapacity(minimumWritableBytes: session.waitingInput) }
                 outcome = plain.writeWithTLS(session)
-            } while outcome.isBytes && plain.writableBytes >= 4096
-            if plain.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(plain)) }
+            } while outcome.isBytes && session.waitingInput > 0 && plain.readableBytes < Self.mostAtOnce
+            if plain.readableBytes > 0 {
+                context.fireChannelRead(wrapInboundOut(plain))
+                buffers.give(plain)
+            }
             switch try outcome.get() {
             case .bytes: break
             case .needsInput: return
@@ -99,8 +113,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         if isOver { return }
         let bytes = unwrapInboundIn(data)
-        bytes.withUnsafeReadableBytes { session.receive($0) }
-        advance(context)
+        bytes.withUnsafeReadableBytes { session.receive($0) { advance(context) } }
     }
 
     package func channelInactive(context: ChannelHandlerContext) {
@@ -131,24 +144,23 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     private func encrypt(_ bytes: ByteBuffer, _ promise: EventLoopPromise<Void>?, _ context: ChannelHandlerContext) {
-        let outcome = bytes.withUnsafeReadableBytes { space -> TLSFailure? in
-            do throws(TLSFailure) { try session.write(space) } catch { return error }
-            return nil
-        }
-        if let outcome {
-            promise?.fail(outcome)
-            fail(outcome, context)
+        guard let buffers else { return }
+        // What the session itself had to say goes first.
+        if session.pendingOutput > 0 { context.write(wrapOutboundOut(takeOutput(context)), promise: nil) }
+        var cipher = buffers.take(TLSSession.mostCiphertext(of: bytes.readableBytes))
+        if let failure = cipher.write(bytes, encryptedBy: session) {
+            promise?.fail(failure)
+            fail(failure, context)
             return
         }
-        let count = session.pendingOutput
-        guard count > 0 else {
-            promise?.succeed()
-            return
-        }
-        context.write(wrapOutboundOut(takeOutput(count, context)), promise: promise)
+        let hasMore = session.pendingOutput > 0
+        context.write(wrapOutboundOut(cipher), promise: hasMore ? nil : promise)
+        buffers.give(cipher)
+        if hasMore { context.write(wrapOutboundOut(takeOutput(context)), promise: promise) }
     }
 
-    private func takeOutput(_ count: Int, _ context: ChannelHandlerContext) -> ByteBuffer {
+    private func takeOutput(_ context: ChannelHandlerContext) -> ByteBuffer {
+        let count = session.pendingOutput
         var cipher = context.channel.allocator.buffer(capacity: count)
         cipher.writeWithUnsafeMutableBytes(minimumWritableBytes: count) { session.takeOutput(into: $0) }
         return cipher
@@ -156,9 +168,7 @@ package final class TLSHandler: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// Sends what the session itself has to say.
     private func send(_ promise: EventLoopPromise<Void>?, _ context: ChannelHandlerContext) {
-        let count = session.pendingOutput
-        guard count > 0 else { return }
-        context.writeAndFlush(wrapOutboundOut(takeOutput(count, context)), promise: promise)
+        if session.pendingOutput > 0 { context.writeAndFlush(wrapOutboundOut(takeOutput(context)), promise: promise) }
     }
 
     package func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
@@ -178,6 +188,20 @@ extension ByteBuffer {
         }
         if case .success(.bytes(let count)) = outcome { moveWriterIndex(forwardBy: count) }
         return outcome
+    }
+
+    /// Appends the ciphertext of `plain`, as far as there is room.
+    fileprivate mutating func write(_ plain: ByteBuffer, encryptedBy session: TLSSession) -> TLSFailure? {
+        var failure: TLSFailure?
+        plain.withUnsafeReadableBytes { plain -> Void in
+            _ = writeWithUnsafeMutableBytes(minimumWritableBytes: 0) { space -> Int in
+                do throws(TLSFailure) { return try session.write(plain, into: space) } catch {
+                    failure = error
+                    return 0
+                }
+            }
+        }
+        return failure
     }
 }
 

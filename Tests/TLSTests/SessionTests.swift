@@ -79,6 +79,44 @@ struct SessionTests {
         #expect(try space.withUnsafeMutableBytes { try other.read(into: $0) } == .ended)
     }
 
+    @Test("bytes are encrypted into lent memory, and read out of it in any pieces", arguments: [1, 999, 40_000])
+    func lentMemory(piece: Int) throws {
+        let one = try TLSSession(try client(), serverName: "localhost")
+        let other = try TLSSession(server)
+        try shakeHands(one, other)
+        let message = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 29) }
+        var cipher = [UInt8](repeating: 0, count: TLSSession.mostCiphertext(of: message.count))
+        let count = try message.withUnsafeBytes { plain in
+            try cipher.withUnsafeMutableBytes { try one.write(plain, into: $0) }
+        }
+        #expect(count > message.count && one.pendingOutput == 0)
+        var read: [UInt8] = []
+        for start in stride(from: 0, to: count, by: piece) {
+            cipher[start..<min(count, start + piece)].withUnsafeBytes { bytes in
+                // Every second time what has come is left for the next.
+                other.receive(bytes) { if (start / piece) % 2 == 1 { read += (try? readAll(other)) ?? [] } }
+            }
+        }
+        read += try readAll(other)
+        #expect(read == message && other.waitingInput == 0)
+    }
+
+    @Test("what does not fit into lent memory waits, in order")
+    func tooLittleLent() throws {
+        let one = try TLSSession(try client(), serverName: "localhost")
+        let other = try TLSSession(server)
+        try shakeHands(one, other)
+        let message = (0..<100_000).map { UInt8(truncatingIfNeeded: $0 &* 23) }
+        var cipher = [UInt8](repeating: 0, count: 40_000)
+        let count = try message.withUnsafeBytes { plain in
+            try cipher.withUnsafeMutableBytes { try one.write(plain, into: $0) }
+        }
+        #expect(count > 0 && count + one.pendingOutput > message.count)
+        cipher[..<count].withUnsafeBytes { other.receive($0) }
+        move(from: one, to: other)
+        #expect(try readAll(other) == message)
+    }
+
     @Test("a client without a certificate is let in without a name")
     func anonymous() throws {
         let one = try TLSSession(try client(), serverName: "localhost")

@@ -70,6 +70,10 @@ package final class TLSContext: @unchecked Sendable {
         guard weft_ssl_ctx_set_min_version(pointer, TLS1_2_VERSION) == 1 else { throw .fromQueue("setting up TLS") }
         weft_ssl_ctx_no_resumption(pointer)
         weft_ssl_ctx_small_buffers(pointer)
+        if role == .server {
+            try chooseSuites(pointer)
+            weft_ssl_ctx_own_preference(pointer)
+        }
         try addIdentity(configuration)
         addRoots(configuration)
         if !protocols.isEmpty { addProtocols() }

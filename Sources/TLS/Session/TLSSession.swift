@@ -7,21 +7,24 @@ package final class TLSSession {
     package enum ReadOutcome: Sendable, Equatable { case bytes(Int), needsInput, ended }
 
     private let session: OpaquePointer
-    private let input: OpaquePointer
-    private let output: OpaquePointer
+    private let input: UnsafeMutablePointer<CipherInput>
+    private let output: UnsafeMutablePointer<CipherOutput>
     private let context: TLSContext
     package private(set) var isEstablished = false
 
     /// `serverName`: for clients, the name or address the server's certificate must have.
     package init(_ context: TLSContext, serverName: String? = nil) throws(TLSFailure) {
-        guard let session = SSL_new(context.pointer), let input = weft_bio_mem(), let output = weft_bio_mem() else {
-            throw .fromQueue("setting up a TLS session")
-        }
+        guard let session = SSL_new(context.pointer) else { throw .fromQueue("setting up a TLS session") }
         self.context = context
         self.session = session
-        self.input = input
-        self.output = output
-        SSL_set_bio(session, input, output)
+        input = .allocate(capacity: 1)
+        input.initialize(to: CipherInput())
+        output = .allocate(capacity: 1)
+        output.initialize(to: CipherOutput())
+        guard let from = CipherInput.bio(input), let to = CipherOutput.bio(output) else {
+            throw .fromQueue("setting up a TLS session")
+        }
+        SSL_set_bio(session, from, to)
         switch context.role {
         case .server: SSL_set_accept_state(session)
         case .client: SSL_set_connect_state(session)
@@ -36,17 +39,24 @@ package final class TLSSession {
         }
     }
 
-    deinit { SSL_free(session) }
+    deinit {
+        SSL_free(session)
+        input.deinitialize(count: 1).deallocate()
+        output.deinitialize(count: 1).deallocate()
+    }
 
     /// Takes ciphertext from the peer.
-    package func receive(_ bytes: UnsafeRawBufferPointer) {
-        var done = 0
-        while done < bytes.count {
-            let count = BIO_write(input, bytes.baseAddress.map { $0 + done }, CInt(clamping: bytes.count - done))
-            if count <= 0 { return }  // Only when memory runs out.
-            done += Int(count)
-        }
+    package func receive(_ bytes: UnsafeRawBufferPointer) { input.pointee.keep(bytes) }
+
+    /// Reads ciphertext from the peer where it is, as far as `body` does; the rest is kept.
+    package func receive(_ bytes: UnsafeRawBufferPointer, while body: () -> Void) {
+        input.pointee.lend(bytes)
+        body()
+        input.pointee.endLoan()
     }
+
+    /// About as many bytes as can still be read of what has come; with none, none can.
+    package var waitingInput: Int { Int(SSL_pending(session)) + input.pointee.waiting }
 
     /// Goes on with the handshake as far as the input allows; `true` when it is done.
     package func handshake() throws(TLSFailure) -> Bool {
@@ -92,12 +102,25 @@ package final class TLSSession {
         }
     }
 
-    /// Ciphertext waiting for the peer, in bytes.
-    package var pendingOutput: Int { weft_bio_pending(output) }
-
-    package func takeOutput(into space: UnsafeMutableRawBufferPointer) -> Int {
-        max(0, Int(BIO_read(output, space.baseAddress, CInt(clamping: space.count))))
+    /// Encrypts all the bytes straight into `space`; how many bytes that made. What does not fit waits as output.
+    package func write(
+        _ bytes: UnsafeRawBufferPointer, into space: UnsafeMutableRawBufferPointer
+    ) throws(TLSFailure) -> Int {
+        output.pointee.lend(space)
+        do throws(TLSFailure) { try write(bytes) } catch {
+            _ = output.pointee.takeBack()
+            throw error
+        }
+        return output.pointee.takeBack()
     }
+
+    /// What `count` bytes become at most: records of 16 KiB (RFC 8446 §5.1), each with a header, a nonce and a tag.
+    package static func mostCiphertext(of count: Int) -> Int { count + (count / 16384 + 1) * 128 }
+
+    /// Ciphertext waiting for the peer, in bytes.
+    package var pendingOutput: Int { output.pointee.kept.count }
+
+    package func takeOutput(into space: UnsafeMutableRawBufferPointer) -> Int { output.pointee.take(into: space) }
 
     /// Tells the peer that no more will come.
     package func shutDown() {
