@@ -7,12 +7,14 @@ protocol AnswerWire: AnyObject {
     /// The head, and with `isWhole` all there is of the answer.
     func send(_ exchange: Exchange, _ head: AnswerHead, _ body: [UInt8], isWhole: Bool)
     func send(_ exchange: Exchange, _ bytes: [UInt8])
+    /// The same for one that sends to many answers: it goes out with `flush`. Whether there may be more at once, though the
+    /// connection be busy.
+    func push(_ exchange: Exchange, _ bytes: [UInt8]) -> Bool
+    func flush()
     func end(_ exchange: Exchange)
     func invite(_ exchange: Exchange)
     /// Whether the client takes what is sent to it fast enough.
     func isWritable(_ exchange: Exchange) -> Bool
-    /// Whether so little waits to be sent that there may be more at once, even if the connection is busy.
-    func hasRoom(_ exchange: Exchange) -> Bool
     /// More of the body may come.
     func wantsBody(_ exchange: Exchange, taken: Int)
     /// The handler has returned.
@@ -22,6 +24,11 @@ protocol AnswerWire: AnyObject {
     ) throws -> UpgradedConnection<WebSocketFrame>
     /// From the head on, the connection is bytes both ways.
     func becomeBytes(_ exchange: Exchange, _ head: AnswerHead) throws -> UpgradedConnection<ByteBuffer>
+}
+
+/// The client has stopped to take what it asked for.
+package struct ClientTooSlow: Error, CustomStringConvertible {
+    package var description: String { "the client takes nothing of what is sent to it" }
 }
 
 struct AnswerHead: Sendable {
@@ -55,6 +62,10 @@ final class Exchange: @unchecked Sendable {
     private var bodyWaiter: UnsafeContinuation<Void, Never>?
     private var bodyTimer: Scheduled<Void>?
     private var writeWaiter: UnsafeContinuation<Void, Never>?
+    /// A client that takes nothing for this long while something waits for it is given up.
+    var stallLimit: TimeAmount?
+    private var stallTimer: Scheduled<Void>?
+    private var hasStalled = false
 
     init(_ wire: any AnswerWire, loop: any EventLoop, number: UInt32, isHeadRequest: Bool, bodyLimit: TimeAmount) {
         self.wire = wire
@@ -113,6 +124,8 @@ final class Exchange: @unchecked Sendable {
     func wakeWriter() {
         guard let waiter = writeWaiter else { return }
         writeWaiter = nil
+        stallTimer?.cancel()
+        stallTimer = nil
         waiter.resume()
     }
 
@@ -197,14 +210,19 @@ final class Exchange: @unchecked Sendable {
 
     func push(_ bytes: [UInt8]) -> HTTPResponder.PushOutcome {
         guard phase == .streaming, let wire else { return .gone }
-        if !isHeadRequest { wire.send(self, bytes) }
-        return wire.hasRoom(self) ? .taken : .full
+        return isHeadRequest || wire.push(self, bytes) ? .taken : .full
     }
+
+    func flush() { wire?.flush() }
+
+    /// Answers with the same share a connection.
+    var connection: ObjectIdentifier { wire.map { ObjectIdentifier($0) } ?? ObjectIdentifier(self) }
 
     /// Waits until the connection takes more.
     func drain() async throws {
         await wait {
             self.writeWaiter = $0
+            self.watchStall()
         } ready: {
             self.wire?.isWritable(self) ?? true
         } cancel: {
@@ -212,6 +230,15 @@ final class Exchange: @unchecked Sendable {
         }
         try Task.checkCancellation()
         if await onLoop({ self.isGone }) { throw ChannelError.ioOnClosedChannel }
+        if await onLoop({ self.hasStalled }) { throw ClientTooSlow() }
+    }
+
+    private func watchStall() {
+        guard let stallLimit else { return }
+        stallTimer = loop.scheduleTask(in: stallLimit) {
+            self.hasStalled = true
+            self.wakeWriter()
+        }
     }
 
     func end() throws {

@@ -218,7 +218,6 @@ final class HTTP1Connection: ChannelDuplexHandler, RemovableChannelHandler, Answ
     // MARK: Writing
 
     func isWritable(_ exchange: Exchange) -> Bool { context?.channel.isWritable ?? true }
-    func hasRoom(_ exchange: Exchange) -> Bool { isWritable(exchange) }
 
     func wantsBody(_ exchange: Exchange, taken: Int) { readOn() }
 
@@ -259,17 +258,27 @@ final class HTTP1Connection: ChannelDuplexHandler, RemovableChannelHandler, Answ
     }
 
     func send(_ exchange: Exchange, _ bytes: [UInt8]) {
-        guard let context, !bytes.isEmpty else { return }
-        var out = context.channel.allocator.buffer(capacity: bytes.count + 16)
+        if !bytes.isEmpty { write(chunk(bytes)) }
+    }
+
+    func push(_ exchange: Exchange, _ bytes: [UInt8]) -> Bool {
+        if !bytes.isEmpty { context?.write(wrapOutboundOut(chunk(bytes)), promise: nil) }
+        return isWritable(exchange)
+    }
+
+    func flush() { context?.flush() }
+
+    private func chunk(_ bytes: [UInt8]) -> ByteBuffer {
+        var out = ByteBufferAllocator().buffer(capacity: bytes.count + 16)
         if !isChunked {
             out.writeBytes(bytes)
-            return write(out)
+            return out
         }
         out.writeString(String(bytes.count, radix: 16))
         out.writeStaticString("\r\n")
         out.writeBytes(bytes)
         out.writeStaticString("\r\n")
-        write(out)
+        return out
     }
 
     func end(_ exchange: Exchange) {

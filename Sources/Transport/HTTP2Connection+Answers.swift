@@ -4,14 +4,12 @@ import NIOWebSocket
 import Wire
 
 extension HTTP2Connection: AnswerWire {
+    /// No more is gathered before it is sent: the same buffers serve the next connection while they are in the caches.
+    private static let largeWrite = 128 << 10
+
     func isWritable(_ exchange: Exchange) -> Bool {
         guard let stream = streams[exchange.number] else { return true }
         return stream.waiting < HTTP2Stream.mostWaiting && takesMore
-    }
-
-    func hasRoom(_ exchange: Exchange) -> Bool {
-        guard let stream = streams[exchange.number] else { return true }
-        return stream.waiting < HTTP2Stream.roomyWaiting
     }
 
     func wantsBody(_ exchange: Exchange, taken: Int) {
@@ -42,6 +40,24 @@ extension HTTP2Connection: AnswerWire {
         guard let stream = streams[exchange.number] else { return }
         stream.enqueue(bytes)
         pump(exchange.number, stream)
+    }
+
+    func push(_ exchange: Exchange, _ bytes: [UInt8]) -> Bool {
+        let number = exchange.number
+        guard let stream = streams[number] else { return true }
+        let window = min(peerFrameSize, stream.sendWindow, sendWindow)
+        guard stream.waiting == 0, bytes.count <= window, takesMore else {
+            stream.enqueue(bytes)
+            pump(number, stream)
+            return stream.waiting < HTTP2Stream.roomyWaiting
+        }
+        // What can go at once need not wait in line first.
+        writeHeader(bytes.count, .data, 0, number)
+        out.writeBytes(bytes)
+        stream.sendWindow -= bytes.count
+        sendWindow -= bytes.count
+        if out.readableBytes >= Self.largeWrite { flush() }
+        return true
     }
 
     func end(_ exchange: Exchange) {

@@ -406,9 +406,13 @@ final class HTTP2Connection: ChannelDuplexHandler {
     }
 
     func writeHeader(_ length: Int, _ kind: FrameKind, _ flags: UInt8, _ stream: UInt32) {
-        if out.readableBytes == 0 { out.reserveCapacity(max(512, length + 64, min(lastFlushed, 256 << 10))) }
+        makeRoom(length + FrameHeader.size)
         out.writeMultipleIntegers(
             UInt8(truncatingIfNeeded: length >> 16), UInt16(truncatingIfNeeded: length), kind.rawValue, flags, stream)
+    }
+
+    func makeRoom(_ count: Int) {
+        if out.readableBytes == 0 { out = executor.buffers.take(max(512, count + 64, min(lastFlushed, 256 << 10))) }
     }
 
     private func windowUpdate(_ stream: UInt32, _ count: Int) {
@@ -446,7 +450,7 @@ final class HTTP2Connection: ChannelDuplexHandler {
         loop.execute { bound.value.flush() }
     }
 
-    private func flush() {
+    func flush() {
         isFlushPlanned = false
         controlFrames = 0
         guard out.readableBytes > 0, let context else { return }
@@ -454,6 +458,7 @@ final class HTTP2Connection: ChannelDuplexHandler {
         out = ByteBuffer()
         lastFlushed = bytes.readableBytes
         context.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
+        executor.buffers.give(bytes)
     }
 
     var takesMore: Bool { out.readableBytes < Self.mostUnsent && channel.isWritable }

@@ -148,6 +148,29 @@ struct HTTPServerTests {
         }
     }
 
+    @Test("a client that takes nothing is given up by a writer that says how long it waits")
+    func stalled() async throws {
+        let (ended, signal) = AsyncStream.makeStream(of: Bool.self)
+        try await withHTTPServer { _, responder in
+            await responder.limitStalls(to: .milliseconds(50))
+            do {
+                try await responder.start(.ok)
+                while true { try await responder.write([UInt8](repeating: 65, count: 1 << 16)) }
+            } catch {
+                signal.yield(error is ClientTooSlow)
+            }
+        } _: { port in
+            let client = try RawClient(port: port)
+            await client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+            for await wasGivenUp in ended {
+                #expect(wasGivenUp)
+                break
+            }
+            // What was on its way still comes; then the connection ends.
+            #expect(await client.read(until: nil).hasPrefix("HTTP/1.1 200"))
+        }
+    }
+
     @Test("a handler that waits is cancelled when its client goes")
     func cancellation() async throws {
         let (ended, signal) = AsyncStream.makeStream(of: Bool.self)

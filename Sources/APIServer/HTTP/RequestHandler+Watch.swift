@@ -25,10 +25,11 @@ extension RequestHandler {
         var form = try AnswerForm(accept: request.header("accept"))
         if form == .protobuf, !KubeProtobuf.builtIn.knows(definition.type) { form = .object }
         let seconds = try request.query.integer("timeoutSeconds") ?? Int.random(in: 1800...3600)
-        let writer = WatchWriter(
+        let events = EventWriter(
             registry: registry, definition: definition, form: form,
-            include: IncludeObject(rawValue: request.query["includeObject"]) ?? .metadata,
-            sendsBookmarks: request.query.flag("allowWatchBookmarks"), lines: lines, hubs: hubs, responder: responder)
+            include: IncludeObject(rawValue: request.query["includeObject"]) ?? .metadata, lines: lines)
+        let writer = WatchWriter(
+            events: events, sendsBookmarks: request.query.flag("allowWatchBookmarks"), hubs: hubs, responder: responder)
         let deadline = ContinuousClock.now + .seconds(max(0, min(seconds, 86400)))
         do {
             try await responder.start(

@@ -14,27 +14,38 @@ final class WatchHub: @unchecked Sendable {
     final class Seat: @unchecked Sendable {
         enum End { case nudged, full, gone, lost }
 
-        /// Sends an event, if it is one for this watch.
-        let deliver: (StoreEvent) -> HTTPResponder.PushOutcome
+        fileprivate let view: WatchView
+        fileprivate let responder: HTTPResponder
+        fileprivate let write: WatchRow.Write
+        fileprivate var row: WatchRow?
+        fileprivate var connection: ObjectIdentifier
         /// Everything up to here it had seen when it sat down.
         fileprivate var from: Int64 = 0
         fileprivate(set) var revision: Int64 = 0
         fileprivate(set) var end = End.nudged
-        fileprivate var isLeaving = false
+        /// Why it goes, once it does.
+        fileprivate var leaving: End?
         fileprivate var waiter: UnsafeContinuation<Void, Never>?
 
-        init(_ deliver: @escaping (StoreEvent) -> HTTPResponder.PushOutcome) { self.deliver = deliver }
+        init(_ view: WatchView, _ responder: HTTPResponder, _ write: @escaping WatchRow.Write) {
+            self.view = view
+            self.responder = responder
+            self.write = write
+            connection = responder.connection
+        }
     }
 
     private let hubs: WatchHubs
     private let key: WatchHubs.Key
     private let store: any Store
     private let loop: any EventLoop
-    private var seats: [ObjectIdentifier: Seat] = [:]
+    /// By connection: what the watches of one are sent goes out together.
+    private var seats: [ObjectIdentifier: [Seat]] = [:]
+    private var rows: [WatchView: WatchRow] = [:]
     /// What waits for events while anybody sits here.
     private var source: StoreWatch?
     private var revision: Int64 = 0
-    /// What was sent last: all watches of a kind in one form send the same.
+    /// What was written last: watches that see an event in one form are sent the same, whatever else they select.
     private var last: (key: EventLines.Key, line: [UInt8])?
 
     fileprivate init(_ hubs: WatchHubs, _ key: WatchHubs.Key, _ store: any Store, _ loop: any EventLoop) {
@@ -47,15 +58,15 @@ final class WatchHub: @unchecked Sendable {
     /// Waits until the watch has to go on by itself: `seat.end` says why, `seat.revision` from where.
     ///
     /// - Parameter revision: the watch has seen everything up to here, and that is all there was just now.
-    func wait(_ seat: Seat, from revision: Int64, _ responder: HTTPResponder) async {
+    func wait(_ seat: Seat, from revision: Int64) async {
         await withTaskCancellationHandler {
             await withUnsafeContinuation { (waiter: UnsafeContinuation<Void, Never>) in
                 seat.from = revision
                 seat.revision = revision
-                seat.isLeaving = false
+                seat.leaving = nil
                 seat.waiter = waiter
-                seats[ObjectIdentifier(seat)] = seat
-                if source == nil { start(at: revision, responder) }
+                sit(seat)
+                if source == nil { start(at: revision, seat.responder) }
             }
         } onCancel: {
             loop.execute { self.release(seat) }
@@ -77,9 +88,26 @@ final class WatchHub: @unchecked Sendable {
         seat.waiter = nil
         seat.end = end
         seat.revision = max(seat.revision, revision)
-        seats[ObjectIdentifier(seat)] = nil
+        rise(seat)
         if seats.isEmpty { source?.nudge() }
         waiter.resume()
+    }
+
+    private func sit(_ seat: Seat) {
+        seats[seat.connection, default: []].append(seat)
+        let row = rows[seat.view] ?? WatchRow(seat.write)
+        rows[seat.view] = row
+        row.count += 1
+        seat.row = row
+    }
+
+    private func rise(_ seat: Seat) {
+        seats[seat.connection]?.removeAll { $0 === seat }
+        if seats[seat.connection]?.isEmpty == true { seats[seat.connection] = nil }
+        guard let row = seat.row else { return }
+        seat.row = nil
+        row.count -= 1
+        if row.count == 0 { rows[seat.view] = nil }
     }
 
     private func start(at revision: Int64, _ responder: HTTPResponder) {
@@ -99,30 +127,47 @@ final class WatchHub: @unchecked Sendable {
             }
         } catch {
             // Each finds out by itself what there is.
-            for seat in seats.values { release(seat, .lost, through: 0) }
+            for seat in seats.values.joined() { release(seat, .lost, through: 0) }
         }
         self.source = nil
         last = nil
         hubs.remove(key, self)
     }
 
-    /// All events of a revision reach a watch, or none.
     private func deliver(_ events: [StoreEvent]) {
-        var leaving: [(Seat, Seat.End)] = []
-        for event in events {
-            for seat in seats.values where event.revision > seat.from {
-                if seat.isLeaving, event.revision > seat.revision { continue }
-                seat.revision = event.revision
-                let outcome = seat.deliver(event)
-                if case .taken = outcome { continue }
-                if seat.isLeaving { continue }
-                seat.isLeaving = true
-                var end = Seat.End.full
-                if case .gone = outcome { end = .gone }
-                leaving.append((seat, end))
+        for row in rows.values { row.lines = events.map { (revision: $0.revision, line: row.write($0, self)) } }
+        var leaving: [Seat] = []
+        for group in seats.values {
+            // One after the other, and each sent before the next is filled: so buffers are few, and still in the caches.
+            var pushed: Seat?
+            for seat in group where deliver(to: seat) {
+                pushed = seat
+                if seat.leaving != nil { leaving.append(seat) }
+            }
+            pushed?.responder.flush()
+        }
+        for row in rows.values { row.lines = [] }
+        for seat in leaving { release(seat, seat.leaving ?? .full, through: 0) }
+    }
+
+    /// All events of a revision reach a watch, or none.
+    ///
+    /// - Returns: whether there was anything for it.
+    private func deliver(to seat: Seat) -> Bool {
+        guard let row = seat.row else { return false }
+        var hasPushed = false
+        for (revision, line) in row.lines where revision > seat.from {
+            if seat.leaving != nil, revision > seat.revision { break }
+            seat.revision = revision
+            guard let line else { continue }
+            hasPushed = true
+            switch seat.responder.push(line) {
+            case .taken: break
+            case .full: if seat.leaving == nil { seat.leaving = .full }
+            case .gone: seat.leaving = .gone
             }
         }
-        for (seat, end) in leaving { release(seat, end, through: 0) }
+        return hasPushed
     }
 }
 

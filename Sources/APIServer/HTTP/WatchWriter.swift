@@ -9,29 +9,28 @@ import Wire
 struct WatchWriter {
     /// A client learns at least this often how far it is.
     private static let bookmarkInterval = Duration.seconds(50)
+    /// One that reads nothing for longer has to come again, as in Kubernetes.
+    private static let patience = TimeAmount.seconds(60)
 
-    let registry: Registry
-    let definition: ResourceDefinition
-    let form: AnswerForm
-    let include: IncludeObject
+    let events: EventWriter
     let sendsBookmarks: Bool
-    let lines: EventLines
     let hubs: WatchHubs
     let responder: HTTPResponder
 
     /// The content type of the answer.
     var contentType: String {
-        form == .protobuf ? ResourceDefinition.protobufType + ";stream=watch" : ResourceDefinition.jsonType
+        events.form == .protobuf ? ResourceDefinition.protobufType + ";stream=watch" : ResourceDefinition.jsonType
     }
 
     func run(
         _ initial: [Record], _ watch: RegistryWatch, announcesInitialEnd: Bool,
         until deadline: ContinuousClock.Instant
     ) async throws {
+        await responder.limitStalls(to: Self.patience)
         var isFirst = true
         var piece: [UInt8] = []
         for record in initial {
-            piece += frame(SeenEvent(kind: .added, record: record, revision: record.revision), isFirst: isFirst)
+            piece += events.frame(SeenEvent(kind: .added, record: record, revision: record.revision), isFirst: isFirst)
             isFirst = false
             if piece.count > 64 << 10 {
                 try await responder.write(piece)
@@ -42,7 +41,7 @@ struct WatchWriter {
         }
         try await responder.write(piece)
         if announcesInitialEnd { try await bookmark(watch.revision, endsInitial: true) }
-        let seat = seat(watch, isFirst: isFirst)
+        let seat = seat(watch)
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer { group.cancelAll() }
             group.addTask {
@@ -72,7 +71,7 @@ struct WatchWriter {
                 case .events(let events):
                     var all: [UInt8] = []
                     for event in events {
-                        let one = frame(event, isFirst: isFirst)
+                        let one = self.events.frame(event, isFirst: isFirst)
                         if all.isEmpty { all = one } else { all += one }
                         isFirst = false
                     }
@@ -80,7 +79,7 @@ struct WatchWriter {
                 }
             } catch let failure as APIFailure {
                 if failure.isServerClosing { return }
-                try await responder.write(frame("ERROR", failure.status))
+                try await responder.write(events.frame("ERROR", failure.status))
                 return
             }
         }
@@ -90,14 +89,16 @@ struct WatchWriter {
 
     /// A watch's place beside those that see the same; `nil` for one that must go its own way: a row's first event carries the
     /// columns, and events that a webhook converts are waited for.
-    private func seat(_ watch: RegistryWatch, isFirst: Bool) -> WatchSeat? {
-        guard watch.isDirect, form != .table, responder.loop.inEventLoop else { return nil }
-        let hub = hubs.hub(watch.scope, registry.store, responder.loop)
+    private func seat(_ watch: RegistryWatch) -> WatchSeat? {
+        guard watch.isDirect, events.form != .table, responder.loop.inEventLoop else { return nil }
+        let hub = hubs.hub(watch.scope, events.registry.store, responder.loop)
+        let view = WatchView(
+            definition: ObjectIdentifier(events.definition), form: events.form, selection: watch.selection)
+        let writer = events
         return WatchSeat(
             hub: hub,
-            seat: WatchHub.Seat { event in
-                guard let seen = watch.seen(event) else { return .taken }
-                return responder.push(frame(seen, isFirst: isFirst, in: hub))
+            seat: WatchHub.Seat(view, responder) { event, hub in
+                watch.seen(event).map { writer.frame($0, isFirst: false, in: hub) }
             })
     }
 
@@ -110,7 +111,7 @@ struct WatchWriter {
                 if events.isEmpty { continue }
                 return .events(events)
             }
-            await seat.hub.wait(seat.seat, from: watch.revision, responder)
+            await seat.hub.wait(seat.seat, from: watch.revision)
             watch.skip(to: seat.seat.revision)
             switch seat.seat.end {
             case .full: try await responder.drain()
@@ -127,10 +128,10 @@ struct WatchWriter {
     private func bookmark(_ revision: Int64, endsInitial: Bool) async throws {
         let version = JSON.string(String(revision))
         var object: JSON
-        switch form {
+        switch events.form {
         case .table:
-            object = definition.table(
-                for: [], include: include, now: .now(), list: ["resourceVersion": version], withColumns: false)
+            object = events.definition.table(
+                for: [], include: events.include, now: .now(), list: ["resourceVersion": version], withColumns: false)
         case .partial:
             object = [
                 "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
@@ -138,70 +139,12 @@ struct WatchWriter {
             ]
         case .object, .protobuf:
             object = [
-                "kind": .string(definition.type.kind), "apiVersion": .string(definition.type.apiVersion),
+                "kind": .string(events.definition.type.kind), "apiVersion": .string(events.definition.type.apiVersion),
                 "metadata": ["resourceVersion": version],
             ]
         }
         if endsInitial { object[path: ["metadata", "annotations"]] = ["k8s.io/initial-events-end": "true"] }
-        try await responder.write(frame("BOOKMARK", object))
-    }
-
-    /// One event. What does not depend on the watcher is written once for all.
-    ///
-    /// - Parameter hub: whose watches it is for; it has the line at hand.
-    private func frame(_ event: SeenEvent, isFirst: Bool, in hub: WatchHub? = nil) -> [UInt8] {
-        if form == .table {
-            var object = registry.object(event.record, as: definition)
-            if event.revision != event.record.revision { object.resourceVersion = String(event.revision) }
-            return frame(
-                event.kind.rawValue,
-                definition.tableRow(of: object, include: include, now: .now(), withColumns: isFirst))
-        }
-        let kind: UInt8 =
-            switch event.kind {
-            case .added: 0
-            case .modified: 1
-            case .deleted: 2
-            default: 3
-            }
-        let key = EventLines.Key(
-            revision: event.revision, definition: ObjectIdentifier(definition), kind: kind, form: form)
-        // Each loop writes its own: threads that count references to the same bytes hinder each other.
-        if let hub { return hub.line(key) { write(event) } }
-        return lines.line(key) { write(event) }
-    }
-
-    private func write(_ event: SeenEvent) -> [UInt8] {
-        switch form {
-        case .object, .partial:
-            var out = Array("{\"type\":\"\(event.kind.rawValue)\",\"object\":".utf8)
-            if form == .object {
-                registry.append(event.record, revision: event.revision, as: definition, to: &out)
-            } else {
-                registry.appendPartial(event.record, revision: event.revision, as: definition, to: &out)
-            }
-            out.append(contentsOf: "}\n".utf8)
-            return out
-        case .table, .protobuf:
-            var object = registry.object(event.record, as: definition)
-            if event.revision != event.record.revision { object.resourceVersion = String(event.revision) }
-            return frame(event.kind.rawValue, object.json)
-        }
-    }
-
-    /// JSON: an object a line. Protobuf: a length of four bytes, and a `WatchEvent` with the object's own envelope in it.
-    private func frame(_ kind: String, _ object: JSON) -> [UInt8] {
-        guard form == .protobuf else {
-            let event: JSON = ["type": .string(kind), "object": object]
-            return event.bytes + [0x0A]
-        }
-        let envelope = KubeProtobuf.builtIn.encode(object) ?? []
-        var event = ProtobufWriter()
-        event.string(1, kind)
-        event.message(2) { $0.bytes(1, envelope) }
-        let length = UInt32(event.bytes.count)
-        let size = [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: length >> UInt32($0)) }
-        return size + event.bytes
+        try await responder.write(events.frame("BOOKMARK", object))
     }
 }
 

@@ -4,6 +4,7 @@ import Wire
 
 /// A selection, parsed, over objects of one kind.
 struct ObjectFilter: Sendable {
+    let selection: Selection
     private let labels: KubeTypes.LabelSelector
     private let fields: KubeTypes.FieldSelector
     /// What of an object is looked at; `nil` when that cannot be said of its stored form.
@@ -11,6 +12,7 @@ struct ObjectFilter: Sendable {
     private let kind: String
 
     init(_ selection: Selection, _ definition: ResourceDefinition) throws(APIFailure) {
+        self.selection = selection
         do throws(SelectorFault) {
             labels = try KubeTypes.LabelSelector(parsing: selection.labels)
         } catch {

@@ -17,6 +17,7 @@ struct RegistryWatch: Sendable {
     private let source: StoreWatch
     /// What of the store it sees.
     let scope: String
+    var selection: Selection { filter.selection }
     private(set) var revision: Int64
 
     init(

@@ -148,10 +148,14 @@ crowd = Client()
 following = MAPS + "?watch=true&resourceVersion=" + version
 watches = [crowd.headers("GET", following) for _ in range(40)]
 selecting = crowd.headers("GET", following + "&labelSelector=is%3Deven")
+beside = Client()
+partial = beside.headers("GET", following, ("accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"))
+whole = beside.headers("GET", following)
 late = Client(INITIAL_WINDOW_SIZE=1000)
 late.acknowledges = False
 held = late.headers("GET", following)
 crowd.until(lambda: all(crowd.answers[stream][0] == 200 for stream in watches + [selecting]), "the watches' begin")
+beside.until(lambda: all(beside.answers[stream][0] == 200 for stream in (partial, whole)), "the begin beside")
 late.until(lambda: late.answers[held][0] == 200, "the late watch's begin")
 made = [f"crowd-{number}" for number in range(40)]
 for number, name in enumerate(made):
@@ -162,6 +166,10 @@ crowd.until(lambda: all(seen(crowd, stream) >= 40 for stream in watches), "all e
 crowd.until(lambda: seen(crowd, selecting) >= 20, "all events at the watch that selects")
 assert all(names(crowd, stream) == made for stream in watches)
 assert names(crowd, selecting) == made[::2], names(crowd, selecting)
+beside.until(lambda: seen(beside, partial) >= 40 and seen(beside, whole) >= 40, "all events beside, in two forms")
+assert names(beside, partial) == made and names(beside, whole) == made
+assert beside.answers[whole][1] == crowd.answers[watches[0]][1]
+assert b'"kind":"PartialObjectMetadata"' in beside.answers[partial][1] and b'"data"' not in beside.answers[partial][1]
 late.until(lambda: len(late.answers[held][1]) == 1000, "the first thousand bytes of a watch")
 late.h2.increment_flow_control_window(1 << 20)
 late.h2.increment_flow_control_window(1 << 20, held)
