@@ -133,6 +133,11 @@ def measure(programs, rounds):
             raise RuntimeError(f"watches: {seen['events']} events came of {writes * 1000}")
         row("1,000 watchers, 100 writes/s, event p99", seen["p99_ms"], "ms")
         row("1,000 watchers, 100 writes/s, CPU", seen["cpu"] / (writes / 100), "cores")
+        seen = server.load("watch", count=writes, clients=1000, watches=1000, rate=100)
+        if seen["events"] < 0.95 * writes * 1000:
+            raise RuntimeError(f"watches: {seen['events']} events came of {writes * 1000}")
+        row("1,000 watchers on as many connections, event p99", seen["p99_ms"], "ms")
+        row("1,000 watchers on as many connections, CPU", seen["cpu"] / (writes / 100), "cores")
         watching = subprocess.Popen(
             [f"{programs}/apiserver-load", f"{directory}/kubeconfig", "watch", "--count", "100", "--rate", "20"],
             stdout=subprocess.DEVNULL)

@@ -3,6 +3,7 @@ import Glibc
 import KubeClient
 import NIOCore
 import NIOPosix
+import Synchronization
 import TLS
 import Transport
 import Wire
@@ -45,6 +46,10 @@ struct Load: AsyncParsableCommand {
         let watchers = WatchSource(count: watches, namespace: namespace)
         let width = (watches + clients - 1) / clients
         let reading = Task { try await target.run(watchers, clients: clients, width: width) }
+        // All are to be there before the first write.
+        for _ in 0..<600 where watchers.asked.load(ordering: .relaxed) < watches {
+            try await Task.sleep(for: .milliseconds(100))
+        }
         try await Task.sleep(for: .seconds(2))
         let writer = RequestSource(mode: .create, count: count, namespace: namespace, pods: pods, prefix: "event")
         try await target.run(writer, clients: 4, pause: .milliseconds(Int64(4000 / rate)))

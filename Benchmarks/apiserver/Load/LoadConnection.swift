@@ -138,14 +138,24 @@ final class LoadConnection: ChannelInboundHandler {
         var bytes = unwrapInboundIn(data)
         if input.readableBytes == 0 { input = bytes } else { input.writeBuffer(&bytes) }
         var out = ByteBuffer()
-        while let header = FrameHeader(Array(input.readableBytesView.prefix(FrameHeader.size))),
-            input.readableBytes >= FrameHeader.size + header.length
-        {
+        while let header = nextHeader(), input.readableBytes >= FrameHeader.size + header.length {
             input.moveReaderIndex(forwardBy: FrameHeader.size)
             guard let payload = input.readSlice(length: header.length) else { break }
             take(header, payload, &out)
         }
         if out.readableBytes > 0 { context.writeAndFlush(wrapOutboundOut(out), promise: nil) }
+    }
+
+    /// Without an array for each: the client has to leave the server its share of the machine.
+    private func nextHeader() -> FrameHeader? {
+        input.withUnsafeReadableBytes { bytes -> FrameHeader? in
+            guard bytes.count >= FrameHeader.size else { return nil }
+            let first = bytes.loadUnaligned(as: UInt32.self).bigEndian
+            var header = FrameHeader(length: Int(first >> 8), kind: .data, flags: bytes[4])
+            header.kind = UInt8(truncatingIfNeeded: first)
+            header.stream = bytes.loadUnaligned(fromByteOffset: 5, as: UInt32.self).bigEndian & 0x7FFF_FFFF
+            return header
+        }
     }
 
     private func take(_ header: FrameHeader, _ payload: ByteBuffer, _ out: inout ByteBuffer) {

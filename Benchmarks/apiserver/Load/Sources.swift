@@ -1,5 +1,6 @@
 import Glibc
 import NIOCore
+import Synchronization
 import Wire
 
 /// To standard error.
@@ -90,6 +91,7 @@ final class WatchSource: LoadSource, @unchecked Sendable {
     private let namespace: String
     private var left: Int
     private let count: Int
+    let asked = Atomic(0)
     private var ages: [UInt64] = []
     private static let mark = Array("\"bench/time\":\"".utf8)
     /// Where the slash stands in it.
@@ -104,6 +106,7 @@ final class WatchSource: LoadSource, @unchecked Sendable {
     func next() -> LoadRequest? {
         if left == 0 { return nil }
         left -= 1
+        asked.add(1, ordering: .relaxed)
         return LoadRequest(
             path:
                 "/api/v1/namespaces/\(namespace)/pods?watch=true&resourceVersionMatch=NotOlderThan&sendInitialEvents=false"
