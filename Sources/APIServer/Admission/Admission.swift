@@ -36,6 +36,8 @@ struct AdmissionChain: Sendable {
     var policies: MutatingPolicyAdmission?
     var webhooks: WebhookAdmission?
     var validating: [any ValidatingAdmission] = []
+    /// Whether somebody outside of this program looks at objects: they see the whole, managers too.
+    var isObserved: @Sendable () async throws(APIFailure) -> Bool = { () async throws(APIFailure) -> Bool in false }
     /// Last, since what it takes must not be refused afterwards.
     var quota: ResourceQuotaAdmission?
     /// How long its steps take, once it is complete.

@@ -33,13 +33,21 @@ final class ClusterAdmission: Sendable {
         ]
         chain.builtIn += access.mutating
         chain.mutating = configuration.mutating
-        chain.policies = MutatingPolicyAdmission(selection)
+        let policies = MutatingPolicyAdmission(selection)
+        let refusing = ValidatingPolicyAdmission(selection)
+        chain.policies = policies
         chain.webhooks = webhooks
+        chain.isObserved = { () async throws(APIFailure) -> Bool in
+            if try await !webhooks.mutating.current().isEmpty { return true }
+            if try await !webhooks.validating.current().isEmpty { return true }
+            if try await !policies.policies.isEmpty() { return true }
+            return try await !refusing.policies.isEmpty()
+        }
         chain.validating = access.validating
         chain.validating += [
             AdmissionConfigurationChecks(), limits,
             PodSecurityAdmission(objects: objects, configuration: configuration.podSecurity),
-            ClaimResizeAdmission(objects: objects), ValidatingPolicyAdmission(selection),
+            ClaimResizeAdmission(objects: objects), refusing,
         ]
         chain.validating += configuration.validating + [webhooks]
         chain.quota = ResourceQuotaAdmission(registry, desk)

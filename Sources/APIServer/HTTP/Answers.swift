@@ -70,10 +70,10 @@ struct Answers {
 
     func send(_ status: HTTPResponseStatus, _ written: WrittenObject) async throws(APIFailure) {
         if let record = written.record, try form() == .object {
-            note(written.object.json)
+            note(written.whole.json)
             await sendBytes(status, registry.bytes(record, as: definition))
         } else {
-            try await send(status, written.object)
+            try await send(status, written.whole)
         }
     }
 

@@ -6,7 +6,11 @@ import Wire
 extension Registry {
     /// What the store keeps: `kind`, `apiVersion` and `metadata` first, so that their place is known, and no resource version,
     /// since that is the record's own.
-    func encode(_ object: KubeObject, _ definition: ResourceDefinition) throws(APIFailure) -> [UInt8] {
+    ///
+    /// - Parameter managers: `managedFields` as text, where the object does not hold them; may be empty.
+    func encode(
+        _ object: KubeObject, _ definition: ResourceDefinition, _ managers: [UInt8] = []
+    ) throws(APIFailure) -> [UInt8] {
         let object = definition.stored(object)
         var text = JSONText(capacity: 4096)
         text.put(definition.storedHead)
@@ -17,6 +21,10 @@ extension Registry {
             text.put(quoted: member.key)
             text.put(UInt8(ascii: ":"))
             text.put(member.value)
+        }
+        if !managers.isEmpty {
+            text.put(word: isFirst ? "\"managedFields\":" : ",\"managedFields\":")
+            text.put(managers)
         }
         text.put(UInt8(ascii: "}"))
         for member in object.json.object ?? JSONObject() {
@@ -97,7 +105,23 @@ extension Registry {
 
 /// An object just written, with what the store keeps of it.
 struct WrittenObject: Sendable {
-    let object: KubeObject
+    private let object: KubeObject
+    private let managers: [UInt8]
     /// `nil` after a dry run and where nothing was written.
     let record: Record?
+
+    init(object: KubeObject, managers: [UInt8], record: Record?) {
+        self.object = object
+        self.managers = managers
+        self.record = record
+    }
+
+    /// With its version and its managers, which most answers take from the record.
+    var whole: KubeObject {
+        var object = object
+        if let record { object.resourceVersion = String(record.revision) }
+        // We wrote this text ourselves.
+        if !managers.isEmpty { object.json[path: ["metadata", "managedFields"]] = try? JSON(parsing: managers) }
+        return object
+    }
 }

@@ -7,7 +7,7 @@ extension Registry {
     func create(
         _ definition: ResourceDefinition, namespace: String, _ given: KubeObject, _ context: WriteContext
     ) async throws(APIFailure) -> KubeObject {
-        try await createStored(definition, namespace: namespace, given, context).object
+        try await createStored(definition, namespace: namespace, given, context).whole
     }
 
     /// The same, with the record the store made of it.
@@ -58,7 +58,7 @@ extension Registry {
         prepare(&object, definition)
         definition.default(&object)
         // As in Kubernetes before admission: what that adds is nobody's.
-        recordManager(&object, old: nil, definition, subresource: nil, context)
+        let managers = try await managersOfNew(&object, definition, context)
         let key = ObjectKey(namespace: object.namespace, name: object.name)
         var request = AdmissionRequest(.create, type, key, object: object, context)
         if !context.isAdmitted { object = try await mutated(request, definition, key) }
@@ -67,7 +67,7 @@ extension Registry {
         request.object = object
         let charge = context.isAdmitted ? nil : try await admission.validate(request)
         do throws(APIFailure) {
-            let made = try await keep(object, key, definition, context)
+            let made = try await keep(object, managers, key, definition, context)
             await charge?.settle(stored: !context.isDryRun)
             return made
         } catch {
@@ -76,28 +76,45 @@ extension Registry {
         }
     }
 
+    /// Who manages a new object: noted in it where somebody will look at that, else as text to be stored with it.
+    private func managersOfNew(
+        _ object: inout KubeObject, _ definition: ResourceDefinition, _ context: WriteContext
+    ) async throws(APIFailure) -> [UInt8] {
+        if context.isApply || context.fieldManager.isEmpty { return [] }
+        let isAlone = object.metadata["managedFields"] == nil && !context.isDryRun
+        if isAlone, definition.custom?.conversion == nil, try await !admission.isObserved() {
+            return definition.createdFields(object, manager: context.fieldManager, now: .now())
+        }
+        recordManager(&object, old: nil, definition, subresource: nil, context)
+        return []
+    }
+
     private func keep(
-        _ given: KubeObject, _ key: ObjectKey, _ definition: ResourceDefinition, _ context: WriteContext
+        _ given: KubeObject, _ managers: [UInt8], _ key: ObjectKey, _ definition: ResourceDefinition,
+        _ context: WriteContext
     ) async throws(APIFailure) -> WrittenObject {
         let type = definition.type
         var object = given
         let claims = try await claimAddresses(for: &object, old: nil, type, isDryRun: context.isDryRun)
-        if context.isDryRun { return WrittenObject(object: object, record: nil) }
+        if context.isDryRun { return WrittenObject(object: object, managers: managers, record: nil) }
         let record: Record
-        do throws(APIFailure) { record = try await createRecord(object, key, definition) } catch {
+        do throws(APIFailure) { record = try await createRecord(object, managers, key, definition) } catch {
             await giveUp(claims, after: error)
             throw error
         }
         writes.note(type, isMembership: true)
-        object.resourceVersion = String(record.revision)
+        if definition.custom?.conversion == nil {
+            return WrittenObject(object: object, managers: managers, record: record)
+        }
         // What a webhook converts is not shown as it is stored.
-        return WrittenObject(object: object, record: definition.custom?.conversion == nil ? record : nil)
+        object.resourceVersion = String(record.revision)
+        return WrittenObject(object: object, managers: managers, record: nil)
     }
 
     private func createRecord(
-        _ object: KubeObject, _ key: ObjectKey, _ definition: ResourceDefinition
+        _ object: KubeObject, _ managers: [UInt8], _ key: ObjectKey, _ definition: ResourceDefinition
     ) async throws(APIFailure) -> Record {
-        let bytes = try encode(try await storable(object, definition), definition)
+        let bytes = try encode(try await storable(object, definition), definition, managers)
         do throws(StoreFailure) {
             return try await store.create(StorageKey.key(definition.storageType, key), bytes)
         } catch {

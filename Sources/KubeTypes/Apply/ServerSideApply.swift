@@ -74,10 +74,10 @@ extension ResourceDefinition {
         from old: KubeObject?, to new: inout KubeObject, manager: String, now: Timestamp, subresource: String = ""
     ) {
         let reset = resetMembers(subresource)
-        if old == nil, new.metadata["managedFields"]?.array?.isEmpty ?? true {
-            let fields = CreatedFields.of(new.json, schema, except: reset)
-            let entry = FieldOwners.entry(manager, "Update", subresource, new.apiVersion, now, fields)
-            new.json[path: ["metadata", "managedFields"]] = [entry]
+        if old == nil, subresource.isEmpty, new.metadata["managedFields"]?.array?.isEmpty ?? true {
+            // We wrote this text ourselves.
+            let fields = try? JSON(parsing: createdFields(new, manager: manager, now: now))
+            new.json[path: ["metadata", "managedFields"]] = fields
             return
         }
         // Nobody's record was ever kept, or it was reset: it stays so until somebody applies.

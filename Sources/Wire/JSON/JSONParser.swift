@@ -312,12 +312,24 @@ private struct JSONParser: ~Copyable {
     mutating func stringValue() throws(JSONFault) -> String {
         place += 1
         let start = place
+        var all: UInt8 = 0
         while place < count, base[place] != UInt8(ascii: "\""), base[place] != UInt8(ascii: "\\") {
             if base[place] < 0x20 { throw fault(.controlCharacter) }
+            all |= base[place]
             place &+= 1
         }
         guard place < count else { throw fault(.unexpectedEnd) }
         if base[place] == UInt8(ascii: "\"") {
+            let length = place - start
+            if all < 0x80 {
+                // Without the detour over generic code that `validating` takes.
+                let from = base + start
+                place += 1
+                return String(unsafeUninitializedCapacity: length) { space in
+                    space.baseAddress?.update(from: from, count: length)
+                    return length
+                }
+            }
             let text = String(validating: UnsafeBufferPointer(start: base + start, count: place - start), as: UTF8.self)
             guard let text else { throw fault(.badUTF8) }
             place += 1

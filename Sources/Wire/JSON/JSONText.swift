@@ -49,14 +49,15 @@ package struct JSONText: ~Copyable {
 
     package mutating func put(_ bytes: [UInt8]) { bytes.withUnsafeBufferPointer { put($0) } }
 
-    private mutating func put(_ word: StaticString) {
+    /// Text as it is.
+    package mutating func put(word: StaticString) {
         put(UnsafeBufferPointer(start: word.utf8Start, count: word.utf8CodeUnitCount))
     }
 
     package mutating func put(_ value: JSON) {
         switch value {
-        case .null: put("null" as StaticString)
-        case .bool(let flag): put(flag ? "true" as StaticString : "false")
+        case .null: put(word: "null")
+        case .bool(let flag): put(word: flag ? "true" : "false")
         case .int(let number): put(number)
         case .double(let number):
             var text = JSON.number(number)
@@ -107,6 +108,17 @@ package struct JSONText: ~Copyable {
     package mutating func put(quoted text: String) {
         var text = text
         text.withUTF8 { put(quoted: $0) }
+    }
+
+    /// The same behind letters that need no escape.
+    package mutating func put(_ prefix: StaticString, quoted text: String) {
+        put(UInt8(ascii: "\""))
+        put(word: prefix)
+        var text = text
+        text.withUTF8 { bytes in
+            if let start = bytes.baseAddress, Self.isPlain(start, bytes.count) { put(bytes) } else { escape(bytes) }
+        }
+        put(UInt8(ascii: "\""))
     }
 
     private mutating func put(quoted bytes: UnsafeBufferPointer<UInt8>) {
@@ -163,7 +175,7 @@ package struct JSONText: ~Copyable {
             case 0x0D: put(UInt8(ascii: "r"))
             case 0x09: put(UInt8(ascii: "t"))
             case 0..<0x20:
-                put("u00" as StaticString)
+                put(word: "u00")
                 put(Self.hexDigits[Int(byte >> 4)])
                 put(Self.hexDigits[Int(byte & 15)])
             default: put(byte)

@@ -18,6 +18,8 @@ struct BoundPolicies<Policy: CompiledPolicy>: Sendable {
         self.bindings = KindIndex(registry, bindings) { PolicyBinding.byPolicy($0) }
     }
 
+    func isEmpty() async throws(APIFailure) -> Bool { try await policies.current().isEmpty }
+
     /// Each policy with each of its bindings, by the policies' names; none for what decides over admission itself.
     func pairs(for request: AdmissionRequest) async throws(APIFailure) -> [(policy: Policy, binding: PolicyBinding)] {
         let policies = try await policies.current()
