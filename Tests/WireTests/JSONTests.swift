@@ -80,6 +80,16 @@ struct JSONTests {
         #expect(json["x"]?["y"]?["z"] == "deep")
         json[path: ["a", "b"]] = nil
         #expect(json["a"] == [:])
+        json["x"]?["y"]?["z"] = 5
+        #expect(json[path: ["x", "y", "z"]] == 5)
+        json["x"]?["y"]?["z"] = nil
+        #expect(json["x"] == ["y": [:]])
+        json["x"]?["no"]?["z"] = 1
+        #expect(json["x"] == ["y": [:]])
+        let before = json
+        json["x"]?["y"] = [1]
+        #expect(before["x"] == ["y": [:]])
+        #expect(json["x"] == ["y": [1]])
         json[path: ["not", "there"]] = nil
         #expect(json["not"] == nil)
     }

@@ -13,6 +13,8 @@ final class StepMetrics: Sendable {
         let validating: Int
         fileprivate let admit: Int
         fileprivate let validate: Int
+        /// Laps of the phase with more of them.
+        fileprivate var longest: Int { max(validating, admit - validating) + 1 }
     }
 
     /// Seconds, as Kubernetes has them.
@@ -55,40 +57,50 @@ final class StepMetrics: Sendable {
 
     func timer(_ operation: Operation) -> Timer { Timer(self, Self.operations.firstIndex(of: operation) ?? 0) }
 
-    /// Times the steps of one request, one after the other.
+    /// Times the steps of one request, one after the other. All are noted at the end, under one lock.
     struct Timer {
         private let metrics: StepMetrics
         private let operation: Int
         private let began: ContinuousClock.Instant
         private var last: ContinuousClock.Instant
+        private var laps: [Lap] = []
 
         fileprivate init(_ metrics: StepMetrics, _ operation: Int) {
             self.metrics = metrics
             self.operation = operation
             began = .now
             last = began
+            laps.reserveCapacity(metrics.places.longest)
         }
 
         /// The step at a place has ended.
         mutating func lap(_ place: Int, isRejected: Bool = false) {
             let now = ContinuousClock.now
-            metrics.record(place, operation, isRejected, now - last)
+            laps.append(Lap(place: place, isRejected: isRejected, took: now - last))
             last = now
         }
 
         /// All steps of a phase have ended.
-        func end(_ phase: Phase, isRejected: Bool = false) {
+        mutating func end(_ phase: Phase, isRejected: Bool = false) {
             let place = phase == .admit ? metrics.places.admit : metrics.places.validate
-            metrics.record(place, operation, isRejected, .now - began)
+            laps.append(Lap(place: place, isRejected: isRejected, took: .now - began))
+            metrics.record(laps, operation)
         }
     }
 
-    private func record(_ place: Int, _ operation: Int, _ isRejected: Bool, _ took: Duration) {
-        let index = (place * Self.operations.count + operation) * 2 + (isRejected ? 1 : 0)
-        let seconds = took.inSeconds
+    fileprivate struct Lap {
+        let place: Int
+        let isRejected: Bool
+        let took: Duration
+    }
+
+    private func record(_ laps: [Lap], _ operation: Int) {
         histograms.withLock { histograms in
-            if histograms[index] == nil { histograms[index] = Histogram(Self.bounds) }
-            histograms[index]?.observe(seconds)
+            for lap in laps {
+                let index = (lap.place * Self.operations.count + operation) * 2 + (lap.isRejected ? 1 : 0)
+                if histograms[index] == nil { histograms[index] = Histogram(Self.bounds) }
+                histograms[index]?.observe(lap.took.inSeconds)
+            }
         }
     }
 

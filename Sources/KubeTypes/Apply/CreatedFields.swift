@@ -11,7 +11,10 @@ extension ResourceDefinition {
         text.put(word: ",\"time\":")
         text.put(quoted: now.description)
         text.put(word: ",\"fieldsType\":\"FieldsV1\",\"fieldsV1\":")
-        CreatedFields.write(object.json, schema, except: hasStatus ? "status" : "", to: &text)
+        let schema = schema
+        withExtendedLifetime(schema) {
+            CreatedFields.write(object.json, schema.node, except: hasStatus ? "status" : "", to: &text)
+        }
         text.put(word: "}]")
         return text.bytes
     }
@@ -24,30 +27,39 @@ private enum CreatedFields {
         "generateName", "deletionTimestamp", "deletionGracePeriodSeconds",
     ]
 
-    static func write(_ object: JSON, _ schema: Schema, except: String, to text: inout JSONText) {
+    static func write(_ object: JSON, _ node: SchemaNode.Pointer, except: String, to text: inout JSONText) {
+        guard case .object(let members) = object else { return text.put(word: "{}") }
         text.put(UInt8(ascii: "{"))
         var isFirst = true
-        for member in object.object ?? JSONObject() {
-            switch member.key {
+        for place in 0..<members.members.count {
+            let key = members.members[place].key
+            switch key {
             case "apiVersion", "kind", except: continue
-            case "metadata":
-                let inner = schema.link(member.key)?.schema
-                let kept = (member.value.object ?? JSONObject()).filter { !server.contains($0.key) }
-                if kept.isEmpty { continue }
-                put(member.key, &isFirst, &text)
-                text.put(UInt8(ascii: "{"))
-                var isFirstOfThese = true
-                for field in kept {
-                    put(field.key, &isFirstOfThese, &text)
-                    write(field.value, inner?.link(field.key)?.schema, to: &text)
-                }
-                text.put(UInt8(ascii: "}"))
+            case "metadata": writeMetadata(members.members[place].value, node.pointee.member(key), &isFirst, to: &text)
             default:
-                put(member.key, &isFirst, &text)
-                write(member.value, schema.link(member.key)?.schema, to: &text)
+                put(key, &isFirst, &text)
+                write(members.members[place].value, node.pointee.member(key), to: &text)
             }
         }
         text.put(UInt8(ascii: "}"))
+    }
+
+    private static func writeMetadata(
+        _ metadata: JSON, _ node: SchemaNode.Pointer?, _ isFirst: inout Bool, to text: inout JSONText
+    ) {
+        guard case .object(let members) = metadata else { return }
+        var isFirstOfThese = true
+        for place in 0..<members.members.count {
+            let key = members.members[place].key
+            if server.contains(key) { continue }
+            if isFirstOfThese {
+                put("metadata", &isFirst, &text)
+                text.put(UInt8(ascii: "{"))
+            }
+            put(key, &isFirstOfThese, &text)
+            write(members.members[place].value, node?.pointee.member(key), to: &text)
+        }
+        if !isFirstOfThese { text.put(UInt8(ascii: "}")) }
     }
 
     private static func put(_ key: String, _ isFirst: inout Bool, _ text: inout JSONText) {
@@ -57,36 +69,40 @@ private enum CreatedFields {
         text.put(UInt8(ascii: ":"))
     }
 
-    private static func write(_ value: JSON, _ schema: Schema?, to text: inout JSONText) {
+    private static func write(_ value: JSON, _ node: SchemaNode.Pointer?, to text: inout JSONText) {
         text.put(UInt8(ascii: "{"))
         var isFirst = true
-        writeParts(of: value, schema, &isFirst, to: &text)
+        writeParts(of: value, node, &isFirst, to: &text)
         text.put(UInt8(ascii: "}"))
     }
 
     /// Nothing for a value that is owned as a whole.
     private static func writeParts(
-        of value: JSON, _ schema: Schema?, _ isFirst: inout Bool, to text: inout JSONText
+        of value: JSON, _ node: SchemaNode.Pointer?, _ isFirst: inout Bool, to text: inout JSONText
     ) {
         switch value {
         case .object(let object):
-            if schema?.isAtomicMap == true || schema?.isEmbeddedResource == true { return }
+            if let node, node.pointee.flags.contains(.isWhole) { return }
             for place in 0..<object.members.count {
                 let key = object.members[place].key
                 put(key, &isFirst, &text)
-                write(object.members[place].value, schema?.link(key)?.schema, to: &text)
+                write(object.members[place].value, node?.pointee.member(key), to: &text)
             }
         case .array(let elements):
-            guard let parts = FieldParts.of(value, schema), !elements.isEmpty else { return }
-            for part in parts {
+            guard let node, !elements.isEmpty, node.pointee.listType == .map || node.pointee.listType == .set else {
+                return
+            }
+            let parts = node.pointee.schema._withUnsafeGuaranteedRef { FieldParts.of(value, $0) }
+            guard let parts else { return }
+            for (place, part) in parts.enumerated() {
                 if !isFirst { text.put(UInt8(ascii: ",")) }
                 isFirst = false
                 text.put(quoted: part.step)
                 text.put(word: ":{")
-                if part.step.hasPrefix("k:") {
+                if node.pointee.listType == .map {
                     text.put(word: "\".\":{}")
                     var isFirstOfThese = false
-                    writeParts(of: part.value, part.schema, &isFirstOfThese, to: &text)
+                    writeParts(of: elements[place], node.pointee.items, &isFirstOfThese, to: &text)
                 }
                 text.put(UInt8(ascii: "}"))
             }

@@ -35,3 +35,30 @@ struct DefaultRules: Sendable {
         definition.split(separator: ".").suffix(3).joined(separator: ".")
     }
 }
+
+extension DefaultRules {
+    /// All that sets defaults in values of one schema.
+    struct Given {
+        let kind: ConditionalDefaults.Kind?
+        let rules: [Rule]
+        /// Those the schema itself states.
+        let members: [Rule]
+
+        var isEmpty: Bool { kind == nil && rules.isEmpty && members.isEmpty }
+
+        init(_ schema: Schema) {
+            let type = schema.name.map { DefaultRules.shortName($0) } ?? ""
+            kind = ConditionalDefaults.Kind(rawValue: type)
+            rules = DefaultRules.builtIn.rules(for: type)
+            members = schema.properties.compactMap { name, link in
+                guard let value = link.defaultValue, schema.isCustom || Self.isWritten(value) else { return nil }
+                return Rule(path: [name], value: value)
+            }
+        }
+
+        /// Zero values of Kubernetes' own types stay unwritten.
+        private static func isWritten(_ value: JSON) -> Bool {
+            value != "" && value != 0 && value != false && value != [:]
+        }
+    }
+}

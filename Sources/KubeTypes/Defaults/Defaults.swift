@@ -3,30 +3,95 @@ import Wire
 /// Fills in what an object leaves out, by its schema: an outer type's rules first, then those of what it holds.
 struct Defaults {
     static func apply(_ value: inout JSON, _ schema: Schema) {
+        withExtendedLifetime(schema) { apply(&value, schema.node) }
+    }
+
+    private static func apply(_ value: inout JSON, _ node: SchemaNode.Pointer) {
         guard case .object(var members) = value else { return }
         value = .null
-        let plan = DefaultPlan.of(schema)
-        if let kind = plan.kind { Self.change(&members) { ConditionalDefaults.before(kind, &$0) } }
-        for rule in plan.rules {
-            if rule.path.count == 1 {
-                if members.index(of: rule.path[0]) == nil { members.members.append(.init(rule.path[0], rule.value)) }
-            } else {
-                Self.change(&members) { node in
-                    if node[path: rule.path] == nil { node[path: rule.path] = rule.value }
-                }
-            }
-        }
-        if let kind = plan.kind { Self.change(&members) { ConditionalDefaults.after(kind, &$0) } }
-        for member in plan.members where members.index(of: member.key) == nil { members.members.append(member) }
+        if let plan = node.pointee.defaults { plan.pointee.fill(&members) }
         for index in members.members.indices {
             switch members.members[index].value {
             case .object, .array: break
             default: continue
             }
-            guard let inner = schema.link(members.members[index].key)?.schema else { continue }
+            guard let inner = node.pointee.member(members.members[index].key) else { continue }
             descend(&members.members[index].value, inner)
         }
         value = .object(members)
+    }
+
+    private static func descend(_ value: inout JSON, _ node: SchemaNode.Pointer) {
+        switch value {
+        case .object: apply(&value, node)
+        case .array(var elements):
+            guard let inner = node.pointee.items, inner.pointee.mayHold else { return }
+            value = .null
+            for index in elements.indices { descend(&elements[index], inner) }
+            value = .array(elements)
+        default: break
+        }
+    }
+}
+
+extension SchemaNode {
+    /// Whether there may be something to set within its values.
+    fileprivate var mayHold: Bool { !flags.isDisjoint(with: [.takesObject, .takesArray]) }
+}
+
+/// The defaults of one schema, made out once, in plain memory as its node is.
+struct DefaultPlan {
+    /// Made anew for each object: a text that objects share would have its references counted by all cores.
+    enum Value {
+        case bool(Bool)
+        case int(Int64)
+        case string(UnsafeBufferPointer<UInt8>)
+        case emptyObject
+        /// Anything else; the key does not count.
+        case rest(Unmanaged<Rest>)
+    }
+
+    struct Step {
+        let key: UnsafeBufferPointer<UInt8>
+        let value: Value
+    }
+
+    /// A default of several members, or deeper within.
+    final class Rest: Sendable {
+        let rule: DefaultRules.Rule
+        init(_ rule: DefaultRules.Rule) { self.rule = rule }
+    }
+
+    /// Where there are rules with a condition.
+    let kind: ConditionalDefaults.Kind?
+    let rules: UnsafeBufferPointer<Step>
+    /// Members that are there even when nobody wrote them.
+    let members: UnsafeBufferPointer<Step>
+
+    func fill(_ members: inout JSONObject) {
+        if let kind { Self.change(&members) { ConditionalDefaults.before(kind, &$0) } }
+        for step in rules { Self.fill(&members, step) }
+        if let kind { Self.change(&members) { ConditionalDefaults.after(kind, &$0) } }
+        for step in self.members { Self.fill(&members, step) }
+    }
+
+    private static func fill(_ members: inout JSONObject, _ step: Step) {
+        let value: JSON
+        switch step.value {
+        case .bool(let flag): value = .bool(flag)
+        case .int(let number): value = .int(number)
+        case .string(let text): value = .string(String(copying: text))
+        case .emptyObject: value = .object(JSONObject())
+        case .rest(let rest): return rest._withUnsafeGuaranteedRef { fill(&members, $0.rule) }
+        }
+        let key = String(copying: step.key)
+        if members.index(of: key) == nil { members.members.append(.init(key, value)) }
+    }
+
+    private static func fill(_ members: inout JSONObject, _ rule: DefaultRules.Rule) {
+        change(&members) { node in
+            if node[path: rule.path] == nil { node[path: rule.path] = rule.value }
+        }
     }
 
     /// Changes members as the value they are of, in place.
@@ -37,46 +102,6 @@ struct Defaults {
         guard case .object(let changed) = consume node else { return }
         members = changed
     }
-
-    private static func descend(_ value: inout JSON, _ schema: Schema) {
-        switch value {
-        case .object: apply(&value, schema)
-        case .array(var elements):
-            guard let inner = schema.items?.schema, inner.kind == .object || inner.kind == .array || inner.isQuantity
-            else { return }
-            value = .null
-            for index in elements.indices { descend(&elements[index], inner) }
-            value = .array(elements)
-        default: break
-        }
-    }
-}
-
-/// The defaults of one schema, made out once.
-final class DefaultPlan: Sendable {
-    let rules: [DefaultRules.Rule]
-    /// Where there are rules with a condition.
-    let kind: ConditionalDefaults.Kind?
-    /// Members that are there even when nobody wrote them.
-    let members: [JSONObject.Member]
-
-    static func of(_ schema: Schema) -> DefaultPlan {
-        if let plan = schema.defaultPlan.load() { return plan }
-        return schema.defaultPlan.storeIfNil(DefaultPlan(schema))
-    }
-
-    private init(_ schema: Schema) {
-        let type = schema.name.map { DefaultRules.shortName($0) } ?? ""
-        rules = DefaultRules.builtIn.rules(for: type)
-        kind = ConditionalDefaults.Kind(rawValue: type)
-        members = schema.properties.sorted { $0.key < $1.key }.compactMap { name, link in
-            guard let value = link.defaultValue, schema.isCustom || Self.isWritten(value) else { return nil }
-            return JSONObject.Member(name, value)
-        }
-    }
-
-    /// Zero values of Kubernetes' own types stay unwritten.
-    private static func isWritten(_ value: JSON) -> Bool { value != "" && value != 0 && value != false && value != [:] }
 }
 
 extension ResourceDefinition {

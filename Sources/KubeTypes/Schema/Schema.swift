@@ -86,8 +86,8 @@ package final class Schema: Sendable {
         case thorough
     }
     let scrutiny: Scrutiny
-    /// What `Defaults` does with values of this schema, made out when first needed.
-    let defaultPlan = LazyReference<DefaultPlan>()
+    /// The schema for the walks over every object, made out when first needed.
+    let program = LazyReference<SchemaProgram>()
 
     /// A custom kind's schema leaves out what it does not name; a built-in object without properties is free.
     package init(_ json: JSON, name: String? = nil, isCustom: Bool) {
@@ -101,7 +101,7 @@ package final class Schema: Sendable {
         let typeName = json["type"]?.string
         let format = json["format"]?.string
         self.format = format
-        self.properties = FieldTable(properties)
+        self.properties = properties.isEmpty ? .empty : FieldTable(properties)
         items = json["items"].map { SchemaLink($0, isCustom: isCustom) }
         if let typeName {
             kind = Kind(rawValue: typeName) ?? .any
@@ -188,6 +188,14 @@ package final class Schema: Sendable {
         if properties[member] != nil { return true }
         if case .none = additional { return false }
         return true
+    }
+
+    /// Whether an object may be without a member though it is required. Kubernetes' own lists and structs may be left out and are
+    /// then empty; its checks of kinds say which may not.
+    func mayLack(_ name: String) -> Bool {
+        if isCustom { return false }
+        if let inner = link(name)?.schema, inner.kind == .object || inner.kind == .array { return true }
+        return name == "value"
     }
 
     /// What a value of this type is called in messages.

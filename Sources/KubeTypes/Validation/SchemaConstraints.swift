@@ -13,7 +13,7 @@ struct SchemaConstraints {
 
     mutating func check(_ object: KubeObject, old: KubeObject? = nil, _ schema: Schema) {
         // Nearly every object is right, and that is seen without noting where in it the walk stands.
-        if Self.holds(object.json, schema, isWhole: true) { return }
+        if withExtendedLifetime(schema, { Self.holds(object.json, schema.node, isWhole: true) }) { return }
         check(object.json, old: schema.isCustom ? old?.json : nil, schema)
     }
 
@@ -44,7 +44,7 @@ struct SchemaConstraints {
 
     private mutating func check(_ members: JSONObject, _ value: JSON, old: JSON?, _ schema: Schema) {
         for name in schema.required where members[name] == nil {
-            if Self.mayLack(name, schema) { continue }
+            if schema.mayLack(name) { continue }
             faults.append(FieldFault(.required, path.text(name)))
         }
         if schema.isEmbeddedResource { embedded(members) }
@@ -56,7 +56,7 @@ struct SchemaConstraints {
         }
         for member in members {
             // What we write ourselves, and what controllers report, is not checked here.
-            if path.steps.isEmpty, !isPart, Self.isOurs(member.key, schema) { continue }
+            if path.steps.isEmpty, !isPart, Self.isOurs(member.key, isCustom: schema.isCustom) { continue }
             guard let link = schema.link(member.key) else { continue }
             path.enter(member.key, isKey: schema.isCustom && schema.properties[member.key] == nil)
             check(member.value, old: old?[member.key], link.schema)
@@ -64,43 +64,37 @@ struct SchemaConstraints {
         }
     }
 
-    /// Kubernetes' own lists and structs may be left out and are then empty; its checks of kinds say which may not.
-    private static func mayLack(_ name: String, _ schema: Schema) -> Bool {
-        if schema.isCustom { return false }
-        if let inner = schema.link(name)?.schema, inner.kind == .object || inner.kind == .array { return true }
-        return name == "value"
-    }
-
     /// A member of the whole object that we write ourselves, or that controllers report.
-    private static func isOurs(_ name: String, _ schema: Schema) -> Bool {
-        name == "metadata" || !schema.isCustom && name == "status"
+    private static func isOurs(_ name: String, isCustom: Bool) -> Bool {
+        name == "metadata" || !isCustom && name == "status"
     }
 
     /// Whether `check` would find nothing, without regard to what was there before.
-    private static func holds(_ value: JSON, _ schema: Schema, isWhole: Bool = false) -> Bool {
-        switch schema.scrutiny {
+    private static func holds(_ value: JSON, _ node: SchemaNode.Pointer, isWhole: Bool = false) -> Bool {
+        switch node.pointee.scrutiny {
         case .nothing: return true
         case .structure: break
         case .thorough:
             if isWhole { return false }
             var walk = SchemaConstraints()
             walk.isPart = true
-            walk.check(value, old: nil, schema)
+            node.pointee.schema._withUnsafeGuaranteedRef { walk.check(value, old: nil, $0) }
             return walk.faults.isEmpty
         }
         switch value {
         case .object(let object):
-            for name in schema.required where object.index(of: name) == nil {
-                if !mayLack(name, schema) { return false }
-            }
+            let isCustom = node.pointee.flags.contains(.isCustom)
+            var needed = 0
             for place in 0..<object.members.count {
-                if isWhole, isOurs(object.members[place].key, schema) { continue }
-                guard let link = schema.link(object.members[place].key) else { continue }
-                if !holds(object.members[place].value, link.schema) { return false }
+                let found = node.pointee.names.place(of: object.members[place].key)
+                if let found, node.pointee.fields[found].isNeeded { needed += 1 }
+                if isWhole, isOurs(object.members[place].key, isCustom: isCustom) { continue }
+                guard let inner = found.map({ node.pointee.fields[$0].node }) ?? node.pointee.others else { continue }
+                if !holds(object.members[place].value, inner) { return false }
             }
-            return true
+            return needed == node.pointee.neededCount
         case .array(let elements):
-            guard let inner = schema.items?.schema else { return true }
+            guard let inner = node.pointee.items else { return true }
             for place in 0..<elements.count where !holds(elements[place], inner) { return false }
             return true
         default: return true

@@ -14,52 +14,40 @@ package struct Structure {
 
     package mutating func fit(_ object: inout KubeObject, _ schema: Schema) {
         // Most objects fit as they are, and that is seen without noting where in them the walk stands.
-        if Self.isFit(object.json, schema) { return }
+        if withExtendedLifetime(schema, { Self.isFit(object.json, schema.node) }) { return }
         if let changed = fit(object.json, schema) { object.json = changed }
     }
 
     /// Whether `fit` would find nothing to change or to tell; a `false` may be too careful.
-    private static func isFit(_ value: JSON, _ schema: Schema) -> Bool {
+    private static func isFit(_ value: JSON, _ node: SchemaNode.Pointer) -> Bool {
+        let flags = node.pointee.flags
         switch value {
         case .object(let object):
-            if schema.isIntOrString || schema.isQuantity { return false }
-            if schema.kind == .any, !looksInto(schema) { return true }
-            guard schema.kind == .object || schema.kind == .any else { return false }
+            guard flags.contains(.takesObject) else { return false }
+            if !flags.contains(.knowsMembers) { return true }
             for place in 0..<object.members.count {
-                let key = object.members[place].key
-                guard let link = schema.link(key) else {
-                    if schema.allows(key) { continue }
+                guard let inner = node.pointee.member(object.members[place].key) else {
+                    if flags.contains(.allowsOthers) { continue }
                     return false
                 }
-                if !isFit(object.members[place].value, link.schema) { return false }
+                if !isFit(object.members[place].value, inner) { return false }
             }
             return true
         case .array(let elements):
-            if schema.isIntOrString || schema.isQuantity { return false }
-            if schema.kind == .any { return true }
-            guard schema.kind == .array else { return false }
-            guard let inner = schema.items?.schema else { return true }
+            guard flags.contains(.takesArray) else { return false }
+            guard let inner = node.pointee.items else { return true }
             for place in 0..<elements.count where !isFit(elements[place], inner) { return false }
             return true
-        case .string: return schema.kind == .string || schema.kind == .any || schema.isIntOrString || schema.isQuantity
+        case .string: return flags.contains(.takesString)
         case .int(let number):
-            if schema.isIntOrString || schema.isQuantity { return true }
-            switch schema.kind {
-            case .integer: return schema.format != "int32" || Int32(exactly: number) != nil
-            case .number, .any: return true
-            default: return false
-            }
-        case .double:
-            if schema.isIntOrString { return false }
-            return schema.isQuantity || schema.kind == .number || schema.kind == .any
-        case .bool:
-            if schema.isIntOrString || schema.isQuantity { return false }
-            return schema.kind == .boolean || schema.kind == .any
+            return flags.contains(.takesInteger) && (!flags.contains(.isNarrow) || Int32(exactly: number) != nil)
+        case .double: return flags.contains(.takesDouble)
+        case .bool: return flags.contains(.takesBool)
         case .null: return false
         }
     }
 
-    private static func looksInto(_ schema: Schema) -> Bool {
+    static func looksInto(_ schema: Schema) -> Bool {
         !schema.properties.isEmpty || schema.isCustom && !schema.preservesUnknown
     }
 

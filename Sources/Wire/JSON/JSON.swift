@@ -41,17 +41,28 @@ package struct JSONObject: Sendable {
         }
     }
 
+    /// The value at a place, which is null until it is put back.
+    fileprivate mutating func take(_ place: Int) -> JSON {
+        var value = JSON.null
+        swap(&value, &members[place].value)
+        return value
+    }
+
+    /// - Parameter place: where the key stands; `nil` appends it.
+    fileprivate mutating func put(_ value: JSON?, at place: Int?, _ key: String) {
+        switch (place, value) {
+        case (let place?, let value?): members[place].value = value
+        case (let place?, nil): members.remove(at: place)
+        case (nil, let value?): members.append(Member(key, value))
+        case (nil, nil): break
+        }
+    }
+
     /// Assigning `nil` removes the member; assigning to a new key appends it.
     package subscript(key: String) -> JSON? {
         get { index(of: key).map { members[$0].value } }
         set {
-            let place = index(of: key)
-            switch (place, newValue) {
-            case (let place?, let value?): members[place].value = value
-            case (let place?, nil): members.remove(at: place)
-            case (nil, let value?): members.append(Member(key, value))
-            case (nil, nil): break
-            }
+            put(newValue, at: index(of: key), key)
         }
     }
 }
@@ -137,14 +148,33 @@ extension JSON {
             return object[key]
         }
         set {
-            guard case .object(var object) = self else {
-                if let newValue { self = .object(JSONObject([.init(key, newValue)])) }
-                return
-            }
-            self = .null  // leaves `object` the only owner, so that it changes in place
+            var object = JSONObject()
+            guard takeMembers(to: &object) || newValue != nil else { return }
             object[key] = newValue
             self = .object(object)
         }
+        // In place: nothing within is copied, however deep the change.
+        _modify {
+            var object = JSONObject()
+            let isObject = takeMembers(to: &object)
+            let place = object.index(of: key)
+            var member = place.map { object.take($0) }
+            defer {
+                if isObject || member != nil {
+                    object.put(member, at: place, key)
+                    self = .object(object)
+                }
+            }
+            yield &member
+        }
+    }
+
+    /// Leaves the caller the only owner, so that it can change them in place.
+    private mutating func takeMembers(to members: inout JSONObject) -> Bool {
+        guard case .object(let object) = self else { return false }
+        self = .null
+        members = object
+        return true
     }
 
     /// The element of an array, or `nil` when the value is no array or the index is outside it.
@@ -173,13 +203,13 @@ extension JSON {
         }
         if path.count == 1 {
             self[key] = newValue
-            return
+        } else if self[key] != nil {
+            self[key]?.set(path.dropFirst(), to: newValue)
+        } else if let newValue {
+            var inner = JSON.object(JSONObject())
+            inner.set(path.dropFirst(), to: newValue)
+            self[key] = inner
         }
-        if self[key] == nil, newValue == nil { return }
-        var inner = self[key] ?? .object(JSONObject())
-        self[key] = .null
-        inner.set(path.dropFirst(), to: newValue)
-        self[key] = inner
     }
 
     package init(_ map: [String: String]) {

@@ -322,13 +322,8 @@ private struct JSONParser: ~Copyable {
         if base[place] == UInt8(ascii: "\"") {
             let length = place - start
             if all < 0x80 {
-                // Without the detour over generic code that `validating` takes.
-                let from = base + start
                 place += 1
-                return String(unsafeUninitializedCapacity: length) { space in
-                    space.baseAddress?.update(from: from, count: length)
-                    return length
-                }
+                return String(copying: UnsafeBufferPointer(start: base + start, count: length))
             }
             let text = String(validating: UnsafeBufferPointer(start: base + start, count: place - start), as: UTF8.self)
             guard let text else { throw fault(.badUTF8) }
@@ -396,5 +391,15 @@ private struct JSONParser: ~Copyable {
             place += 1
         }
         return value
+    }
+}
+
+extension String {
+    /// Text that is known to be UTF-8, without the detour over generic code that `validating` takes.
+    package init(copying text: UnsafeBufferPointer<UInt8>) {
+        self.init(unsafeUninitializedCapacity: text.count) { space in
+            if let from = text.baseAddress { space.baseAddress?.update(from: from, count: text.count) }
+            return text.count
+        }
     }
 }
