@@ -103,7 +103,8 @@ struct RequestHandler: Sendable {
         guard let definition = found else { throw Self.noSuchPath }
         if !definition.type.isNamespaced, !route.namespace.isEmpty { throw Self.noSuchPath }
         // An escaped slash would lead to another object's key.
-        if route.name.contains("/") || route.namespace.contains("/") { throw Self.noSuchPath }
+        let slash = UInt8(ascii: "/")
+        if route.name.utf8.contains(slash) || route.namespace.utf8.contains(slash) { throw Self.noSuchPath }
         if !route.name.isEmpty, definition.type.isNamespaced, route.namespace.isEmpty { throw Self.noSuchPath }
         if registry.isShared { try await registry.catchUp(for: request) }
         if let text = definition.custom?.deprecationWarning { warnings.add(text) }

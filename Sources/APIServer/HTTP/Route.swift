@@ -24,40 +24,43 @@ struct ResourceRoute: Hashable {
 extension Route {
     /// `path`: without the query, percent signs still in it.
     init(path: String) {
-        let parts = path.utf8.split(separator: UInt8(ascii: "/")).map {
-            Query.decoded(String(Substring($0)), plusIsSpace: false)
-        }
+        let parts = path.utf8.split(separator: UInt8(ascii: "/"))
+        func part(_ place: Int) -> String { Query.decoded(String(Substring(parts[place])), plusIsSpace: false) }
         var route = ResourceRoute()
-        var rest: [String]
-        switch parts.first {
+        /// The place of the resource.
+        var start: Int
+        switch parts.first.map({ String(Substring($0)) }) {
         case "api" where parts.count >= 3:
-            route.version = parts[1]
-            rest = Array(parts[2...])
+            route.version = part(1)
+            start = 2
         case "apis" where parts.count >= 4:
-            route.group = parts[1]
-            route.version = parts[2]
-            rest = Array(parts[3...])
+            route.group = part(1)
+            route.version = part(2)
+            start = 3
         default:
             self = .path(path)
             return
         }
-        // `namespaces/demo/status` is a part of the namespace, not a resource in it.
-        let isPartOfNamespace = route.group.isEmpty && rest.count == 3 && (rest[2] == "status" || rest[2] == "finalize")
-        if rest[0] == "namespaces", rest.count >= 3, !isPartOfNamespace {
-            route.namespace = rest[1]
-            rest.removeFirst(2)
+        route.resource = part(start)
+        if route.resource == "namespaces", parts.count >= start + 3 {
+            // `namespaces/demo/status` is a part of the namespace, not a resource in it.
+            let next = part(start + 2)
+            let isPartOfNamespace =
+                route.group.isEmpty && parts.count == start + 3 && (next == "status" || next == "finalize")
+            if !isPartOfNamespace {
+                route.namespace = part(start + 1)
+                route.resource = next
+                start += 2
+            }
         }
-        if rest.count >= 3, rest[2] == "proxy" {
-            route.suffix = Self.suffix(of: path, behind: parts.count - rest.count + 3)
-            rest = Array(rest.prefix(3))
-        }
-        guard rest.count <= 3 else {
+        if parts.count > start + 1 { route.name = part(start + 1) }
+        if parts.count > start + 2 { route.subresource = part(start + 2) }
+        if route.subresource == "proxy" {
+            route.suffix = Self.suffix(of: path, behind: start + 3)
+        } else if parts.count > start + 3 {
             self = .path(path)
             return
         }
-        route.resource = rest[0]
-        if rest.count > 1 { route.name = rest[1] }
-        if rest.count > 2 { route.subresource = rest[2] }
         self = .resource(route)
     }
 

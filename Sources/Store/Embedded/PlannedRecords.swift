@@ -17,7 +17,7 @@ struct PlannedRecords {
 
     subscript(key: String) -> Record? {
         if !ahead.isEmpty, let planned = ahead[key] { return planned.record }
-        return memory.state.withLock { $0.index[key] }
+        return memory.state.withLock { $0.records[key] }
     }
 
     mutating func note(_ events: [StoreEvent]) {

@@ -164,7 +164,7 @@ package final class EtcdStore: MemoryBacked {
         _ key: String, _ expectation: Expectation, _ response: EtcdTransactionResponse
     ) async throws(StoreFailure) -> StoreFailure {
         guard let current = response.current else {
-            if memory.state.withLock({ $0.index[key] }) != nil { try await catchUp() }
+            if memory.state.withLock({ $0.records[key] }) != nil { try await catchUp() }
             return .missing(key: key)
         }
         try await feed.reach(current.modified, within: Self.reachLimit)

@@ -3,9 +3,11 @@ import Synchronization
 /// All the store knows, in memory: what reads and watches are answered from.
 package final class Memory: Sendable {
     struct State {
-        var index = OrderedIndex()
+        private(set) var index: OrderedIndex
+        /// The same by their keys, for reads of one object. Snapshots copy the index; this is never copied.
+        private(set) var records: [String: Record] = [:]
         /// Everything up to here is known.
-        var revision: Int64 = 0
+        var revision: Int64
         var history: History
         var isClosed = false
         /// How often what is known was replaced as a whole; watches do not go on across that.
@@ -13,6 +15,36 @@ package final class Memory: Sendable {
         /// Watchers with nothing to read, by scope.
         var parked: [String: [Int: Parked]] = [:]
         var nextWatcher = 0
+
+        init(index: OrderedIndex, revision: Int64, history: History) {
+            self.index = index
+            self.revision = revision
+            self.history = history
+            noteRecords()
+        }
+
+        mutating func put(_ record: Record) {
+            index.put(record)
+            records[record.key] = record
+        }
+
+        mutating func remove(_ key: String) {
+            index.remove(key)
+            records[key] = nil
+        }
+
+        mutating func replace(_ index: OrderedIndex) {
+            self.index = index
+            noteRecords()
+        }
+
+        private mutating func noteRecords() {
+            records = Dictionary(minimumCapacity: index.count)
+            index.visit(under: "") { record in
+                records[record.key] = record
+                return true
+            }
+        }
     }
 
     /// How a parked watcher is woken.
@@ -29,10 +61,7 @@ package final class Memory: Sendable {
     let state: Mutex<State>
 
     init(history: History, index: OrderedIndex = OrderedIndex(), revision: Int64 = 0) {
-        var made = State(history: history)
-        made.index = index
-        made.revision = revision
-        state = Mutex(made)
+        state = Mutex(State(index: index, revision: revision, history: history))
     }
 
     /// Makes committed events visible, in order, and wakes those who wait for them. All events of a revision come in one call.
@@ -41,8 +70,8 @@ package final class Memory: Sendable {
         state.withLock { state in
             for event in events {
                 switch event.kind {
-                case .created, .updated: state.index.put(event.record)
-                case .deleted: state.index.remove(event.record.key)
+                case .created, .updated: state.put(event.record)
+                case .deleted: state.remove(event.record.key)
                 }
                 state.history.append(event)
                 state.revision = event.revision
@@ -67,7 +96,7 @@ package final class Memory: Sendable {
     /// Puts another content in the place of what is known. Watches expire.
     func replace(_ index: OrderedIndex, revision: Int64, history: History) {
         let woken = state.withLock { state -> [Parked] in
-            state.index = index
+            state.replace(index)
             state.revision = revision
             state.history = history
             state.epoch += 1
@@ -99,8 +128,8 @@ package protocol MemoryBacked: Store {
 extension MemoryBacked {
     package var revision: Int64 { memory.state.withLock { $0.revision } }
     package var horizon: Int64 { memory.state.withLock { $0.history.horizon } }
-    package var count: Int { memory.state.withLock { $0.index.count } }
-    package func get(_ key: String) -> Record? { memory.state.withLock { $0.index[key] } }
+    package var count: Int { memory.state.withLock { $0.records.count } }
+    package func get(_ key: String) -> Record? { memory.state.withLock { $0.records[key] } }
 
     package func snapshot() -> StoreSnapshot {
         memory.state.withLock { StoreSnapshot(index: $0.index, revision: $0.revision) }
