@@ -20,6 +20,7 @@ package final class PeerProgram: @unchecked Sendable {  // One task at a time us
     private let reading: CInt
     private let writing: CInt
     private var pending: [UInt8] = []
+    private var isEnded = false
 
     package init(_ name: String, _ arguments: String..., of file: String = #filePath) {
         var fromChild: [CInt] = [0, 0]
@@ -74,7 +75,10 @@ package final class PeerProgram: @unchecked Sendable {  // One task at a time us
         return status >> 8 & 0xFF
     }
 
+    /// May be said again: by then the descriptors may be somebody else's.
     package func end() {
+        if isEnded { return }
+        isEnded = true
         if process > 0 {
             kill(process, SIGKILL)
             _ = status()
