@@ -7,10 +7,8 @@ protocol AnswerWire: AnyObject {
     /// The head, and with `isWhole` all there is of the answer.
     func send(_ exchange: Exchange, _ head: AnswerHead, _ body: [UInt8], isWhole: Bool)
     func send(_ exchange: Exchange, _ bytes: [UInt8])
-    /// The same for one that sends to many answers: it goes out with `flush`. Whether there may be more at once, though the
-    /// connection be busy.
-    func push(_ exchange: Exchange, _ bytes: [UInt8]) -> Bool
-    func flush()
+    /// Where somebody else than the handler's task sends it from.
+    func pushTarget(_ exchange: Exchange) -> (any PushTarget)?
     func end(_ exchange: Exchange)
     func invite(_ exchange: Exchange)
     /// Whether the client takes what is sent to it fast enough.
@@ -208,15 +206,8 @@ final class Exchange: @unchecked Sendable {
         if !isWritable { try await drain() }
     }
 
-    func push(_ bytes: [UInt8]) -> HTTPResponder.PushOutcome {
-        guard phase == .streaming, let wire else { return .gone }
-        return isHeadRequest || wire.push(self, bytes) ? .taken : .full
-    }
-
-    func flush() { wire?.flush() }
-
-    /// Answers with the same share a connection.
-    var connection: ObjectIdentifier { wire.map { ObjectIdentifier($0) } ?? ObjectIdentifier(self) }
+    /// On the loop only; `nil` when there is nobody to send to.
+    var pushTarget: (any PushTarget)? { phase == .streaming && !isHeadRequest ? wire?.pushTarget(self) : nil }
 
     /// Waits until the connection takes more.
     func drain() async throws {

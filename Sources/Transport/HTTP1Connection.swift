@@ -13,7 +13,7 @@ struct ConnectionSettings: Sendable {
 struct DrainRequest: Sendable {}
 
 /// One client's HTTP/1.1 connection: its requests, one after the other.
-final class HTTP1Connection: ChannelDuplexHandler, RemovableChannelHandler, AnswerWire {
+final class HTTP1Connection: ChannelDuplexHandler, RemovableChannelHandler, AnswerWire, PushTarget {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundIn = Never
     typealias OutboundOut = ByteBuffer
@@ -261,9 +261,14 @@ final class HTTP1Connection: ChannelDuplexHandler, RemovableChannelHandler, Answ
         if !bytes.isEmpty { write(chunk(bytes)) }
     }
 
-    func push(_ exchange: Exchange, _ bytes: [UInt8]) -> Bool {
-        if !bytes.isEmpty { context?.write(wrapOutboundOut(chunk(bytes)), promise: nil) }
-        return isWritable(exchange)
+    func pushTarget(_ exchange: Exchange) -> (any PushTarget)? { self }
+
+    var carrier: ObjectIdentifier { ObjectIdentifier(self) }
+
+    func push(_ bytes: [UInt8]) -> PushOutcome {
+        guard let context, current?.phase == .streaming else { return .gone }
+        if !bytes.isEmpty { context.write(wrapOutboundOut(chunk(bytes)), promise: nil) }
+        return context.channel.isWritable ? .taken : .full
     }
 
     func flush() { context?.flush() }

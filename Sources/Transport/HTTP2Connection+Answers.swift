@@ -42,20 +42,23 @@ extension HTTP2Connection: AnswerWire {
         pump(exchange.number, stream)
     }
 
-    func push(_ exchange: Exchange, _ bytes: [UInt8]) -> Bool {
-        let number = exchange.number
-        guard let stream = streams[number] else { return true }
-        let window = min(peerFrameSize, stream.sendWindow, sendWindow)
-        guard stream.waiting == 0, bytes.count <= window, takesMore else {
+    func pushTarget(_ exchange: Exchange) -> (any PushTarget)? { streams[exchange.number] }
+
+    /// Whether so little waits on the stream that there may be more at once, even if the connection is busy.
+    func push(_ stream: HTTP2Stream, _ bytes: [UInt8]) -> Bool {
+        let count = bytes.count
+        // Whether the socket takes more changes with a flush, not between pushes.
+        let isOpen = out.readableBytes > 0 ? out.readableBytes < Self.largeWrite : takesMore
+        guard isOpen, stream.waiting == 0, count <= min(peerFrameSize, stream.sendWindow, sendWindow) else {
             stream.enqueue(bytes)
-            pump(number, stream)
+            pump(stream.number, stream)
             return stream.waiting < HTTP2Stream.roomyWaiting
         }
         // What can go at once need not wait in line first.
-        writeHeader(bytes.count, .data, 0, number)
+        writeHeader(count, .data, 0, stream.number)
         out.writeBytes(bytes)
-        stream.sendWindow -= bytes.count
-        sendWindow -= bytes.count
+        stream.sendWindow -= count
+        sendWindow -= count
         if out.readableBytes >= Self.largeWrite { flush() }
         return true
     }
@@ -76,7 +79,7 @@ extension HTTP2Connection: AnswerWire {
     /// A client that still sends its body is told to stop (RFC 9113 §8.1).
     private func close(_ number: UInt32, _ stream: HTTP2Stream) {
         if stream.isPeerDone {
-            stream.exchange.leave()
+            stream.leave()
             ended(number)
         } else {
             reset(number, .none)

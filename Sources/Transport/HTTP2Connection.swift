@@ -96,7 +96,7 @@ final class HTTP2Connection: ChannelDuplexHandler {
         isClosed = true
         let left = streams
         streams = [:]
-        for stream in left.values { stream.exchange.leave() }
+        for stream in left.values { stream.leave() }
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) { context.close(promise: nil) }
@@ -159,7 +159,7 @@ final class HTTP2Connection: ChannelDuplexHandler {
             guard header.stream != 0, header.stream <= lastStream else { return fail(.protocol) }
             resets += 1
             if resets > Self.mostResets { return fail(.calm) }
-            streams.removeValue(forKey: header.stream)?.exchange.leave()
+            streams.removeValue(forKey: header.stream)?.leave()
         case .settings: peerSettings(header, payload)
         case .pushPromise: fail(.protocol)
         case .ping:
@@ -273,7 +273,7 @@ final class HTTP2Connection: ChannelDuplexHandler {
         let exchange = Exchange(
             self, loop: loop, number: number, isHeadRequest: request.method == "HEAD", bodyLimit: settings.bodyLimit)
         let stream = HTTP2Stream(
-            exchange, request, sendWindow: peerInitialWindow, receiveWindow: Self.streamWindow)
+            self, exchange, request, sendWindow: peerInitialWindow, receiveWindow: Self.streamWindow)
         stream.announced = request.length
         streams[number] = stream
         if outcome == .tooLarge {
@@ -425,7 +425,7 @@ final class HTTP2Connection: ChannelDuplexHandler {
         writeHeader(4, .resetStream, 0, number)
         out.writeInteger(fault.rawValue)
         planFlush()
-        streams.removeValue(forKey: number)?.exchange.leave()
+        streams.removeValue(forKey: number)?.leave()
     }
 
     /// Ends the connection.

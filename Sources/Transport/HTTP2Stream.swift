@@ -8,30 +8,47 @@ final class HTTP2Stream {
     /// Less than this is no reason to hold a writer of many answers back.
     static let roomyWaiting = 64 << 10
 
-    let exchange: Exchange
-    let request: HTTP2Request
+    // What a push looks at comes first, so that it lies together.
+
+    /// `nil` once the stream has left it.
+    private var connection: HTTP2Connection?
+    let number: UInt32
+    var isOurEndSaid = false
+    var isOurDone = false
     /// What the peer lets us send (RFC 9113 §5.2).
     var sendWindow: Int
+    private(set) var waiting = 0
+
+    let exchange: Exchange
+    let request: HTTP2Request
     /// What we let the peer send.
     var receiveWindow: Int
     /// Received and taken by the handler, but not yet given back to the peer's window.
     var taken = 0
     var isRunning = false
     var isPeerDone = false
-    var isOurEndSaid = false
-    var isOurDone = false
     /// The rest of what the client said its body has; -1 when it said nothing.
     var announced = -1
 
     private var pieces = CircularBuffer<[UInt8]>()
     private var offset = 0
-    private(set) var waiting = 0
 
-    init(_ exchange: Exchange, _ request: HTTP2Request, sendWindow: Int, receiveWindow: Int) {
+    init(
+        _ connection: HTTP2Connection, _ exchange: Exchange, _ request: HTTP2Request, sendWindow: Int,
+        receiveWindow: Int
+    ) {
+        self.connection = connection
         self.exchange = exchange
+        number = exchange.number
         self.request = request
         self.sendWindow = sendWindow
         self.receiveWindow = receiveWindow
+    }
+
+    /// The connection, or this stream of it, has ended.
+    func leave() {
+        connection = nil
+        exchange.leave()
     }
 
     func enqueue(_ bytes: [UInt8]) {
@@ -57,6 +74,17 @@ final class HTTP2Stream {
         }
         waiting -= count
     }
+}
+
+extension HTTP2Stream: PushTarget {
+    var carrier: ObjectIdentifier { connection.map { ObjectIdentifier($0) } ?? ObjectIdentifier(self) }
+
+    func push(_ bytes: [UInt8]) -> PushOutcome {
+        guard let connection, !isOurEndSaid else { return .gone }
+        return connection.push(self, bytes) ? .taken : .full
+    }
+
+    func flush() { connection?.flush() }
 }
 
 /// A request's head as HTTP/2 carries it (RFC 9113 §8.3.1).

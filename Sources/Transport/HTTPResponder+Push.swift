@@ -1,26 +1,31 @@
 package import NIOCore
 
-/// Sending without a task: for one that writes to many answers of its own loop in one turn.
-extension HTTPResponder {
-    package enum PushOutcome: Sendable {
-        case taken
-        /// Taken, but the client takes less than it is given: `drain` before there is more.
-        case full
-        /// There is nobody to send to.
-        case gone
-    }
+/// What an answer that has begun is sent on, for one who sends to many answers of its own loop in one turn, without a task for each.
+///
+/// It is as near to the connection as can be: with a thousand answers, each object on the way is one that has left the caches.
+package protocol PushTarget: AnyObject {
+    /// What carries this answer, perhaps beside others.
+    var carrier: ObjectIdentifier { get }
+    /// Takes a piece, to be sent with `flush`.
+    func push(_ bytes: [UInt8]) -> PushOutcome
+    /// Sends what was pushed to all answers of the carrier.
+    func flush()
+}
 
+package enum PushOutcome: Sendable {
+    case taken
+    /// Taken, but the client takes less than it is given: `drain` before there is more.
+    case full
+    /// There is nobody to send to.
+    case gone
+}
+
+extension HTTPResponder {
     /// Where this answer is sent from.
     package var loop: any EventLoop { exchange.loop }
 
-    /// What carries this answer, perhaps beside others.
-    package var connection: ObjectIdentifier { exchange.connection }
-
-    /// Takes a piece of a started answer, to be sent with `flush`. On its loop only.
-    package func push(_ bytes: [UInt8]) -> PushOutcome { exchange.push(bytes) }
-
-    /// Sends what was pushed to all answers of this connection.
-    package func flush() { exchange.flush() }
+    /// Of a started answer, on its loop only; `nil` when there is nobody to send to.
+    package var pushTarget: (any PushTarget)? { exchange.pushTarget }
 
     /// Waits while the client reads more slowly than we write.
     package func drain() async throws { try await exchange.drain() }

@@ -15,24 +15,28 @@ final class WatchHub: @unchecked Sendable {
         enum End { case nudged, full, gone, lost }
 
         fileprivate let view: WatchView
-        fileprivate let responder: HTTPResponder
         fileprivate let write: WatchRow.Write
-        fileprivate var row: WatchRow?
-        fileprivate var connection: ObjectIdentifier
-        /// Everything up to here it had seen when it sat down.
-        fileprivate var from: Int64 = 0
+        fileprivate let target: any PushTarget
+        fileprivate let carrier: ObjectIdentifier
         fileprivate(set) var revision: Int64 = 0
         fileprivate(set) var end = End.nudged
-        /// Why it goes, once it does.
-        fileprivate var leaving: End?
         fileprivate var waiter: UnsafeContinuation<Void, Never>?
 
-        init(_ view: WatchView, _ responder: HTTPResponder, _ write: @escaping WatchRow.Write) {
+        init(_ view: WatchView, _ target: any PushTarget, _ write: @escaping WatchRow.Write) {
             self.view = view
-            self.responder = responder
             self.write = write
-            connection = responder.connection
+            self.target = target
+            carrier = target.carrier
         }
+    }
+
+    /// All that is looked at for each event and watch; seats, tasks and requests would each be fetched from memory anew.
+    private struct Place {
+        /// Everything up to here the watch had seen when it sat down.
+        let from: Int64
+        let row: WatchRow
+        let target: any PushTarget
+        let seat: Seat
     }
 
     private let hubs: WatchHubs
@@ -40,7 +44,7 @@ final class WatchHub: @unchecked Sendable {
     private let store: any Store
     private let loop: any EventLoop
     /// By connection: what the watches of one are sent goes out together.
-    private var seats: [ObjectIdentifier: [Seat]] = [:]
+    private var places: [ObjectIdentifier: [Place]] = [:]
     private var rows: [WatchView: WatchRow] = [:]
     /// What waits for events while anybody sits here.
     private var source: StoreWatch?
@@ -58,15 +62,13 @@ final class WatchHub: @unchecked Sendable {
     /// Waits until the watch has to go on by itself: `seat.end` says why, `seat.revision` from where.
     ///
     /// - Parameter revision: the watch has seen everything up to here, and that is all there was just now.
-    func wait(_ seat: Seat, from revision: Int64) async {
+    func wait(_ seat: Seat, from revision: Int64, _ responder: HTTPResponder) async {
         await withTaskCancellationHandler {
             await withUnsafeContinuation { (waiter: UnsafeContinuation<Void, Never>) in
-                seat.from = revision
                 seat.revision = revision
-                seat.leaving = nil
                 seat.waiter = waiter
                 sit(seat)
-                if source == nil { start(at: revision, seat.responder) }
+                if source == nil { start(at: revision, responder) }
             }
         } onCancel: {
             loop.execute { self.release(seat) }
@@ -89,23 +91,22 @@ final class WatchHub: @unchecked Sendable {
         seat.end = end
         seat.revision = max(seat.revision, revision)
         rise(seat)
-        if seats.isEmpty { source?.nudge() }
+        if places.isEmpty { source?.nudge() }
         waiter.resume()
     }
 
     private func sit(_ seat: Seat) {
-        seats[seat.connection, default: []].append(seat)
         let row = rows[seat.view] ?? WatchRow(seat.write)
         rows[seat.view] = row
         row.count += 1
-        seat.row = row
+        places[seat.carrier, default: []].append(
+            Place(from: seat.revision, row: row, target: seat.target, seat: seat))
     }
 
     private func rise(_ seat: Seat) {
-        seats[seat.connection]?.removeAll { $0 === seat }
-        if seats[seat.connection]?.isEmpty == true { seats[seat.connection] = nil }
-        guard let row = seat.row else { return }
-        seat.row = nil
+        places[seat.carrier]?.removeAll { $0.seat === seat }
+        if places[seat.carrier]?.isEmpty == true { places[seat.carrier] = nil }
+        guard let row = rows[seat.view] else { return }
         row.count -= 1
         if row.count == 0 { rows[seat.view] = nil }
     }
@@ -121,13 +122,13 @@ final class WatchHub: @unchecked Sendable {
     private func follow(_ source: StoreWatch) async {
         var next = revision
         do {
-            while !seats.isEmpty {
+            while !places.isEmpty {
                 if case .events(let events) = try await source.next(after: &next) { deliver(events) }
                 revision = next
             }
         } catch {
             // Each finds out by itself what there is.
-            for seat in seats.values.joined() { release(seat, .lost, through: 0) }
+            for place in places.values.joined() { release(place.seat, .lost, through: revision) }
         }
         self.source = nil
         last = nil
@@ -136,38 +137,40 @@ final class WatchHub: @unchecked Sendable {
 
     private func deliver(_ events: [StoreEvent]) {
         for row in rows.values { row.lines = events.map { (revision: $0.revision, line: row.write($0, self)) } }
-        var leaving: [Seat] = []
-        for group in seats.values {
-            // One after the other, and each sent before the next is filled: so buffers are few, and still in the caches.
-            var pushed: Seat?
-            for seat in group where deliver(to: seat) {
-                pushed = seat
-                if seat.leaving != nil { leaving.append(seat) }
-            }
-            pushed?.responder.flush()
+        var leaving: [Leaving] = []
+        // One connection after the other, and each sent before the next is filled: buffers are few, and still in the caches.
+        for group in places.values {
+            if let last = deliver(to: group, &leaving) { group[last].target.flush() }
         }
         for row in rows.values { row.lines = [] }
-        for seat in leaving { release(seat, seat.leaving ?? .full, through: 0) }
+        for one in leaving { release(one.seat, one.end, through: one.revision) }
     }
+
+    private typealias Leaving = (seat: Seat, end: Seat.End, revision: Int64)
 
     /// All events of a revision reach a watch, or none.
     ///
-    /// - Returns: whether there was anything for it.
-    private func deliver(to seat: Seat) -> Bool {
-        guard let row = seat.row else { return false }
-        var hasPushed = false
-        for (revision, line) in row.lines where revision > seat.from {
-            if seat.leaving != nil, revision > seat.revision { break }
-            seat.revision = revision
-            guard let line else { continue }
-            hasPushed = true
-            switch seat.responder.push(line) {
-            case .taken: break
-            case .full: if seat.leaving == nil { seat.leaving = .full }
-            case .gone: seat.leaving = .gone
+    /// - Returns: the last of them that was sent something.
+    private func deliver(to group: [Place], _ leaving: inout [Leaving]) -> Int? {
+        var last: Int?
+        for index in group.indices {
+            var seen = group[index].from
+            var end: Seat.End?
+            for (revision, line) in group[index].row.lines where revision > group[index].from {
+                if end != nil, revision > seen { break }
+                seen = revision
+                guard let line else { continue }
+                switch group[index].target.push(line) {
+                case .taken: last = index
+                case .full:
+                    last = index
+                    if end == nil { end = .full }
+                case .gone: end = .gone
+                }
             }
+            if let end { leaving.append((group[index].seat, end, seen)) }
         }
-        return hasPushed
+        return last
     }
 }
 

@@ -90,14 +90,16 @@ struct WatchWriter {
     /// A watch's place beside those that see the same; `nil` for one that must go its own way: a row's first event carries the
     /// columns, and events that a webhook converts are waited for.
     private func seat(_ watch: RegistryWatch) -> WatchSeat? {
-        guard watch.isDirect, events.form != .table, responder.loop.inEventLoop else { return nil }
+        guard watch.isDirect, events.form != .table, responder.loop.inEventLoop,
+            let target = responder.pushTarget
+        else { return nil }
         let hub = hubs.hub(watch.scope, events.registry.store, responder.loop)
         let view = WatchView(
             definition: ObjectIdentifier(events.definition), form: events.form, selection: watch.selection)
         let writer = events
         return WatchSeat(
             hub: hub,
-            seat: WatchHub.Seat(view, responder) { event, hub in
+            seat: WatchHub.Seat(view, target) { event, hub in
                 watch.seen(event).map { writer.frame($0, isFirst: false, in: hub) }
             })
     }
@@ -111,7 +113,7 @@ struct WatchWriter {
                 if events.isEmpty { continue }
                 return .events(events)
             }
-            await seat.hub.wait(seat.seat, from: watch.revision)
+            await seat.hub.wait(seat.seat, from: watch.revision, responder)
             watch.skip(to: seat.seat.revision)
             switch seat.seat.end {
             case .full: try await responder.drain()
