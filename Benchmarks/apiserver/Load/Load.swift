@@ -54,7 +54,7 @@ struct Load: AsyncParsableCommand {
         let writer = RequestSource(mode: .create, count: count, namespace: namespace, pods: pods, prefix: "event")
         try await target.run(writer, clients: 4, pause: .milliseconds(Int64(4000 / rate)))
         try await Task.sleep(for: .seconds(1))
-        let report = watchers.report(writes: count)
+        let report = watchers.report(of: writer)
         reading.cancel()
         return report
     }

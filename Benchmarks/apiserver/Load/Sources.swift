@@ -9,6 +9,11 @@ func say(_ text: String) {
     line.withUTF8 { _ = write(2, $0.baseAddress, $0.count) }
 }
 
+/// In milliseconds, of sorted nanoseconds.
+private func percentile(_ part: Double, of sorted: [UInt64]) -> Double {
+    sorted.isEmpty ? 0 : Double(sorted[min(sorted.count - 1, Int(Double(sorted.count) * part))]) / 1e6
+}
+
 /// Requests of one kind, and the times of their answers.
 ///
 /// `@unchecked Sendable`: used on one event loop, and read when that has ended.
@@ -71,17 +76,18 @@ final class RequestSource: LoadSource, @unchecked Sendable {
     func received(_ bytes: ByteBufferView) {}
 
     func report(seconds: Double) -> JSON {
-        let sorted = times.sorted()
-        func at(_ part: Double) -> Double {
-            sorted.isEmpty ? 0 : Double(sorted[min(sorted.count - 1, Int(Double(sorted.count) * part))]) / 1e6
-        }
         let failed = failures.map { JSONObject.Member(String($0.key), .int(Int64($0.value))) }
         return [
             "requests": .int(Int64(times.count)), "failures": .object(JSONObject(failed)), "seconds": .double(seconds),
-            "per_second": .double(Double(times.count) / seconds), "p50_ms": .double(at(0.5)),
-            "p99_ms": .double(at(0.99)), "bytes": .int(Int64(bytes)),
+            "per_second": .double(Double(times.count) / seconds), "p50_ms": .double(milliseconds(0.5)),
+            "p99_ms": .double(milliseconds(0.99)), "bytes": .int(Int64(bytes)),
         ]
     }
+
+    var count: Int { times.count }
+
+    /// What this part of the answers took at most.
+    func milliseconds(_ part: Double) -> Double { percentile(part, of: times.sorted()) }
 }
 
 /// Watches of all pods, and how old events are when they come.
@@ -142,14 +148,13 @@ final class WatchSource: LoadSource, @unchecked Sendable {
         }
     }
 
-    func report(writes: Int) -> JSON {
+    /// An event cannot come before its write is on disk, so the writes' own times stand beside.
+    func report(of writes: RequestSource) -> JSON {
         let sorted = ages.sorted()
-        func at(_ part: Double) -> Double {
-            sorted.isEmpty ? 0 : Double(sorted[min(sorted.count - 1, Int(Double(sorted.count) * part))]) / 1e6
-        }
         return [
-            "watches": .int(Int64(count)), "writes": .int(Int64(writes)), "events": .int(Int64(ages.count)),
-            "p50_ms": .double(at(0.5)), "p99_ms": .double(at(0.99)),
+            "watches": .int(Int64(count)), "writes": .int(Int64(writes.count)), "events": .int(Int64(ages.count)),
+            "p50_ms": .double(percentile(0.5, of: sorted)), "p99_ms": .double(percentile(0.99, of: sorted)),
+            "write_p50_ms": .double(writes.milliseconds(0.5)), "write_p99_ms": .double(writes.milliseconds(0.99)),
         ]
     }
 }
