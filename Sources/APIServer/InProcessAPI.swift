@@ -34,9 +34,24 @@ package struct InProcessAPI: KubeAPI {
         return try registry.definition(of: type)
     }
 
-    package func get(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject {
-        let definition = try await begin("get", type, namespace: key.namespace, name: key.name)
-        return try await registry.read(definition, key)
+    package func served(_ kind: String, apiVersion: String) async throws(APIFailure) -> ResourceType {
+        guard let found = registry.catalog.served(kind, apiVersion: apiVersion) else {
+            throw .noMatch(kind, group: APIVersion.group(of: apiVersion))
+        }
+        return found.type
+    }
+
+    package func get(
+        _ type: ResourceType, _ key: ObjectKey, subresource: String?
+    ) async throws(APIFailure) -> KubeObject {
+        let definition = try await begin(
+            "get", type, namespace: key.namespace, name: key.name, subresource: subresource)
+        switch subresource {
+        case nil: return try await registry.read(definition, key)
+        case "scale": return try await registry.scale(definition, key)
+        case "status" where definition.hasStatus: return try await registry.read(definition, key)
+        default: throw RequestHandler.noSuchPath
+        }
     }
 
     package func list(_ type: ResourceType, namespace: String, _ selection: Selection) async throws(APIFailure)
@@ -69,6 +84,9 @@ package struct InProcessAPI: KubeAPI {
     ) async throws(APIFailure) -> KubeObject {
         let definition = try await begin(
             "update", type, namespace: object.namespace, name: object.name, subresource: subresource)
+        if subresource == "scale" {
+            return try await registry.changeScale(definition, object.key, context) { _ throws(APIFailure) in object }
+        }
         let (fitted, _) = try definition.decode(object.json, fieldValidation: .strict)
         return try await registry.update(definition, object.key, fitted, subresource: subresource, context)
     }
@@ -78,6 +96,7 @@ package struct InProcessAPI: KubeAPI {
     ) async throws(APIFailure) -> KubeObject {
         let definition = try await begin(
             "patch", type, namespace: key.namespace, name: key.name, subresource: subresource)
+        if subresource == "scale" { return try await registry.patchScale(definition, key, kind, body, context) }
         var context = context
         context.force = true
         return try await registry.patch(definition, key, kind, body, subresource: subresource, context)

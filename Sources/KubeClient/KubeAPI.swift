@@ -3,11 +3,14 @@ package import Wire
 
 /// The API as our own programs use it. In one process it skips the socket, never the checks.
 package protocol KubeAPI: Sendable {
-    func get(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject
+    /// What serves a kind, as discovery tells: in the version named where that is served, else in the group's preferred one.
+    func served(_ kind: String, apiVersion: String) async throws(APIFailure) -> ResourceType
+    /// The object, or what the given subresource shows of it: `scale` shows an `autoscaling/v1` Scale.
+    func get(_ type: ResourceType, _ key: ObjectKey, subresource: String?) async throws(APIFailure) -> KubeObject
     /// - Parameter namespace: empty for all namespaces.
     func list(_ type: ResourceType, namespace: String, _ selection: Selection) async throws(APIFailure) -> KubeList
     func create(_ type: ResourceType, _ object: KubeObject) async throws(APIFailure) -> KubeObject
-    /// Replaces the object, or the given subresource (`status`). A `resourceVersion` in it guards the write.
+    /// Replaces the object, or the given subresource (`status`, `scale`). A `resourceVersion` in it guards the write.
     func update(_ type: ResourceType, _ object: KubeObject, subresource: String?) async throws(APIFailure) -> KubeObject
     func patch(
         _ type: ResourceType, _ key: ObjectKey, _ kind: PatchKind, _ body: JSON, subresource: String?
@@ -82,6 +85,9 @@ package struct DeleteOptions: Sendable {
 }
 
 extension KubeAPI {
+    package func get(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject {
+        try await get(type, key, subresource: nil)
+    }
     package func list(_ type: ResourceType) async throws(APIFailure) -> KubeList {
         try await list(type, namespace: "", .all)
     }
@@ -93,5 +99,14 @@ extension KubeAPI {
     }
     package func delete(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) {
         try await delete(type, key, DeleteOptions())
+    }
+}
+
+extension APIFailure {
+    /// As client-go says it.
+    package static func noMatch(_ kind: String, group: String) -> APIFailure {
+        APIFailure(
+            code: 404, reason: "NotFound", message: "no matches for kind \"\(kind)\" in group \"\(group)\"",
+            details: [:])
     }
 }

@@ -1,4 +1,6 @@
+import KubeClient
 import KubeTypes
+import TestSupport
 import Testing
 import Wire
 
@@ -99,5 +101,49 @@ struct AutoscalingTests {
         ])
         #expect(slow.limited(1, current: 10, changes: [], now: now) == 9)
         #expect(slow.limited(20, current: 10, changes: [], now: now) == 10)
+    }
+
+    @Test("a scale that somebody else changed meanwhile is left as it is, and looked at again")
+    func conflict() async throws {
+        let api = MemoryAPI()
+        var set = KubeObject(apiVersion: "apps/v1", kind: "StatefulSet", namespace: "shop", name: "db")
+        set.spec = ["replicas": 1, "selector": ["matchLabels": ["app": "db"]]]
+        api.seed(.statefulSets, set)
+        var autoscaler = KubeObject(
+            apiVersion: "autoscaling/v2", kind: "HorizontalPodAutoscaler", namespace: "shop", name: "db")
+        autoscaler.spec = [
+            "scaleTargetRef": ["apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db"], "minReplicas": 2,
+            "maxReplicas": 3,
+        ]
+        api.seed(.horizontalPodAutoscalers, autoscaler)
+        api.refuse { request in
+            guard request.verb == .update, request.subresource == "scale" else { return nil }
+            return .conflict(.statefulSets, "db", "the object has been modified")
+        }
+        let informers = InformerSet(api)
+        let controller = AutoscalingController(ControlPlane(api: api, informers: informers))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await informers.run() }
+            defer { group.cancelAll() }
+            func told(_ reason: String) async throws -> Bool {
+                _ = try await controller.reconcile(autoscaler.key)
+                let found = try await api.get(.horizontalPodAutoscalers, autoscaler.key)
+                return found.status["conditions"]?.array?.contains {
+                    $0["type"] == "AbleToScale" && $0["reason"]?.string == reason
+                } == true
+            }
+            #expect(try await eventually { try await told("FailedUpdateScale") })
+            let left = try await api.get(.horizontalPodAutoscalers, autoscaler.key)
+            #expect(left.status["currentReplicas"] == 1 && left.status["desiredReplicas"] == 0)
+            #expect(try await api.get(.statefulSets, set.key).spec["replicas"] == 1)
+            api.refuse(nil)
+            let isScaled = try await eventually {
+                let isTold = try await told("SucceededRescale")
+                let count = try await api.get(.statefulSets, set.key).spec["replicas"]
+                #expect(isTold == (count == 2))
+                return isTold
+            }
+            #expect(isScaled)
+        }
     }
 }

@@ -31,8 +31,11 @@ struct HeldWatch: KubeAPI {
         return late
     }
 
-    func get(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject {
-        try await base.get(type, key)
+    func served(_ kind: String, apiVersion: String) async throws(APIFailure) -> ResourceType {
+        try await base.served(kind, apiVersion: apiVersion)
+    }
+    func get(_ type: ResourceType, _ key: ObjectKey, subresource: String?) async throws(APIFailure) -> KubeObject {
+        try await base.get(type, key, subresource: subresource)
     }
     func list(_ type: ResourceType, namespace: String, _ selection: Selection) async throws(APIFailure) -> KubeList {
         try await base.list(type, namespace: namespace, selection)

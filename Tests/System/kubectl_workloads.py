@@ -111,3 +111,13 @@ class J2_KubectlWorkloads(SpaceJourney):
         self.out("patch", "hpa", "busy", "--type=merge", "-p", '{"spec":{"maxReplicas":1}}')
         self.cluster.wait("fewer copies", lambda: scaled() == 1)
         self.out("delete", "deployment,hpa", "busy", "--wait=false")
+
+    def test_autoscale_writes_the_scale_of_any_kind(self):
+        template = {"metadata": {"labels": {"app": "db"}}, "spec": {"containers": [{"name": "app", "image": IMAGE}]}}
+        spec = {"replicas": 1, "serviceName": "db", "selector": {"matchLabels": {"app": "db"}}, "template": template}
+        text = json.dumps({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db"}, "spec": spec})
+        self.out("apply", "-f", "-", input=text)
+        self.assertIn("autoscaled", self.out("autoscale", "statefulset", "db", "--min=2", "--max=3", "--cpu=50%"))
+        self.cluster.wait("the smallest number", lambda: self.objects("statefulset", "db")["spec"]["replicas"] == 2)
+        self.cluster.wait("the autoscaler to say so", lambda: "SucceededRescale" in self.out("describe", "hpa", "db"))
+        self.out("delete", "statefulset,hpa", "db")

@@ -63,30 +63,19 @@ extension RequestHandler {
         _ context: WriteContext
     ) async throws(APIFailure) {
         if request.http.method == .GET {
-            try await answers.send(.ok, try Scale.of(try await registry.read(definition, route.key), definition))
-            return
+            return try await answers.send(.ok, try await registry.scale(definition, route.key))
         }
         let (body, _) = try request.tree(try await request.body())
-        let type = request.header("content-type") ?? ""
-        let isPatch = request.http.method == .PATCH
-        let changed = try await registry.change(definition, route.key, subresource: "scale", context) {
-            old throws(APIFailure) in
-            var wanted = try Scale.of(old, definition)
-            if isPatch {
-                if type.hasPrefix(PatchKind.json.rawValue) {
-                    do throws(PatchFault) {
-                        wanted.json = try JSONPatch(body).applied(to: wanted.json)
-                    } catch {
-                        throw .badRequest("\(old.label): \(error)")
-                    }
-                } else {
-                    wanted.json = MergePatch.applied(body, to: wanted.json)
-                }
-            } else {
-                wanted.json = body
+        let changed: KubeObject
+        if request.http.method == .PATCH {
+            let type = request.header("content-type") ?? ""
+            let kind = type.hasPrefix(PatchKind.json.rawValue) ? PatchKind.json : .merge
+            changed = try await registry.patchScale(definition, route.key, kind, body, context)
+        } else {
+            changed = try await registry.changeScale(definition, route.key, context) { _ throws(APIFailure) in
+                KubeObject(body)
             }
-            return try Scale.apply(wanted, to: old, definition)
         }
-        try await answers.send(.ok, try Scale.of(changed, definition))
+        try await answers.send(.ok, changed)
     }
 }

@@ -1,14 +1,12 @@
 import KubeClient
 import KubeTypes
-import Synchronization
 import Wire
 
-/// Changes the number of copies of workloads by what their pods use, as metrics.k8s.io tells it.
+/// Changes the number of copies of workloads by what their pods use, as metrics.k8s.io tells it. Of a workload it knows the Scale
+/// only, so that any kind will do that has one.
 struct AutoscalingController: Controller {
     static let name = "horizontal-pod-autoscaler"
     private static let interval = Duration.seconds(15)
-    /// The workloads it can change.
-    private static let targets: [ResourceType] = [.deployments, .replicaSets, .replicationControllers, .statefulSets]
 
     private let plane: ControlPlane
     private let autoscalers: Informer
@@ -40,31 +38,43 @@ struct AutoscalingController: Controller {
         }
         var look = AutoscalerLook(autoscaler, now: plane.now())
         do throws(APIFailure) {
-            try await decide(&look)
+            let target = try await target(of: autoscaler)
+            look.tell(
+                "AbleToScale", "True", "SucceededGetScale",
+                "the HPA controller was able to get the target's current scale")
+            await decide(&look, target)
         } catch {
-            look.tell("AbleToScale", "False", "FailedGetScale", error.message)
+            look.tell(
+                "AbleToScale", "False", "FailedGetScale",
+                "the HPA controller was unable to get the target's current scale: \(error.message)")
+            await warn(look, "FailedGetScale", error.message)
         }
         try await write(look)
         return .after(Self.interval)
     }
 
-    private func decide(_ look: inout AutoscalerLook) async throws(APIFailure) {
-        let reference = look.autoscaler.spec["scaleTargetRef"]
-        let kind = reference?["kind"]?.string ?? ""
-        let group =
-            (reference?["apiVersion"]?.string ?? "").split(separator: "/").dropLast().first.map(String.init) ?? ""
-        guard let type = Self.targets.first(where: { $0.kind == kind && $0.group == group }) else {
-            throw .badRequest("the scale of \(reference?["apiVersion"]?.string ?? "") \(kind) is not followed here")
+    private struct Target {
+        let type: ResourceType
+        let scale: KubeObject
+    }
+
+    private func target(of autoscaler: KubeObject) async throws(APIFailure) -> Target {
+        let reference = autoscaler.spec["scaleTargetRef"]
+        let apiVersion = reference?["apiVersion"]?.string ?? ""
+        if apiVersion.count(where: { $0 == "/" }) > 1 {
+            throw .badRequest("unexpected GroupVersion string: \(apiVersion)")
         }
-        let key = ObjectKey(namespace: look.autoscaler.namespace, name: reference?["name"]?.string ?? "")
-        let target = try await plane.api.get(type, key)
-        look.tell(
-            "AbleToScale", "True", "SucceededGetScale", "the HPA controller was able to get the target's current scale")
-        let current = target.spec["replicas"]?.int ?? 1
+        let type = try await plane.api.served(reference?["kind"]?.string ?? "", apiVersion: apiVersion)
+        let key = ObjectKey(
+            namespace: type.isNamespaced ? autoscaler.namespace : "", name: reference?["name"]?.string ?? "")
+        return Target(type: type, scale: try await plane.api.get(type, key, subresource: "scale"))
+    }
+
+    private func decide(_ look: inout AutoscalerLook, _ target: Target) async {
+        let current = target.scale.spec["replicas"]?.int ?? 0
         look.current = current
         look.desired = current
-        if current == 0 {
-            look.desired = 0
+        if current == 0, look.least != 0 {
             return look.tell(
                 "ScalingActive", "False", "ScalingDisabled",
                 "scaling is disabled since the replica count of the target is zero")
@@ -76,21 +86,59 @@ struct AutoscalingController: Controller {
             look.desired = look.least
             look.why = "Current number of replicas below Spec.MinReplicas"
         } else {
-            guard try await measure(&look, target) else { return }
+            guard let covered = await selected(&look, target), await measure(&look, covered) else {
+                look.desired = look.desiredBefore
+                return
+            }
             pace(&look)
         }
-        if look.desired != current { try await scale(type, target, &look) }
+        if look.desired != current { await scale(target, &look) }
+    }
+
+    /// The pods behind a Scale, and how it chooses them.
+    private struct Covered {
+        let pods: [KubeObject]
+        let selector: LabelSelector
+    }
+
+    /// - Returns: `nil` when the Scale does not say which pods, or another autoscaler works on them too.
+    private func selected(_ look: inout AutoscalerLook, _ target: Target) async -> Covered? {
+        let key = look.autoscaler.key
+        let text = target.scale.status["selector"]?.string ?? ""
+        if text.isEmpty {
+            let message = "the HPA target's scale is missing a selector"
+            look.tell("ScalingActive", "False", "InvalidSelector", message)
+            await warn(look, "SelectorRequired", "selector is required")
+            return nil
+        }
+        let selector: LabelSelector
+        do throws(SelectorFault) { selector = try LabelSelector(parsing: text) } catch {
+            let why = "couldn't convert selector into a corresponding internal selector object: \(error.message)"
+            look.tell("ScalingActive", "False", "InvalidSelector", why)
+            await warn(look, "InvalidSelector", why)
+            return nil
+        }
+        let covered = Covered(pods: pods.cache.list(namespace: key.namespace, matching: selector), selector: selector)
+        let others = memory.note(selector, of: covered.pods, for: key)
+        if others.isEmpty { return covered }
+        let all = (others + [key]).sorted().map(\.description).joined(separator: " ")
+        let why = "pods by selector \(text) are controlled by multiple HPAs: [\(all)]"
+        look.tell("ScalingActive", "False", "AmbiguousSelector", why)
+        await warn(look, "AmbiguousSelector", why)
+        return nil
+    }
+
+    private func warn(_ look: AutoscalerLook, _ reason: String, _ message: String) async {
+        await events.record(.warning, about: look.autoscaler, reason: reason, message: message)
     }
 
     /// - Returns: whether the metrics said something.
-    private func measure(_ look: inout AutoscalerLook, _ target: KubeObject) async throws(APIFailure) -> Bool {
-        let selector = try workloadSelector(target)
-        let covered = pods.cache.list(namespace: target.namespace, matching: selector)
+    private func measure(_ look: inout AutoscalerLook, _ covered: Covered) async -> Bool {
         var measured: [KubeObject] = []
         var failure: String?
         do throws(APIFailure) {
             measured = try await plane.api.list(
-                .podMetrics, namespace: target.namespace, Selection(labels: selector.description)
+                .podMetrics, namespace: look.autoscaler.namespace, Selection(labels: covered.selector.description)
             ).items
         } catch {
             failure = "unable to fetch metrics from resource metrics API: \(error.message)"
@@ -101,9 +149,10 @@ struct AutoscalingController: Controller {
                 if let failure { throw .unknown(failure) }
                 let wanted = try ScaleAdvice.Target(metric)
                 let one = try ScaleAdvice(
-                    wanted, replicas: look.current, pods: covered, usage: Self.usage(wanted, measured), now: look.now)
+                    wanted, replicas: look.current, pods: covered.pods, usage: Self.usage(wanted, measured),
+                    now: look.now)
                 look.found(metric, one.current)
-                if one.replicas > advice ?? 0 {
+                if one.replicas > advice ?? -1 {
                     advice = one.replicas
                     look.why =
                         one.replicas > look.current
@@ -120,7 +169,7 @@ struct AutoscalingController: Controller {
             look.tell(
                 "ScalingActive", "False", "FailedGetResourceMetric",
                 "the HPA was unable to compute the replica count: \(why)")
-            await events.record(.warning, about: look.autoscaler, reason: "FailedGetResourceMetric", message: why)
+            await warn(look, "FailedGetResourceMetric", why)
             return false
         }
         look.tell(
@@ -184,18 +233,18 @@ struct AutoscalingController: Controller {
         }
     }
 
-    private func scale(_ type: ResourceType, _ target: KubeObject, _ look: inout AutoscalerLook)
-        async throws(APIFailure)
-    {
-        var wanted = target
+    private func scale(_ target: Target, _ look: inout AutoscalerLook) async {
+        var wanted = target.scale
         wanted.json[path: ["spec", "replicas"]] = .int(Int64(look.desired))
         do throws(APIFailure) {
-            _ = try await plane.api.update(type, wanted)
+            _ = try await plane.api.update(target.type, wanted, subresource: "scale")
         } catch {
             look.tell(
                 "AbleToScale", "False", "FailedUpdateScale",
                 "the HPA controller was unable to update the target scale: \(error.message)")
-            look.desired = look.current
+            let size = "New size: \(look.desired); reason: \(look.why)"
+            await warn(look, "FailedRescale", "\(size); error: \(error.message)")
+            look.desired = look.desiredBefore
             return
         }
         memory.changed(by: look.desired - look.current, for: look.autoscaler.key, at: look.now)
@@ -214,121 +263,19 @@ struct AutoscalingController: Controller {
         var changed = look.autoscaler
         changed.status = status
         do throws(APIFailure) {
-            _ = try await plane.api.updateStatus(.horizontalPodAutoscalers, changed)
+            do throws(APIFailure) {
+                _ = try await plane.api.updateStatus(.horizontalPodAutoscalers, changed)
+            } catch {
+                // What was done is told, though the cache was behind.
+                guard error.isConflict, look.hasScaled else { throw error }
+                changed = try await plane.api.get(.horizontalPodAutoscalers, changed.key)
+                guard changed.uid == look.autoscaler.uid else { return }
+                changed.status = status
+                _ = try await plane.api.updateStatus(.horizontalPodAutoscalers, changed)
+            }
         } catch {
             // Whoever changed it made us look again.
             guard error.isNotFound || error.isConflict else { throw error }
         }
     }
-}
-
-extension ScaleAdvice.Target {
-    /// - Parameter metric: an element of `spec.metrics`.
-    init(_ metric: JSON) throws(ScaleAdvice.Fault) {
-        let type = metric["type"]?.string ?? ""
-        guard type == "Resource" || type == "ContainerResource" else {
-            throw .unknown("metrics of type \(type) need an API for custom or external metrics, and none is installed")
-        }
-        let source = metric[type == "Resource" ? "resource" : "containerResource"]
-        self.init(
-            resource: source?["name"]?.string ?? "", container: source?["container"]?.string,
-            utilization: source?["target"]?["averageUtilization"]?.int,
-            averageValue: source?["target"]?["averageValue"].flatMap { Quantity(json: $0) })
-    }
-
-    var words: String {
-        utilization == nil ? "\(resource) resource" : "\(resource) resource utilization (percentage of request)"
-    }
-}
-
-/// One look at an autoscaler, on its way to the status.
-private struct AutoscalerLook {
-    let autoscaler: KubeObject
-    let now: Timestamp
-    var current: Int
-    var desired: Int
-    var why = ""
-    var hasScaled = false
-    private(set) var missing: String?
-    private var conditions: Conditions
-    private var currentMetrics: [JSON] = []
-
-    init(_ autoscaler: KubeObject, now: Timestamp) {
-        self.autoscaler = autoscaler
-        self.now = now
-        current = autoscaler.status["currentReplicas"]?.int ?? 0
-        desired = autoscaler.status["desiredReplicas"]?.int ?? 0
-        conditions = Conditions(autoscaler.status["conditions"]?.array ?? [])
-    }
-
-    var least: Int { autoscaler.spec["minReplicas"]?.int ?? 1 }
-    var most: Int { max(1, autoscaler.spec["maxReplicas"]?.int ?? 1) }
-
-    /// Without any, 80 % of the processor time asked for.
-    var metrics: [JSON] {
-        let asked = autoscaler.spec["metrics"]?.array ?? []
-        if !asked.isEmpty { return asked }
-        return [
-            [
-                "type": "Resource",
-                "resource": ["name": "cpu", "target": ["type": "Utilization", "averageUtilization": 80]],
-            ]
-        ]
-    }
-
-    mutating func tell(_ type: String, _ status: String, _ reason: String, _ message: String) {
-        conditions.set(type, status, reason: reason, message: message, now: now)
-    }
-
-    mutating func found(_ metric: JSON, _ value: JSON) {
-        let type = metric["type"]?.string ?? ""
-        let field = type == "ContainerResource" ? "containerResource" : "resource"
-        var source: JSON = ["name": metric[field]?["name"] ?? "", "current": value]
-        source["container"] = metric[field]?["container"]
-        var entry: JSON = ["type": .string(type)]
-        entry[field] = source
-        currentMetrics.append(entry)
-    }
-
-    mutating func missed(_ why: String) { missing = missing ?? why }
-
-    var status: JSON {
-        var status = autoscaler.status
-        status["observedGeneration"] = autoscaler.generation > 0 ? .int(Int64(autoscaler.generation)) : nil
-        status["currentReplicas"] = .int(Int64(current))
-        status["desiredReplicas"] = .int(Int64(desired))
-        if !currentMetrics.isEmpty { status["currentMetrics"] = .array(currentMetrics) }
-        if hasScaled { status["lastScaleTime"] = now.json }
-        status["conditions"] = .array(conditions.list)
-        return status
-    }
-}
-
-/// What was advised and done lately, by autoscaler. A new process begins without: it is as careful as with the first look.
-private final class AutoscalerMemory: Sendable {
-    struct Past {
-        var advices: [(at: Timestamp, replicas: Int)] = []
-        var changes: [ScalePace.Change] = []
-    }
-    /// The longest window and period the API takes.
-    private static let longest: Duration = .seconds(3600)
-    private let pasts = Mutex<[ObjectKey: Past]>([:])
-
-    /// The first look counts the present number as an advice: it holds for the window, as after any other.
-    func note(_ advice: Int, current: Int, for key: ObjectKey, at now: Timestamp) -> Past {
-        pasts.withLock { pasts in
-            var past = pasts[key] ?? Past(advices: [(now, current)])
-            past.advices.append((now, advice))
-            past.advices.removeAll { $0.at + Self.longest < now }
-            past.changes.removeAll { $0.at + Self.longest < now }
-            pasts[key] = past
-            return past
-        }
-    }
-
-    func changed(by count: Int, for key: ObjectKey, at now: Timestamp) {
-        pasts.withLock { $0[key, default: Past()].changes.append(ScalePace.Change(at: now, by: count)) }
-    }
-
-    func forget(_ key: ObjectKey) { pasts.withLock { $0[key] = nil } }
 }

@@ -185,3 +185,22 @@ struct ScalePace {
         return max(wanted, min(current, (takesSmallest ? limits.max() : limits.min()) ?? wanted))
     }
 }
+
+extension ScaleAdvice.Target {
+    /// - Parameter metric: an element of `spec.metrics`.
+    init(_ metric: JSON) throws(ScaleAdvice.Fault) {
+        let type = metric["type"]?.string ?? ""
+        guard type == "Resource" || type == "ContainerResource" else {
+            throw .unknown("metrics of type \(type) need an API for custom or external metrics, and none is installed")
+        }
+        let source = metric[type == "Resource" ? "resource" : "containerResource"]
+        self.init(
+            resource: source?["name"]?.string ?? "", container: source?["container"]?.string,
+            utilization: source?["target"]?["averageUtilization"]?.int,
+            averageValue: source?["target"]?["averageValue"].flatMap { Quantity(json: $0) })
+    }
+
+    var words: String {
+        utilization == nil ? "\(resource) resource" : "\(resource) resource utilization (percentage of request)"
+    }
+}

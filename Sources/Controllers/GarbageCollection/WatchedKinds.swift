@@ -51,7 +51,7 @@ final class WatchedKinds: Sendable {
     func type(of owner: OwnerReference) -> ResourceType? {
         state.withLock { state in
             if let type = state.types[Kind(apiVersion: owner.apiVersion, kind: owner.kind)] { return type }
-            let group = owner.apiVersion.contains("/") ? String(owner.apiVersion.prefix { $0 != "/" }) : ""
+            let group = APIVersion.group(of: owner.apiVersion)
             return state.types.values.first { $0.group == group && $0.kind == owner.kind }
         }
     }

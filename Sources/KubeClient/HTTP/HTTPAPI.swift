@@ -127,8 +127,15 @@ extension HTTPAPI {
         return index
     }
 
-    package func get(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject {
-        KubeObject(try await json("GET", type.path(namespace: key.namespace, name: key.name)))
+    package func served(_ kind: String, apiVersion: String) async throws(APIFailure) -> ResourceType {
+        try await resourceIndex().served(kind, apiVersion: apiVersion)
+    }
+
+    package func get(
+        _ type: ResourceType, _ key: ObjectKey, subresource: String?
+    ) async throws(APIFailure) -> KubeObject {
+        let path = type.path(namespace: key.namespace, name: key.name, subresource: subresource)
+        return KubeObject(try await json("GET", path))
     }
 
     package func list(

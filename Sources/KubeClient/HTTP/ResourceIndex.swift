@@ -39,6 +39,15 @@ package struct ResourceIndex: Sendable {
         entries.first { $0.type.apiVersion == apiVersion && $0.type.kind == kind }?.type
     }
 
+    /// The same, in the version the group prefers where the one named is not served.
+    package func served(_ kind: String, apiVersion: String) throws(APIFailure) -> ResourceType {
+        if let exact = type(apiVersion: apiVersion, kind: kind) { return exact }
+        let group = APIVersion.group(of: apiVersion)
+        let others = entries.filter { $0.type.group == group && $0.type.kind == kind }
+        guard let best = others.min(by: { $0.rank < $1.rank }) else { throw .noMatch(kind, group: group) }
+        return best.type
+    }
+
     /// By plural, singular, short name or kind, in any case, with or without the group: `po`, `Deployment`, `gateways.networking.istio.io`.
     package func type(named word: String) -> ResourceType? {
         let wanted = word.lowercased()

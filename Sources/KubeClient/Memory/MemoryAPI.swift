@@ -82,9 +82,19 @@ package final class MemoryAPI: KubeAPI {
 
     // MARK: KubeAPI
 
-    package func get(_ type: ResourceType, _ key: ObjectKey) async throws(APIFailure) -> KubeObject {
-        try perform(Request(verb: .get, type: type, key: key)) { state throws(APIFailure) in
-            try state.objects.find(type, key)
+    package func served(_ kind: String, apiVersion: String) async throws(APIFailure) -> ResourceType {
+        guard let found = SchemaCatalog.builtIn.served(kind, apiVersion: apiVersion) else {
+            throw .noMatch(kind, group: APIVersion.group(of: apiVersion))
+        }
+        return found.type
+    }
+
+    package func get(
+        _ type: ResourceType, _ key: ObjectKey, subresource: String?
+    ) async throws(APIFailure) -> KubeObject {
+        try perform(Request(verb: .get, type: type, key: key, subresource: subresource ?? "")) {
+            state throws(APIFailure) in
+            try MemoryObjects.part(type, try state.objects.find(type, key), subresource)
         }
     }
 
@@ -111,7 +121,8 @@ package final class MemoryAPI: KubeAPI {
     ) async throws(APIFailure) -> KubeObject {
         try perform(Request(verb: .update, type: type, key: object.key, subresource: subresource ?? "")) {
             state throws(APIFailure) in
-            try state.objects.update(type, object, subresource: subresource)
+            let updated = try state.objects.update(type, object, subresource: subresource)
+            return try MemoryObjects.part(type, updated, subresource)
         }
     }
 
@@ -127,9 +138,10 @@ package final class MemoryAPI: KubeAPI {
                 object.name = key.name
                 return try state.objects.create(type, object, now: now)
             }
-            let old = try state.objects.find(type, key)
+            let old = try MemoryObjects.part(type, try state.objects.find(type, key), subresource)
             let json = try kind.applied(body, to: old.json, of: type)
-            return try state.objects.update(type, KubeObject(json), subresource: subresource)
+            let updated = try state.objects.update(type, KubeObject(json), subresource: subresource)
+            return try MemoryObjects.part(type, updated, subresource)
         }
     }
 

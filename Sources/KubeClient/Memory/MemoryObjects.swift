@@ -117,6 +117,7 @@ struct MemoryObjects {
         case "finalize" where type == .namespaces:
             object = old
             object.json[path: ["spec", "finalizers"]] = new.spec["finalizers"]
+        case "scale": object = try Scale.apply(new, to: old, try Self.scalable(type, new.name))
         case .some(let name):
             throw .notFound(type, "\(new.name)/\(name)")
         }
@@ -175,6 +176,19 @@ struct MemoryObjects {
                 ["type": "PodScheduled", "status": "True", "lastTransitionTime": .string(now.description)]
             ])
         _ = save(.pods, object)
+    }
+
+    /// What a subresource shows of an object.
+    static func part(
+        _ type: ResourceType, _ object: KubeObject, _ subresource: String?
+    ) throws(APIFailure) -> KubeObject {
+        subresource == "scale" ? try Scale.of(object, try scalable(type, object.name)) : object
+    }
+
+    private static func scalable(_ type: ResourceType, _ name: String) throws(APIFailure) -> ResourceDefinition {
+        guard let definition = SchemaCatalog.builtIn.definition(of: type), definition.subresource("scale") != nil
+        else { throw .notFound(type, "\(name)/scale") }
+        return definition
     }
 
     // MARK: Rules

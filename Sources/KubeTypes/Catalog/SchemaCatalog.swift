@@ -50,6 +50,13 @@ package struct SchemaCatalog: Sendable {
         byKind[KindKey(apiVersion: apiVersion, kind: kind)].map { definitions[$0] }
     }
 
+    /// The same, in the version the group prefers where the one named is not served.
+    package func served(_ kind: String, apiVersion: String) -> ResourceDefinition? {
+        if let exact = definition(apiVersion: apiVersion, kind: kind) { return exact }
+        let group = APIVersion.group(of: apiVersion)
+        return definitions.first { $0.type.group == group && $0.type.kind == kind }
+    }
+
     /// What a user typed: `deploy`, `deployments`, `deployment`, `deployments.apps`, `Deployment`, `deployments.v1.apps`.
     /// The first in discovery order wins where two groups have the word.
     package func definition(named word: String) -> ResourceDefinition? {
@@ -141,6 +148,11 @@ package struct APIVersion: Comparable, Sendable {
     }
 
     package var isStable: Bool { stability == 3 }
+
+    /// Of an `apiVersion`; empty for the core group.
+    package static func group(of apiVersion: String) -> String {
+        apiVersion.contains("/") ? String(apiVersion.prefix { $0 != "/" }) : ""
+    }
 
     package static func < (one: APIVersion, other: APIVersion) -> Bool {
         if (one.stability, one.major, one.minor) != (other.stability, other.major, other.minor) {

@@ -1,9 +1,8 @@
-import KubeTypes
 import Wire
 
 /// `autoscaling/v1` Scale: the number of copies of a workload, whatever its kind.
-enum Scale {
-    static func of(_ object: KubeObject, _ definition: ResourceDefinition) throws(APIFailure) -> KubeObject {
+package enum Scale {
+    package static func of(_ object: KubeObject, _ definition: ResourceDefinition) throws(APIFailure) -> KubeObject {
         if let paths = definition.custom?.scale { return try of(object, paths, definition.type) }
         var scale = empty(object)
         scale.json["spec"] = ["replicas": .int(Int64(object.spec["replicas"]?.int ?? 0))]
@@ -46,10 +45,15 @@ enum Scale {
         return scale
     }
 
-    static func apply(
+    /// The workload as a Scale asks for it. The Scale's version and uid guard the write.
+    package static func apply(
         _ scale: KubeObject, to old: KubeObject, _ definition: ResourceDefinition
     ) throws(APIFailure) -> KubeObject {
         let type = definition.type
+        if !scale.name.isEmpty, scale.name != old.name {
+            throw .badRequest(
+                "the name of the object (\(scale.name)) does not match the name on the URL (\(old.name))")
+        }
         guard let replicas = scale.spec["replicas"]?.int, replicas >= 0 else {
             throw .invalid(
                 type, old.name,
@@ -61,6 +65,7 @@ enum Scale {
         var fresh = old
         fresh.json[path: definition.custom?.scale?.specReplicas ?? ["spec", "replicas"]] = .int(Int64(replicas))
         fresh.resourceVersion = scale.resourceVersion
+        if !scale.uid.isEmpty { fresh.json[path: ["metadata", "uid"]] = .string(scale.uid) }
         return fresh
     }
 }
