@@ -55,7 +55,7 @@ package final class APIServer: Sendable {
             for listener in configuration.listeners { try await http.listen(on: listener) }
             let root = String(decoding: try pki.authority.certificate.pem(), as: UTF8.self)
             admission.start(duties)
-            duties.add { [Task { await ClaimRepair.run(registry) }] }
+            duties.add { [Task { await ClaimRepair.run(registry) }, Task { await DefaultServiceCIDR.run(registry) }] }
             let own = InProcessAPI(registry, access, extensions, user: .apiServer)
             try duties.start(sharedBy: store.isShared ? own : nil)
             if store.isShared { duties.keep(Task { await Self.keepEndpoints(registry, configuration) }) }
@@ -95,6 +95,7 @@ package final class APIServer: Sendable {
         var repair = ClaimRepair(registry)
         try await repair.pass()
         try await Bootstrap(registry: registry, configuration: configuration).run()
+        try await DefaultServiceCIDR(registry: registry).ensure()
         var endpoints = ServerEndpoints(registry, configuration)
         try await endpoints.write()
         try access.follow()
