@@ -103,4 +103,86 @@ struct ServiceClaimTests {
         #expect(
             ports.count == 2768 && Set(ports) == Set(30000...32767) && ports.prefix(2682).allSatisfy { $0 >= 30086 })
     }
+
+    private func balanced(_ name: String, policy: String = "Local", health: Int? = nil) -> KubeObject {
+        var service = service(name)
+        service.json[path: ["spec", "type"]] = "LoadBalancer"
+        service.json[path: ["spec", "externalTrafficPolicy"]] = .string(policy)
+        service.json[path: ["spec", "healthCheckNodePort"]] = health.map { .int(Int64($0)) }
+        return service
+    }
+
+    @Test("a load balancer that keeps traffic local has a port for health checks as long as it does so")
+    func healthPort() async throws {
+        try await withServer { server, api in
+            let claims = ServiceClaims(registry: server.registry)
+            let made = try await api.create(.services, balanced("web"))
+            let port = try #require(made.spec["healthCheckNodePort"]?.int)
+            #expect((30000...32767).contains(port) && made.spec["ports"]?[0]?["nodePort"]?.int != port)
+            #expect(claims.kept(.port(port))?.owner == made.key)
+            // Replaced by what was written at first, it keeps what it was given.
+            var again = balanced("web")
+            again.labels = ["app": "web"]
+            let kept = try await api.update(.services, again)
+            #expect(kept.spec == made.spec && kept.labels == again.labels)
+
+            var moved = kept
+            moved.json[path: ["spec", "healthCheckNodePort"]] = .int(port == 30999 ? 30998 : 30999)
+            let other = moved
+            let refused = await failure { () throws(APIFailure) in _ = try await api.update(.services, other) }
+            #expect(refused?.message.contains("spec.healthCheckNodePort: Forbidden: field is immutable") == true)
+
+            var cluster = kept
+            cluster.json[path: ["spec", "externalTrafficPolicy"]] = "Cluster"
+            let open = try await api.update(.services, cluster)
+            #expect(open.spec["healthCheckNodePort"] == nil && claims.isFree(.port(port)))
+            var local = open
+            local.json[path: ["spec", "externalTrafficPolicy"]] = "Local"
+            let back = try await api.update(.services, local)
+            let next = try #require(back.spec["healthCheckNodePort"]?.int)
+            #expect(!claims.isFree(.port(next)))
+            // With its type, a service loses what only that type has, though the update still says it.
+            var plain = back
+            plain.json[path: ["spec", "type"]] = "ClusterIP"
+            let inner = try await api.update(.services, plain)
+            for member in ["healthCheckNodePort", "externalTrafficPolicy", "allocateLoadBalancerNodePorts"] {
+                #expect(inner.spec[member] == nil, "\(member)")
+            }
+            #expect(inner.spec["ports"]?[0]?["nodePort"] == nil && inner.spec["clusterIP"] == made.spec["clusterIP"])
+            #expect(claims.isFree(.port(next)))
+        }
+    }
+
+    @Test("a port for health checks that is asked for is had when nobody else has it")
+    func askedHealthPort() async throws {
+        try await withServer { server, api in
+            let claims = ServiceClaims(registry: server.registry)
+            let web = try await api.create(.services, balanced("web", health: 30500))
+            #expect(web.spec["healthCheckNodePort"] == 30500)
+            var both = balanced("both", health: 30600)
+            both.json[path: ["spec", "ports"]] = [["port": 80, "nodePort": 30600]]
+            var late = service("late", port: 30500)
+            late.json[path: ["spec", "type"]] = "NodePort"
+            let taken = "provided port is already allocated"
+            let health = "failed to allocate requested HealthCheck NodePort"
+            let refusals: [(KubeObject, Int, String)] = [
+                (balanced("other", health: 30500), 500, "\(health) 30500: \(taken)"),
+                (both, 500, "\(health) 30600: \(taken)"), (late, 422, taken),
+                (balanced("far", health: 80), 500, "\(health) 80: provided port is not in the valid range"),
+                (
+                    balanced("open", policy: "Cluster", health: 30700), 422,
+                    "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+                ),
+            ]
+            let before = server.registry.store.count
+            for (object, code, why) in refusals {
+                let refused = await failure { () throws(APIFailure) in _ = try await api.create(.services, object) }
+                #expect(refused?.code == code && refused?.message.contains(why) == true, "\(object.name)")
+            }
+            #expect(server.registry.store.count == before)
+            try await api.delete(.services, web.key)
+            #expect(claims.isFree(.port(30500)))
+            _ = try await api.create(.services, balanced("other", health: 30500))
+        }
+    }
 }

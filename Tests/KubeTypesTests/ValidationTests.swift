@@ -144,6 +144,23 @@ struct ValidationTests {
             ("  selector:", "  clusterIP: nowhere\n  selector:", "spec.clusterIP: Invalid value: \"nowhere\""),
             ("  selector:", "  type: ExternalName\n  selector:", "spec.externalName: Required value"),
             ("  selector:", "  type: Magic\n  selector:", "spec.type: Unsupported value: \"Magic\""),
+            (
+                "  selector:", "  externalTrafficPolicy: Local\n  selector:",
+                "spec.externalTrafficPolicy: Invalid value: \"Local\": may only be set for externally-accessible services"
+            ),
+            (
+                "  selector:", "  type: NodePort\n  externalTrafficPolicy: Near\n  selector:",
+                "spec.externalTrafficPolicy: Unsupported value: \"Near\""
+            ),
+            (
+                "  selector:", "  type: NodePort\n  healthCheckNodePort: 30000\n  selector:",
+                "spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer'"
+            ),
+            (
+                "  selector:",
+                "  type: LoadBalancer\n  externalTrafficPolicy: Local\n  healthCheckNodePort: 70000\n  selector:",
+                "spec.healthCheckNodePort: Invalid value: 70000: must be between 1 and 65535"
+            ),
         ])
     func service(old: String, new: String, message: String) throws {
         let faults = try Manifest.faults(Manifest.service.replacing(old, with: new))

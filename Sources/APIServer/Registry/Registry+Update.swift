@@ -133,7 +133,8 @@ extension Registry {
         if subresource == "scale" { return try await admittedScale(given, old: old, key, definition, context) }
         var request = AdmissionRequest(
             .update, definition.type, subresource: subresource, key, object: given, oldObject: old, context)
-        let object = try await mutated(request, definition, key)
+        var object = try await mutated(request, definition, key)
+        if definition.type == .services, subresource == nil { ServiceFields.settle(&object, old: old) }
         try validate(object, old: old, definition, subresource: subresource)
         for text in definition.warnings(object, old: old) { context.warn(text) }
         request.object = object

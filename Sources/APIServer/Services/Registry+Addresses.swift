@@ -14,6 +14,7 @@ extension Registry {
         do throws(APIFailure) {
             try await assignment.assignAddress()
             try await assignment.assignPorts()
+            try await assignment.assignHealthPort()
         } catch {
             await assignment.claims.giveUp(assignment.taken)
             throw error
@@ -147,15 +148,41 @@ private struct AddressAssignment {
         service.json[path: ["spec", "ports"]] = .array(ports)
     }
 
-    private mutating func takePort(_ asked: Int, _ path: String) async throws(APIFailure) {
-        func refusal(_ why: String) -> APIFailure {
-            .invalid(.services, service.name, [FieldFault(.invalid, path, value: .int(Int64(asked)), why)])
+    /// The port on which load balancers ask a node whether it has endpoints of the service.
+    mutating func assignHealthPort() async throws(APIFailure) {
+        guard ServiceFields.needsHealthCheck(service.spec) else {
+            service.json[path: ["spec", "healthCheckNodePort"]] = nil
+            return
         }
+        let asked = service.spec["healthCheckNodePort"]?.int ?? 0
+        if asked == 0 {
+            service.json[path: ["spec", "healthCheckNodePort"]] = .int(Int64(try await freePort()))
+            return
+        }
+        if let old, ServiceFields.needsHealthCheck(old.spec), old.spec["healthCheckNodePort"]?.int == asked { return }
+        // Of the same service, a port that was claimed just now looks like one left over.
+        var why: String? = Self.allocated
+        if !ServiceClaim.ports(of: service).contains(asked) { why = try await refusal(ofPort: asked) }
+        guard let why else { return }
+        throw .internalError(
+            "Internal error occurred: failed to allocate requested HealthCheck NodePort \(asked): \(why)")
+    }
+
+    private mutating func takePort(_ asked: Int, _ path: String) async throws(APIFailure) {
+        guard let why = try await refusal(ofPort: asked) else { return }
+        throw .invalid(.services, service.name, [FieldFault(.invalid, path, value: .int(Int64(asked)), why)])
+    }
+
+    private static let allocated = "provided port is already allocated"
+
+    /// Takes a port somebody asked for.
+    /// - Returns: why it could not be had.
+    private mutating func refusal(ofPort asked: Int) async throws(APIFailure) -> String? {
         guard range.nodePorts.contains(asked) else {
             let bounds = "\(range.nodePorts.lowerBound)-\(range.nodePorts.upperBound)"
-            throw refusal("provided port is not in the valid range. The range of valid ports is \(bounds)")
+            return "provided port is not in the valid range. The range of valid ports is \(bounds)"
         }
-        guard try await takeAsked(.port(asked)) else { throw refusal("provided port is already allocated") }
+        return try await takeAsked(.port(asked)) ? nil : Self.allocated
     }
 
     /// The node port the same service port had before.

@@ -16,6 +16,9 @@ enum ServiceClaim: Sendable, Hashable {
             found.insert(.address(address))
         }
         for port in ports(of: service) { found.insert(.port(port)) }
+        if ServiceFields.needsHealthCheck(service.spec), let port = service.spec["healthCheckNodePort"]?.int, port > 0 {
+            found.insert(.port(port))
+        }
         return found
     }
 

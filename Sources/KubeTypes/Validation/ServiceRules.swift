@@ -10,6 +10,7 @@ extension Validator {
             invalid("spec.clusterIP", .string(address), "must be empty, 'None' or a valid IP address")
         }
         servicePorts(spec, type, isHeadless: address == "None")
+        externalTraffic(spec, type, old?.spec)
         labels("spec.selector", spec["selector"])
         oneOf("spec.sessionAffinity", spec["sessionAffinity"], ["ClientIP", "None"])
         if let seconds = spec[path: ["sessionAffinityConfig", "clientIP", "timeoutSeconds"]]?.int,
@@ -39,6 +40,32 @@ extension Validator {
         guard let old, type != "ExternalName", old.spec["type"] != "ExternalName" else { return }
         let before = old.spec["clusterIP"]?.string ?? ""
         if !before.isEmpty, before != address { invalid("spec.clusterIP", .string(address), "field is immutable") }
+    }
+
+    /// How traffic from outside the cluster is treated.
+    private mutating func externalTraffic(_ spec: JSON, _ type: String, _ old: JSON?) {
+        func needsHealthCheck(_ spec: JSON) -> Bool {
+            spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local"
+        }
+        if let policy = spec["externalTrafficPolicy"], policy != "" {
+            let hasAddresses = type == "ClusterIP" && !spec.list("externalIPs").isEmpty
+            if type == "NodePort" || type == "LoadBalancer" || hasAddresses {
+                oneOf("spec.externalTrafficPolicy", policy, ["Cluster", "Local"])
+            } else {
+                invalid(
+                    "spec.externalTrafficPolicy", policy, "may only be set for externally-accessible services")
+            }
+        }
+        let path = "spec.healthCheckNodePort"
+        guard let number = spec["healthCheckNodePort"], number != 0 else { return }
+        guard needsHealthCheck(spec) else {
+            return invalid(
+                path, number, "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'")
+        }
+        port(path, number)
+        if let old, needsHealthCheck(old), let before = old["healthCheckNodePort"], before != 0, before != number {
+            forbidden(path, "field is immutable")
+        }
     }
 
     private mutating func servicePorts(_ spec: JSON, _ type: String, isHeadless: Bool) {
