@@ -247,6 +247,41 @@ struct AnswerFormTests {
         }
     }
 
+    @Test(
+        "the last label that goes takes its map with it, as the last entry of any map of a Kubernetes kind"
+    )
+    func lastEntry() async throws {
+        try await withLiveServer { _, api, _ in
+            let path = "/api/v1/namespaces/default/configmaps"
+            let changes: [(String, JSON)] = [
+                ("application/merge-patch+json", ["metadata": ["labels": ["a": .null]], "data": ["b": .null]]),
+                (
+                    "application/strategic-merge-patch+json",
+                    ["metadata": ["labels": ["a": .null]], "data": ["b": .null]]
+                ),
+                (
+                    "application/json-patch+json",
+                    [["op": "remove", "path": "/metadata/labels/a"], ["op": "remove", "path": "/data/b"]]
+                ),
+            ]
+            for (number, (type, patch)) in changes.enumerated() {
+                var map = configMap("m\(number)", ["b": "1"])
+                map.labels = ["a": "b"]
+                _ = try await api.create(.configMaps, map)
+                let answer = try await api.raw(
+                    "PATCH", "\(path)/\(map.name)", headers: [("content-type", type)], body: patch.bytes)
+                #expect(answer.status == 200)
+                let left = KubeObject(try JSON(parsing: answer.body))
+                #expect(left.metadata["labels"] == nil && left.json["data"] == nil, "\(type)")
+                var again = left
+                again.metadata["annotations"] = [:]
+                again.resourceVersion = ""
+                let same = try await api.update(.configMaps, again)
+                #expect(same.resourceVersion == left.resourceVersion && same.metadata["annotations"] == nil)
+            }
+        }
+    }
+
     @Test("emptied managedFields stay empty until somebody applies")
     func reset() async throws {
         try await withLiveServer { _, api, _ in

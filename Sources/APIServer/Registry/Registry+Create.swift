@@ -56,6 +56,7 @@ extension Registry {
         if exists(definition.storageType, given.key) { throw .alreadyExists(type, given.name) }
         var object = given
         prepare(&object, definition)
+        definition.dropEmptyMembers(&object)
         definition.default(&object)
         // As in Kubernetes before admission: what that adds is nobody's.
         let managers = try await managersOfNew(&object, definition, context)

@@ -45,6 +45,7 @@ extension Registry {
                     "Precondition failed: UID in precondition: \(fresh.uid), UID in object meta: \(old.uid)")
             }
             try shape(&fresh, old: old, definition, subresource: subresource)
+            definition.dropEmptyMembers(&fresh, old: old)
             if let written = try await write(
                 definition, key, fresh, old: old, record, subresource: subresource, context)
             {
