@@ -70,6 +70,7 @@ package final class Discovery: Sendable {
         }
         let channel = try await ServerBootstrap(group: group)
             .serverChannelOption(.backlog, value: 16)
+            .childChannelOption(.writeBufferWaterMark, value: GRPCFrames.waterMark)
             .childChannelInitializer { [self] channel in
                 channel.configureHTTP2Pipeline(mode: .server) { stream in
                     stream.eventLoop.makeCompletedFuture {

@@ -40,9 +40,7 @@ package final class GRPCConnection: Sendable {
         let bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(limit)
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
-            // What waits is bounded by the calls under way. A socket that becomes writable while it is flushed makes NIOHTTP2
-            // send data before headers it still holds, which it asserts not to do.
-            .channelOption(.writeBufferWaterMark, value: .init(low: 512 << 20, high: 1 << 30))
+            .channelOption(.writeBufferWaterMark, value: GRPCFrames.waterMark)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations

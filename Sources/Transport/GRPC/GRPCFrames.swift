@@ -1,3 +1,5 @@
+package import NIOCore
+
 /// Cuts a gRPC stream's bytes into messages, and frames messages to send.
 ///
 /// - Source: the gRPC over HTTP/2 protocol: a compression flag (1 byte), the length (4 bytes, big-endian), the message.
@@ -32,6 +34,11 @@ package struct GRPCFrames: Sendable {
             self.message = message
         }
     }
+
+    /// For both ends of a connection. A socket that becomes writable while it is flushed makes NIOHTTP2 send data before headers it
+    /// still holds, which it asserts not to do; so it never counts as unwritable. What waits is bounded all the same, by the windows
+    /// of the calls under way.
+    package static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 512 << 20, high: 1 << 30)
 
     private var bytes: [UInt8] = []
     private var start = 0
