@@ -8,6 +8,7 @@ package final class HTTPResponder: Sendable {
     let exchange: Exchange
     private let request: HTTPRequest
     private let sent = Atomic(0)
+    private let bodyBytes = Atomic(0)
     private let more = Mutex<HTTPHeaders?>(nil)
     private let beginning = Mutex<(@Sendable (Int) -> Void)?>(nil)
 
@@ -45,6 +46,9 @@ package final class HTTPResponder: Sendable {
     /// The status sent, 0 while none is.
     package var status: Int { sent.load(ordering: .relaxed) }
 
+    /// How many bytes of the answer's body were sent, without those of a stream that is pushed.
+    package var sentBytes: Int { bodyBytes.load(ordering: .relaxed) }
+
     /// A whole response.
     package func respond(_ status: HTTPResponseStatus, _ headers: HTTPHeaders = [:], _ body: [UInt8] = []) async {
         let code = Int(status.code)
@@ -55,7 +59,9 @@ package final class HTTPResponder: Sendable {
         let head = AnswerHead(status: status, headers: headers)
         let exchange = exchange
         let isSent = await exchange.onLoop { exchange.respond(head, body) }
-        if isSent { sent.store(code, ordering: .relaxed) }
+        guard isSent else { return }
+        sent.store(code, ordering: .relaxed)
+        if !exchange.isHeadRequest { bodyBytes.store(body.count, ordering: .relaxed) }
     }
 
     /// Answers in the handler's place, and cancels it. Nothing happens when an answer has begun.
@@ -77,7 +83,9 @@ package final class HTTPResponder: Sendable {
 
     /// Waits while the client reads more slowly than we write.
     package func write(_ bytes: [UInt8]) async throws {
-        if !bytes.isEmpty { try await exchange.write(bytes) }
+        if bytes.isEmpty { return }
+        try await exchange.write(bytes)
+        if !exchange.isHeadRequest { bodyBytes.add(bytes.count, ordering: .relaxed) }
     }
 
     package func end() async throws {

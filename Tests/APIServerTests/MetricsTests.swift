@@ -58,6 +58,18 @@ struct MetricsTests {
             "apiserver_longrunning_requests",
             ["component", "group", "resource", "scope", "subresource", "verb", "version"]
         ),
+        (
+            "apiserver_response_sizes_bucket",
+            ["component", "group", "le", "resource", "scope", "subresource", "verb", "version"]
+        ),
+        (
+            "apiserver_validating_admission_policy_check_total",
+            ["enforcement_action", "error_type", "policy", "policy_binding"]
+        ),
+        (
+            "apiserver_validating_admission_policy_check_duration_seconds_bucket",
+            ["enforcement_action", "error_type", "le", "policy", "policy_binding"]
+        ),
         ("apiserver_current_inflight_requests", ["request_kind"]), ("apiserver_storage_objects", ["resource"]),
         ("apiserver_admission_step_admission_duration_seconds_count", ["operation", "rejected", "type"]),
         ("apiserver_admission_controller_admission_duration_seconds_count", ["name", "operation", "rejected", "type"]),
@@ -99,6 +111,12 @@ struct MetricsTests {
                 named("opened", &$0)
                 $0["failurePolicy"] = "Ignore"
             }
+            try await forbid("forbidden", by: "object.metadata.name.size() < 0", ["Deny", "Audit"], api)
+            try await forbid("warned", by: "object.data.none == 'a'", ["Warn"], api)
+            try await forbid("passed", by: "object.data.none == 'a'", ["Deny"], ignoring: true, api)
+            #expect(try await kubectl("create", "configmap", "forbidden").code == 1)
+            _ = try await kubectl.ok("create", "configmap", "warned")
+            _ = try await kubectl.ok("create", "configmap", "passed")
             #expect(try await kubectl("create", "configmap", "denied").code == 1)
             _ = try await kubectl.ok("create", "configmap", "opened")
             _ = try await kubectl.ok("create", "configmap", "dry", "--dry-run=server")
@@ -111,9 +129,24 @@ struct MetricsTests {
             let metrics = try #require(read, "no watch is seen")
             for (name, labels) in Self.stable { #expect(metrics.labels(name) == Set(labels), "\(name)") }
             let created = ["verb": "POST", "resource": "configmaps"]
-            #expect(metrics.value("apiserver_request_total", created.merging(["code": "201"]) { $1 }) == 2)
+            #expect(metrics.value("apiserver_request_total", created.merging(["code": "201"]) { $1 }) == 4)
             #expect(metrics.value("apiserver_request_total", created.merging(["dry_run": "All"]) { $1 }) == 1)
-            #expect(metrics.value("apiserver_request_duration_seconds_count", created) == 3)
+            #expect(metrics.value("apiserver_request_duration_seconds_count", created) == 6)
+            let policies = "apiserver_validating_admission_policy_check_total"
+            func checked(_ policy: String, _ action: String, _ failure: String) -> Double? {
+                metrics.value(
+                    policies,
+                    [
+                        "policy": policy, "policy_binding": policy, "enforcement_action": action,
+                        "error_type": failure,
+                    ])
+            }
+            #expect(checked("forbidden", "deny", "no_error") == 1 && checked("forbidden", "audit", "no_error") == 1)
+            #expect(checked("warned", "warn", "invalid_error") == 1)
+            #expect(checked("passed", "allow", "invalid_error") == 1 && metrics.value(policies) == 4)
+            let sizes = ["verb": "LIST", "resource": "pods"]
+            #expect((metrics.value("apiserver_response_sizes_sum", sizes) ?? 0) > 50)
+            #expect(metrics.value("apiserver_response_sizes_count", ["verb": "POST"]) == nil)
             let denied = ["name": "hook0.deny.test", "operation": "CREATE", "type": "validating"]
             let refusals = "apiserver_admission_webhook_rejection_count"
             let why = ["error_type": "no_error"]
@@ -123,7 +156,7 @@ struct MetricsTests {
             let open = ["name": "hook0.open.test", "type": "validating"]
             #expect(metrics.value("apiserver_admission_webhook_fail_open_count", open) == 1)
             let excluded = "apiserver_admission_match_condition_exclusions_total"
-            #expect(metrics.value(excluded, denied.merging(["kind": "webhook"]) { $1 }) == 2)
+            #expect(metrics.value(excluded, denied.merging(["kind": "webhook"]) { $1 }) == 4)
             let step = "apiserver_admission_controller_admission_duration_seconds_count"
             for name in ["NamespaceLifecycle", "LimitRanger", "ServiceAccount", "ResourceQuota", "PodSecurity"] {
                 #expect((metrics.value(step, ["name": name, "operation": "CREATE"]) ?? 0) >= 2, "\(name)")
@@ -134,6 +167,38 @@ struct MetricsTests {
             #expect((metrics.value("apiserver_flowcontrol_dispatched_requests_total", exempt) ?? 0) > 3)
             #expect((metrics.value("apiserver_flowcontrol_nominal_limit_seats") ?? 0) > 10)
         }
+    }
+
+    /// A policy of its own name about the ConfigMap of that name, bound.
+    private func forbid(
+        _ name: String, by expression: String, _ actions: [JSON], ignoring: Bool = false, _ api: InProcessAPI
+    ) async throws {
+        func object(_ kind: String, _ spec: JSON) -> KubeObject {
+            var object = KubeObject(apiVersion: "admissionregistration.k8s.io/v1", kind: kind, name: name)
+            object.spec = spec
+            return object
+        }
+        let policy = object(
+            "ValidatingAdmissionPolicy",
+            [
+                "failurePolicy": ignoring ? "Ignore" : "Fail",
+                "matchConstraints": [
+                    "resourceRules": [
+                        [
+                            "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
+                            "resources": ["configmaps"],
+                        ]
+                    ]
+                ],
+                "matchConditions": [
+                    ["name": "named", "expression": .string("object.metadata.name == '\(name)'")]
+                ],
+                "validations": [["expression": .string(expression)]],
+            ])
+        _ = try await api.create(AdmissionKind.validatingPolicies, policy)
+        let binding: JSON = ["policyName": .string(name), "validationActions": .array(actions)]
+        _ = try await api.create(
+            AdmissionKind.validatingBindings, object("ValidatingAdmissionPolicyBinding", binding))
     }
 
     @Test("labels are written so that they are read as they were, and a flow that goes makes room")

@@ -65,6 +65,8 @@ struct Histogram: Sendable {
     private(set) var counts: [Int]
     private(set) var sum = 0.0
 
+    var total: Int { counts.reduce(0, +) }
+
     init(_ bounds: [Double]) {
         self.bounds = bounds
         counts = Array(repeating: 0, count: bounds.count + 1)

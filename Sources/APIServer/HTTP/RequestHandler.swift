@@ -62,7 +62,7 @@ struct RequestHandler: Sendable {
         access.endAudit(request, status: responder.status, failure: failure)
         var series = self.series(request)
         series.code = responder.status
-        metrics.count(series, took: ContinuousClock.now - began, isLong: isLong)
+        metrics.count(series, took: ContinuousClock.now - began, bytes: responder.sentBytes, isLong: isLong)
         logger.debug(
             "request",
             metadata: ["method": "\(http.method)", "target": "\(http.target)", "status": "\(responder.status)"])

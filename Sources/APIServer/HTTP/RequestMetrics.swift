@@ -14,10 +14,22 @@ final class RequestMetrics: Sendable {
         var isDryRun = false
         var code = 0
     }
+    private struct Observed {
+        var times = Histogram(RequestMetrics.bounds)
+        /// Of reads.
+        var sizes: Histogram?
+
+        mutating func note(_ seconds: Double, _ bytes: Double?) {
+            times.observe(seconds)
+            guard let bytes else { return }
+            if sizes == nil { sizes = Histogram(RequestMetrics.sizes) }
+            sizes?.observe(bytes)
+        }
+    }
     private struct State {
         var requests: [Series: Int] = [:]
         /// Without code.
-        var timings: [Series: Histogram] = [:]
+        var observed: [Series: Observed] = [:]
         /// Watches and streams that are open; without code and dry run.
         var long: [Series: Int] = [:]
     }
@@ -26,6 +38,8 @@ final class RequestMetrics: Sendable {
     private static let bounds = [
         0.001, 0.002, 0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.5, 2, 3, 5, 10, 20, 30, 60,
     ]
+    /// Bytes, as Kubernetes has them.
+    private static let sizes = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9]
     private let state = Mutex(State())
 
     /// A watch or a stream begins; `end` ends it.
@@ -38,15 +52,18 @@ final class RequestMetrics: Sendable {
         }
     }
 
-    /// `isLong`: for watches and streams, whose length says nothing of the server.
-    func count(_ series: Series, took: Duration, isLong: Bool) {
+    /// - Parameters:
+    ///   - bytes: of the answer's body.
+    ///   - isLong: for watches and streams, whose length says nothing of the server.
+    func count(_ series: Series, took: Duration, bytes: Int, isLong: Bool) {
         let time = took.inSeconds
+        let isRead = (series.verb == "get" || series.verb == "list") && !series.isDryRun
         state.withLock { state in
             state.requests[series, default: 0] += 1
             if isLong { return }
             var timed = series
             timed.code = 0
-            state.timings[timed, default: Histogram(Self.bounds)].observe(time)
+            state.observed[timed, default: Observed()].note(time, isRead ? Double(bytes) : nil)
         }
     }
 
@@ -61,8 +78,13 @@ final class RequestMetrics: Sendable {
             text.sample(count, series.labels + [("dry_run", series.dryRun), ("code", "\(series.code)")])
         }
         text.family("apiserver_request_duration_seconds", .histogram, "Time to answer, without watches and streams.")
-        for (series, timing) in state.timings.sorted(by: { $0.key.order < $1.key.order }) {
-            text.sample(timing, series.labels + [("dry_run", series.dryRun)])
+        let observed = state.observed.sorted { $0.key.order < $1.key.order }
+        for (series, observed) in observed {
+            text.sample(observed.times, series.labels + [("dry_run", series.dryRun)])
+        }
+        text.family("apiserver_response_sizes", .histogram, "Bytes of the answers to gets and lists.")
+        for (series, observed) in observed {
+            if let sizes = observed.sizes { text.sample(sizes, series.labels) }
         }
         text.family(
             "apiserver_current_inflight_requests", .gauge, "Requests in work, without watches and streams.")

@@ -45,21 +45,34 @@ struct ValidatingPolicy: CompiledPolicy {
     struct Finding: Sendable, Hashable {
         var message: String
         var reason: String
-        /// Of the validation; `nil` for what went wrong before them.
+        /// Of the validation; `nil` for what went wrong beside them.
         var place: Int?
+        var failure = PolicyMetrics.Failure.none
+        /// How long the expression took.
+        var took = Duration.zero
+        /// An error the policy lets pass.
+        var isIgnored = false
+        /// It is refused whatever the binding says is to be done about findings.
+        var isAlwaysDenied = false
     }
 
     /// - Parameter annotate: an annotation's key and value.
+    /// - Returns: what does not hold, and what cannot be evaluated.
     func findings(
         _ request: AdmissionInputs, params: Value, annotate: (String, String) -> Void
     ) -> [Finding] {
         let inputs = common.inputs(request, params: params)
         var budget = CostBudget()
         var found: [Finding] = []
+        let clock = ContinuousClock()
         for (place, validation) in validations.enumerated() {
-            if let finding = finding(validation, place, inputs, &budget) { found.append(finding) }
+            let began = clock.now
+            guard var finding = finding(validation, place, inputs, &budget) else { continue }
+            finding.took = clock.now - began
+            found.append(finding)
         }
         for annotation in annotations {
+            let began = clock.now
             let value = Self.evaluate(annotation.program, inputs, &budget)
             switch value {
             case .success(.null): break
@@ -72,14 +85,16 @@ struct ValidatingPolicy: CompiledPolicy {
                         Finding(
                             message:
                                 "valueExpression '\(annotation.text)' resulted in unsupported return type: \(other.type). Return type must be either string or null.",
-                            reason: "", place: nil))
+                            reason: "", place: nil, failure: .evaluation, took: clock.now - began,
+                            isAlwaysDenied: true))
                 }
             case .failure(let error):
                 if !common.ignoresFailure {
                     found.append(
                         Finding(
                             message: "expression '\(annotation.text)' resulted in error: \(error)", reason: "",
-                            place: nil))
+                            place: nil, failure: Self.failure(annotation.program, error), took: clock.now - began,
+                            isAlwaysDenied: true))
                 }
             }
         }
@@ -91,10 +106,9 @@ struct ValidatingPolicy: CompiledPolicy {
     ) -> Finding? {
         switch Self.evaluate(validation.program, inputs, &budget) {
         case .failure(let error):
-            if common.ignoresFailure { return nil }
             return Finding(
                 message: "expression '\(validation.text)' resulted in error: \(error)", reason: validation.reason,
-                place: place)
+                place: place, failure: Self.failure(validation.program, error), isIgnored: common.ignoresFailure)
         case .success(.bool(true)): return nil
         case .success:
             var message = validation.message
@@ -108,6 +122,13 @@ struct ValidatingPolicy: CompiledPolicy {
             }
             return Finding(message: message, reason: validation.reason, place: place)
         }
+    }
+
+    private static func failure(
+        _ program: Result<Program, CompilationFault>, _ error: EvaluationFault
+    ) -> PolicyMetrics.Failure {
+        if case .failure = program { return .compilation }
+        return error == .budget || error == .costLimit ? .budget : .evaluation
     }
 
     private static func evaluate(
@@ -145,16 +166,32 @@ struct ValidatingPolicyAdmission: ValidatingAdmission {
         var failures: [JSON] = []
         var denial: APIFailure?
         for (policy, binding) in policies {
+            let name = policy.common.name
             for finding in try await findings(policy, binding, request) {
-                if binding.actions.contains("Deny"), denial == nil {
-                    denial = Self.denial(request, policy.common.name, binding.name, finding)
+                func note(_ action: PolicyMetrics.Action) {
+                    let series = PolicyMetrics.Series(
+                        policy: name, binding: binding.name, action: action, failure: finding.failure)
+                    selection.metrics.policies.note(series, took: finding.took)
                 }
-                if binding.actions.contains("Warn") {
+                if finding.isIgnored {
+                    note(.allow)
+                    continue
+                }
+                let actions = finding.isAlwaysDenied ? ["Deny"] : binding.actions
+                if actions.contains("Deny") {
+                    note(.deny)
+                    if denial == nil { denial = Self.denial(request, name, binding.name, finding) }
+                }
+                if actions.contains("Warn") {
+                    note(.warn)
                     warnings.append(
-                        "Validation failed for ValidatingAdmissionPolicy '\(policy.common.name)' with binding '\(binding.name)': \(finding.message)"
+                        "Validation failed for ValidatingAdmissionPolicy '\(name)' with binding '\(binding.name)': \(finding.message)"
                     )
                 }
-                if binding.actions.contains("Audit") { failures.append(Self.record(policy, binding, finding)) }
+                if actions.contains("Audit") {
+                    note(.audit)
+                    failures.append(Self.record(policy, binding, finding))
+                }
             }
         }
         if !failures.isEmpty {
@@ -175,7 +212,7 @@ struct ValidatingPolicyAdmission: ValidatingAdmission {
         let values: [Value]
         do throws(PolicyFault) { values = try await selection.params.values(common, binding, request) } catch {
             if common.ignoresFailure { return [] }
-            return [.init(message: error.description, reason: "Forbidden", place: nil)]
+            return [.init(message: error.description, reason: "Forbidden", place: nil, isAlwaysDenied: true)]
         }
         let inputs = try await selection.inputs(request, as: type)
         var found: [ValidatingPolicy.Finding] = []
@@ -183,7 +220,9 @@ struct ValidatingPolicyAdmission: ValidatingAdmission {
             switch selection.verdict(common, request, inputs, params, isMutating: false) {
             case .fails: continue
             case .error(let why):
-                if !common.ignoresFailure { found.append(.init(message: why, reason: "", place: nil)) }
+                found.append(
+                    .init(
+                        message: why, reason: "", place: nil, failure: .evaluation, isIgnored: common.ignoresFailure))
             case .holds: found += policy.findings(inputs, params: params) { request.annotate($0, $1) }
             }
         }

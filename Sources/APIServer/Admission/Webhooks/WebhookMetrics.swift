@@ -44,6 +44,7 @@ final class WebhookMetrics: Sendable {
     /// Webhooks come and go under ever new names; beyond so many series, new ones are not counted.
     private static let mostSeries = 2000
     private let state = Mutex(State())
+    let policies = PolicyMetrics()
 
     /// One webhook was asked.
     /// - Parameter code: of the refusal, when it refused or could not be asked and had to be.
@@ -107,6 +108,7 @@ final class WebhookMetrics: Sendable {
         for (conditions, count) in state.errors.sorted(by: { Self.order($0.key.call, $1.key.call) }) {
             text.sample(count, conditions.labels)
         }
+        policies.write(to: &text)
     }
 
     private static func order(_ one: Call, _ other: Call) -> Bool {
