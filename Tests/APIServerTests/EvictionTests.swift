@@ -64,6 +64,20 @@ struct EvictionTests {
             let refused = try await evict(kubectl, "two")
             #expect(refused.code == 1 && refused.errors.contains("Cannot evict pod as it would violate"))
             #expect(try await isGoing(api, "two") == false)
+            // `kubectl drain` and client-go tell a budget's refusal from a busy server's by its cause.
+            let remote = try HTTPAPI(try KubeconfigFile.load(kubectl.kubeconfig))
+            let answer = try await remote.raw(
+                "POST", "/api/v1/namespaces/default/pods/two/eviction", headers: [("content-type", "application/json")],
+                body: Array(#"{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"two"}}"#.utf8))
+            let status = try JSON(parsing: answer.body)
+            #expect(answer.status == 429 && status["code"] == 429 && status["reason"] == "TooManyRequests")
+            #expect(
+                status["details"]?["causes"] == [
+                    [
+                        "reason": "DisruptionBudget",
+                        "message": "The disruption budget all needs 1 healthy pods and has 2 currently",
+                    ]
+                ])
         }
     }
 

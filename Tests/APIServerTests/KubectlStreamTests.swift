@@ -66,7 +66,9 @@ struct KubectlStreamTests {
         }
     }
 
-    @Test("a request through the proxy reaches a pod's port by number and by name, and a service's pod")
+    @Test(
+        "a request through the proxy, or a WebSocket, reaches a pod's port by number and by name, and a service's pod"
+    )
     func proxy() async throws {
         try await withKubectl({ $0.nodes = EchoGateway() }) { kubectl, api in
             let running = try await runningPod(api)
@@ -96,6 +98,21 @@ struct KubectlStreamTests {
             _ = try await api.create(.endpointSlices, slice)
             let through = try await kubectl.ok("get", "--raw", "/api/v1/namespaces/default/services/web:http/proxy/x")
             #expect(through == "GET /x HTTP/1.1\n")
+            for target in ["pods/solo:8080", "services/web:http"] {
+                let path = "/api/v1/namespaces/default/\(target)/proxy/socket?a=b"
+                let (code, output) = await runPython("websocket_client.py", [kubectl.kubeconfig, path])
+                #expect(code == 0)
+                #expect(
+                    output == """
+                        HTTP/1.1 101 Switching Protocols
+                        GET /socket?a=b HTTP/1.1
+                        1 3 one True
+                        2 900 twotw True
+                        2 200000 three True
+                        8 0
+
+                        """)
+            }
         }
     }
 
