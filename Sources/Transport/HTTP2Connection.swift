@@ -32,8 +32,7 @@ final class HTTP2Connection: ChannelDuplexHandler {
     let executor: LoopExecutor
     private(set) var context: ChannelHandlerContext?
 
-    private var input = ByteBuffer()
-    private var hasPreface = false
+    private var input = HTTP2Input(largestFrame: frameSize)
     var decoder = HeaderBlockDecoder(longestList: 48 << 10)
     var encoder = HeaderBlockEncoder()
     /// A header block that came in more than one frame.
@@ -104,43 +103,16 @@ final class HTTP2Connection: ChannelDuplexHandler {
     // MARK: Reading
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        var bytes = unwrapInboundIn(data)
-        if input.readableBytes == 0 { input = bytes } else { input.writeBuffer(&bytes) }
-        if isClosed { return }
-        if !hasPreface, !readPreface() { return }
-        while !isClosed, let header = nextHeader() {
-            guard header.length <= Self.frameSize else { return fail(.frameSize) }
-            guard input.readableBytes >= FrameHeader.size + header.length else { break }
-            input.moveReaderIndex(forwardBy: FrameHeader.size)
-            guard let payload = input.readSlice(length: header.length) else { break }
-            take(header, payload)
-        }
-        if input.readableBytes == 0 { input = ByteBuffer() }
-    }
-
-    private func readPreface() -> Bool {
-        let count = min(input.readableBytes, FrameHeader.preface.count)
-        guard input.readableBytesView.prefix(count).elementsEqual(FrameHeader.preface.prefix(count)) else {
-            channel.close(promise: nil)
-            isClosed = true
-            return false
-        }
-        guard count == FrameHeader.preface.count else { return false }
-        input.moveReaderIndex(forwardBy: count)
-        hasPreface = true
-        return true
-    }
-
-    private func nextHeader() -> FrameHeader? {
-        input.withUnsafeReadableBytes { bytes -> FrameHeader? in
-            guard bytes.count >= FrameHeader.size else { return nil }
-            var header = FrameHeader(length: 0, kind: .data)
-            header.length = Int(bytes[0]) << 16 | Int(bytes[1]) << 8 | Int(bytes[2])
-            header.kind = bytes[3]
-            header.flags = bytes[4]
-            let stream = UInt32(bytes[5]) << 24 | UInt32(bytes[6]) << 16 | UInt32(bytes[7]) << 8 | UInt32(bytes[8])
-            header.stream = stream & 0x7FFF_FFFF
-            return header
+        input.take(unwrapInboundIn(data))
+        while !isClosed {
+            switch input.next() {
+            case .frame(let header, let payload): take(header, payload)
+            case .more: return
+            case .tooLarge: return fail(.frameSize)
+            case .notHTTP2:
+                channel.close(promise: nil)
+                isClosed = true
+            }
         }
     }
 
@@ -191,9 +163,7 @@ final class HTTP2Connection: ChannelDuplexHandler {
 
     private func headers(_ header: FrameHeader, _ payload: ByteBuffer) {
         guard header.stream & 1 == 1 else { return fail(.protocol) }
-        guard let body = Self.unpadded(header, payload, hasPriority: header.flags & FrameFlag.priority != 0) else {
-            return fail(.protocol)
-        }
+        guard let body = header.content(of: payload, mayHavePriority: true) else { return fail(.protocol) }
         let endsStream = header.flags & FrameFlag.endStream != 0
         if header.flags & FrameFlag.endHeaders != 0 {
             body.withUnsafeReadableBytes { headBlock(header.stream, $0, endsStream: endsStream) }
@@ -217,22 +187,6 @@ final class HTTP2Connection: ChannelDuplexHandler {
         block = []
         blockStream = 0
         whole.withUnsafeBytes { headBlock(number, $0, endsStream: blockEndsStream) }
-    }
-
-    private static func unpadded(_ header: FrameHeader, _ payload: ByteBuffer, hasPriority: Bool) -> ByteBuffer? {
-        var payload = payload
-        var padding = 0
-        if header.flags & FrameFlag.padded != 0 {
-            guard let count = payload.readInteger(as: UInt8.self) else { return nil }
-            padding = Int(count)
-        }
-        if hasPriority {
-            guard payload.readableBytes >= 5 else { return nil }
-            payload.moveReaderIndex(forwardBy: 5)
-        }
-        guard payload.readableBytes >= padding else { return nil }
-        payload.moveWriterIndex(to: payload.writerIndex - padding)
-        return payload
     }
 
     private func headBlock(_ number: UInt32, _ bytes: UnsafeRawBufferPointer, endsStream: Bool) {
@@ -328,7 +282,7 @@ final class HTTP2Connection: ChannelDuplexHandler {
             receiveWindow = Self.connectionWindow
             planFlush()
         }
-        guard let body = Self.unpadded(header, payload, hasPriority: false) else { return fail(.protocol) }
+        guard let body = header.content(of: payload, mayHavePriority: false) else { return fail(.protocol) }
         guard let stream = streams[header.stream] else { return }
         guard !stream.isPeerDone else { return reset(header.stream, .streamClosed) }
         stream.receiveWindow -= header.length
