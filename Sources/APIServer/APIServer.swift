@@ -72,9 +72,10 @@ package final class APIServer: Sendable {
         case .embedded:
             return try EmbeddedStore(
                 directory: configuration.stateDirectory, historyEvents: configuration.historyEvents,
-                logger: configuration.logger)
+                historyAge: configuration.historyAge, logger: configuration.logger)
         case .etcd(var etcd):
             etcd.historyEvents = configuration.historyEvents
+            etcd.historyAge = configuration.historyAge
             return try await EtcdStore.open(etcd, logger: configuration.logger)
         }
     }

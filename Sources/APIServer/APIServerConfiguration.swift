@@ -31,6 +31,8 @@ package struct APIServerConfiguration: Sendable {
     package var clusterName = "weft"
     /// How many changes back a watch may start.
     package var historyEvents = 16384
+    /// And for how long; `nil`: however old they are.
+    package var historyAge: HistoryAge? = HistoryAge()
     /// Requests that are no watch and no stream are answered 504 after this time: Kubernetes' own default.
     package var requestLimit = Duration.seconds(60)
     package var access = AccessConfiguration()

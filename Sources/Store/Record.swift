@@ -46,6 +46,12 @@ package struct StoreEvent: Sendable {
     package let previous: Record?
     package var revision: Int64 { record.revision }
 
+    /// Forgets what readers made of it.
+    func forgetDecoded() {
+        record.forgetDecoded()
+        previous?.forgetDecoded()
+    }
+
     /// Forgets what readers made of what is no more; what a key still holds is left for its next reader.
     func forgetPast() {
         previous?.forgetDecoded()

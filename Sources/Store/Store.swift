@@ -7,6 +7,8 @@ package protocol Store: AnyObject, Sendable {
     var revision: Int64 { get }
     /// The oldest revision a watch may start from.
     var horizon: Int64 { get }
+    /// Up to here history was given up for its age or by wish, not only for its size: what others still have of it is not to be shown.
+    var compacted: Int64 { get }
     var count: Int { get }
     /// Whether others write to it too, so that a read must ask what is latest (`catchUp`).
     var isShared: Bool { get }

@@ -50,8 +50,11 @@ def main():
     parser.add_argument("--only", default="", help="only tests whose name contains this")
     parser.add_argument("--write", action="store_true", help="write docs/conformance.md and not-yet.json")
     parser.add_argument("--slow", action="store_true", help="also tests that wait for minutes")
+    parser.add_argument("--compaction-interval", help="after which the cluster gives up history, such as 30s; kube-apiserver's default is 5m")
     parser.add_argument("--kubeconfig", help="an API server that runs already, instead of a cluster of its own")
     options = parser.parse_args()
+    # The page says of every test how it went.
+    options.slow = options.slow or options.write
     with open(os.path.join(HERE, "names.json")) as file:
         names = json.load(file)
     with open(os.path.join(HERE, "not-yet.json")) as file:
@@ -68,7 +71,8 @@ def main():
     try:
         if not options.kubeconfig:
             # The demo brings the image that the pods of these tests run.
-            running.up("--demo")
+            interval = options.compaction_interval
+            running.up("--demo", *(["--kube-apiserver-arg", f"etcd-compaction-interval={interval}"] if interval else []))
         given = suite.Cluster(running, Client(running.kubeconfig))
         for name, test in chosen.items():
             start = time.monotonic()

@@ -39,7 +39,7 @@ class Cluster:
         return self.cluster.kubectl(*words, **more)
 
 
-def eventually(what, condition, seconds=60):
+def eventually(what, condition, seconds=120, pause=0.1):
     """The first true answer of a condition."""
     deadline = time.monotonic() + seconds
     last = None
@@ -50,7 +50,7 @@ def eventually(what, condition, seconds=60):
                 return last
         except (AssertionError, OSError, KeyError) as error:
             last = error
-        time.sleep(0.1)
+        time.sleep(pause)
     raise AssertionError(f"waited {seconds} s for {what}; last seen: {last!r}")
 
 
@@ -107,7 +107,7 @@ def defined(client, definition):
         conditions = client.get(own).get("status", {}).get("conditions", [])
         return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
     try:
-        eventually("the definition to be established", established, 20)
+        eventually("the definition to be established", established)
         yield made
     finally:
         client.raw("DELETE", own)

@@ -82,8 +82,8 @@ final class WatchHub: @unchecked Sendable {
         return line
     }
 
-    /// Lets a watch go that waits here.
-    func release(_ seat: Seat) { release(seat, .nudged, through: revision) }
+    /// Lets a watch go that waits here. It knows then how far it is, so that history may be given up behind it.
+    func release(_ seat: Seat) { release(seat, .nudged, through: source?.quietThrough ?? revision) }
 
     private func release(_ seat: Seat, _ end: Seat.End, through revision: Int64) {
         guard let waiter = seat.waiter else { return }

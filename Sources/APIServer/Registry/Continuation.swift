@@ -23,25 +23,30 @@ struct Continuation: Hashable {
     }
 }
 
-/// The store at the revisions of lists that are being paged through: the most recent, for some minutes.
+/// The store at the revisions of lists that are being paged through: the most recent, for some minutes after their last page, and
+/// no longer than history is kept.
 final class PageSnapshots: Sendable {
     private static let most = 32
     private static let age = Duration.seconds(300)
     private let kept = Mutex<[(snapshot: StoreSnapshot, since: ContinuousClock.Instant)]>([])
 
-    func keep(_ snapshot: StoreSnapshot) {
+    /// - Parameter compacted: what was before is not to be shown any more.
+    func keep(_ snapshot: StoreSnapshot, since compacted: Int64) {
         kept.withLock { kept in
             let now = ContinuousClock.now
-            kept.removeAll { $0.snapshot.revision == snapshot.revision || now - $0.since > Self.age }
+            kept.removeAll {
+                let revision = $0.snapshot.revision
+                return revision == snapshot.revision || revision < compacted || now - $0.since > Self.age
+            }
             kept.append((snapshot, now))
             if kept.count > Self.most { kept.removeFirst(kept.count - Self.most) }
         }
     }
 
-    func snapshot(_ revision: Int64) -> StoreSnapshot? {
+    func snapshot(_ revision: Int64, since compacted: Int64) -> StoreSnapshot? {
         kept.withLock { kept in
             let now = ContinuousClock.now
-            kept.removeAll { now - $0.since > Self.age }
+            kept.removeAll { $0.snapshot.revision < compacted || now - $0.since > Self.age }
             return kept.first { $0.snapshot.revision == revision }?.snapshot
         }
     }

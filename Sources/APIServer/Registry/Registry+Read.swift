@@ -121,7 +121,7 @@ extension Registry {
             return true
         }
         if more > 0, let last = result.records.last {
-            pages.keep(snapshot)
+            pages.keep(snapshot, since: store.compacted)
             result.continuation = Continuation(revision: snapshot.revision, after: last.key).token
             if !isSelective { result.remaining = more }
         }
@@ -137,7 +137,7 @@ extension Registry {
             }
             // A token without a revision goes on in the present, as the one in a 410 answer does.
             if from.revision <= 0 { return (store.snapshot(), from.after) }
-            guard let snapshot = pages.snapshot(from.revision) else {
+            guard let snapshot = past(from.revision) else {
                 var failure = APIFailure.expired(
                     "The provided continue parameter is too old to display a consistent list result. You can start a new list"
                         + " without the continue parameter, or use the continue token in this response to retrieve the"
@@ -158,13 +158,17 @@ extension Registry {
         }
         guard asked <= snapshot.revision else { throw Self.tooLarge(asked, snapshot.revision) }
         if options.resourceVersionMatch == "Exact", asked != snapshot.revision {
-            if let exact = pages.snapshot(asked) { return (exact, nil) }
-            guard let exact = try? store.snapshot(at: asked) else {
+            guard let exact = past(asked) else {
                 throw .expired("The resourceVersion for the provided list is too old.")
             }
             return (exact, nil)
         }
         return (snapshot, nil)
+    }
+
+    /// The store as it was; `nil` when nobody knows any more, or is to know.
+    private func past(_ revision: Int64) -> StoreSnapshot? {
+        pages.snapshot(revision, since: store.compacted) ?? (try? store.snapshot(at: revision))
     }
 
     static func tooLarge(_ asked: Int64, _ latest: Int64) -> APIFailure {

@@ -10,15 +10,20 @@ package final class EmbeddedStore: MemoryBacked {
     private let writer: Writer
     private let checkpointer: Checkpointer
     private let lock: CInt
+    /// Gives up what is too old.
+    private let ageing: Task<Void, Never>?
 
     /// The name of the database file in the store's directory.
     static let fileName = "store.db"
 
     /// Opens the store, creating it where there is none. Only one process may have it open.
     ///
-    /// `historyEvents`: how many events watches may go back.
+    /// - Parameters:
+    ///   - historyEvents: how many events watches may go back.
+    ///   - historyAge: and for how long; `nil`: however old they are.
     package convenience init(
-        directory: String, historyEvents: Int = 8192, logger: Logger = Logger(label: "store")
+        directory: String, historyEvents: Int = 8192, historyAge: HistoryAge? = nil,
+        logger: Logger = Logger(label: "store")
     ) throws(StoreFailure) {
         if mkdir(directory, 0o700) != 0, errno != EEXIST {
             throw .unusable("store directory \(directory) cannot be made: \(String(cString: strerror(errno)))")
@@ -26,14 +31,17 @@ package final class EmbeddedStore: MemoryBacked {
         let lock = try Self.lock(directory)
         do throws(StoreFailure) {
             try self.init(
-                path: "\(directory)/\(Self.fileName)", lock: lock, historyEvents: historyEvents, logger: logger)
+                path: "\(directory)/\(Self.fileName)", lock: lock, historyEvents: historyEvents, historyAge: historyAge,
+                logger: logger)
         } catch {
             Glibc.close(lock)
             throw error
         }
     }
 
-    private init(path: String, lock: CInt, historyEvents: Int, logger: Logger) throws(StoreFailure) {
+    private init(
+        path: String, lock: CInt, historyEvents: Int, historyAge: HistoryAge?, logger: Logger
+    ) throws(StoreFailure) {
         let log = try RecordLog(path: path, logger: logger)
         var limit = History.Limit()
         limit.events = historyEvents
@@ -64,6 +72,18 @@ package final class EmbeddedStore: MemoryBacked {
             throw error
         }
         self.lock = lock
+        ageing = historyAge.map { [memory, writer] age in
+            Task {
+                var before = latest
+                await age.run {
+                    let now = memory.state.withLock { $0.revision }
+                    memory.compact(to: before)
+                    // Rows of no more use go when nobody writes.
+                    writer.nudge()
+                    before = now
+                }
+            }
+        }
     }
 
     static func lock(_ directory: String) throws(StoreFailure) -> CInt {
@@ -79,6 +99,7 @@ package final class EmbeddedStore: MemoryBacked {
 
     package func close() {
         memory.close()
+        ageing?.cancel()
         checkpointer.stop()
         writer.stop()
         flock(lock, LOCK_UN)

@@ -120,9 +120,7 @@ final class LogSync: @unchecked Sendable {
         }
         for batch in found {
             if !batch.events.isEmpty { memory.publish(batch.events) }
-            if let compaction = batch.compaction {
-                memory.state.withLock { $0.history.compact(to: compaction) }
-            }
+            if let compaction = batch.compaction { memory.compact(to: compaction) }
             for (answer, outcome) in batch.answers { answer.resume(returning: outcome) }
         }
     }

@@ -85,8 +85,8 @@ final class Writer: @unchecked Sendable {
         if !isAccepted { work.answer?.resume(returning: .failure(.closed)) }
     }
 
-    /// The writer looks again whether it may begin.
-    private func nudge() {
+    /// The writer looks again whether it may begin, or whether there is something to take away.
+    func nudge() {
         pthread_mutex_lock(lock)
         if waitsFor != .none { pthread_cond_signal(wake) }
         pthread_mutex_unlock(lock)

@@ -10,8 +10,8 @@ package struct EtcdConfiguration: Sendable {
     package var prefix = "/registry/"
     /// How many changes back a watch may start.
     package var historyEvents = 16384
-    /// How often history older than one such interval is given up in etcd; the same for all who share it. `nil`: never by us.
-    package var compactionInterval: Duration? = .seconds(300)
+    /// When history is given up, in etcd and in memory; the same for all who share it. `nil`: in memory by its size, in etcd not by us.
+    package var historyAge: HistoryAge? = HistoryAge()
     /// Within which a request is answered or has failed, over all endpoints.
     package var patience = Duration.seconds(10)
 

@@ -34,8 +34,8 @@ package final class EtcdStore: MemoryBacked {
         let client = EtcdClient(configuration)
         do throws(StoreFailure) {
             let feed = try await EtcdFeed.start(client, configuration, logger)
-            let compactor = configuration.compactionInterval.map { interval in
-                Task { await EtcdCompactor(client: client, logger: logger).run(every: interval) }
+            let compactor = configuration.historyAge.map { age in
+                Task { await EtcdCompactor(client: client, memory: feed.memory, logger: logger).run(age) }
             }
             return EtcdStore(client, feed, configuration, compactor)
         } catch {
@@ -214,10 +214,7 @@ package final class EtcdStore: MemoryBacked {
             default: throw error
             }
         }
-        memory.state.withLock { state in
-            let known = state.revision
-            state.history.compact(to: min(revision, known))
-        }
+        memory.compact(to: revision)
     }
 }
 

@@ -37,27 +37,29 @@ struct History {
             left -= Self.size(events[gone])
             gone += 1
         }
-        forget(first: gone)
+        for event in take(first: gone) { event.forgetDecoded() }
     }
 
-    /// Gives up the events up to a revision.
-    mutating func compact(to revision: Int64) {
-        if revision <= horizon { return }
-        forget(first: place(after: revision))
-        horizon = max(horizon, revision)
+    /// Takes out the oldest events up to a revision, `limit` at a time (more where one revision has several).
+    ///
+    /// - Returns: none when the history begins after the revision now.
+    mutating func compact(to revision: Int64, limit: Int) -> [StoreEvent] {
+        if revision <= horizon { return [] }
+        let end = place(after: revision)
+        let gone = take(first: min(end, limit))
+        if gone.count == end { horizon = revision }
+        return gone
     }
 
-    private mutating func forget(first count: Int) {
-        var gone = count
-        while gone > 0, gone < events.count, events[gone].revision == events[gone - 1].revision { gone += 1 }
-        if gone == 0 { return }
-        for event in events[..<gone] {
-            bytes -= Self.size(event)
-            event.record.forgetDecoded()
-            event.previous?.forgetDecoded()
-        }
-        horizon = events[gone - 1].revision
-        events.removeFirst(gone)
+    private mutating func take(first count: Int) -> [StoreEvent] {
+        var end = count
+        while end > 0, end < events.count, events[end].revision == events[end - 1].revision { end += 1 }
+        if end == 0 { return [] }
+        let gone = Array(events[..<end])
+        for event in gone { bytes -= Self.size(event) }
+        horizon = events[end - 1].revision
+        events.removeFirst(end)
+        return gone
     }
 
     /// The place of the first event after a revision.

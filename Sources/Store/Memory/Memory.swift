@@ -9,6 +9,8 @@ package final class Memory: Sendable {
         /// Everything up to here is known.
         var revision: Int64
         var history: History
+        /// Up to here history was given up by age or by wish.
+        var compacted: Int64 = 0
         var isClosed = false
         /// How often what is known was replaced as a whole; watches do not go on across that.
         var epoch = 0
@@ -58,6 +60,9 @@ package final class Memory: Sendable {
     }
     typealias Parked = UnsafeContinuation<Wake, Never>
 
+    /// Events given up while nobody else can read.
+    private static let compactionStep = 512
+
     let state: Mutex<State>
 
     init(history: History, index: OrderedIndex = OrderedIndex(), revision: Int64 = 0) {
@@ -105,6 +110,20 @@ package final class Memory: Sendable {
         for parked in woken { parked.resume(returning: .replaced) }
     }
 
+    /// Gives up what happened up to a revision, as far as it is known; readers and the writer get their turns in between.
+    func compact(to revision: Int64) {
+        while true {
+            let gone = state.withLock { state in
+                let end = min(revision, state.revision)
+                state.compacted = max(state.compacted, end)
+                return state.history.compact(to: end, limit: Self.compactionStep)
+            }
+            if gone.isEmpty { return }
+            // To let go of them takes longer than to take them out, and needs no lock.
+            for event in gone { event.forgetDecoded() }
+        }
+    }
+
     func close() {
         let woken = state.withLock { state -> [Parked] in
             state.isClosed = true
@@ -128,6 +147,7 @@ package protocol MemoryBacked: Store {
 extension MemoryBacked {
     package var revision: Int64 { memory.state.withLock { $0.revision } }
     package var horizon: Int64 { memory.state.withLock { $0.history.horizon } }
+    package var compacted: Int64 { memory.state.withLock { $0.compacted } }
     package var count: Int { memory.state.withLock { $0.records.count } }
     package func get(_ key: String) -> Record? { memory.state.withLock { $0.records[key] } }
 

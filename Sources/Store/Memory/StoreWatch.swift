@@ -62,6 +62,11 @@ package final class StoreWatch: Sendable {
         return found.events
     }
 
+    /// Up to where a reader that waits knows that nothing happened in the scope; `nil` while none does.
+    package var quietThrough: Int64? {
+        memory.state.withLock { $0.parked[scope]?[id] == nil ? nil : $0.revision }
+    }
+
     private func read(after revision: Int64) throws(StoreFailure) -> (events: [StoreEvent], through: Int64) {
         try memory.state.withLock { state throws(StoreFailure) in
             guard !state.isClosed else { throw .closed }

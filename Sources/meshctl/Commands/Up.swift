@@ -25,6 +25,8 @@ struct Up: AsyncParsableCommand {
               meshctl up --cluster test --api-port 7443 --gateway-port 9080
               meshctl up --store etcd=https://10.0.0.1:2379,https://10.0.0.2:2379 \\
                   --store-ca ca.pem --store-cert client.pem --store-key client-key.pem
+              meshctl up --kube-apiserver-arg etcd-compaction-interval=10m
+                                                keep history for ten minutes at least, not five (0: by its size only)
             """)
 
     @OptionGroup var cluster: ClusterOption

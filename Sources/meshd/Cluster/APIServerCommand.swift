@@ -18,6 +18,9 @@ struct APIServerCommand: AsyncParsableCommand {
 
             Several servers may share one etcd (--store): give each the files ca.*, front-proxy-ca.* and sa.key of the first one's
             pki directory before its start, and an --advertise-address of its own.
+
+            Watches may go back, and lists of several pages go on, for five minutes at least. Another time:
+            --kube-apiserver-arg etcd-compaction-interval=10m, the same for all who share a store; 0 keeps history by its size only.
             """)
 
     @Option(help: "The directory of its store, certificates and kubeconfig; made when it is not there.")
@@ -55,7 +58,7 @@ struct APIServerCommand: AsyncParsableCommand {
         }
         var flags = APIServerFlags()
         for text in kubeApiserverArg { try flags.set(text) }
-        try flags.configure(&configuration.access)
+        try flags.configure(&configuration)
         var settings = StorageSettings()
         storage.change(&settings)
         try settings.configure(&configuration)

@@ -1,6 +1,8 @@
 import APIServer
 import ArgumentParser
 import Kernel
+import KubeTypes
+import Store
 import Wire
 
 /// Flags of the API server by the names kube-apiserver has for them: `audit-policy-file=/etc/audit.yaml`.
@@ -9,7 +11,8 @@ struct APIServerFlags: Hashable {
 
     static let known = [
         "anonymous-auth", "api-audiences", "audit-log-maxbackup", "audit-log-maxsize", "audit-log-path",
-        "audit-policy-file", "max-mutating-requests-inflight", "max-requests-inflight", "oidc-ca-file",
+        "audit-policy-file", "etcd-compaction-interval", "max-mutating-requests-inflight", "max-requests-inflight",
+        "oidc-ca-file",
         "oidc-client-id", "oidc-groups-claim", "oidc-groups-prefix", "oidc-issuer-url", "oidc-required-claim",
         "oidc-signing-algs", "oidc-username-claim", "oidc-username-prefix", "service-account-issuer",
         "service-account-max-token-expiration",
@@ -33,7 +36,22 @@ struct APIServerFlags: Hashable {
         values[parts[0]] = parts[1].isEmpty ? nil : parts[1]
     }
 
-    func configure(_ access: inout AccessConfiguration) throws {
+    func configure(_ configuration: inout APIServerConfiguration) throws {
+        if let text = values["etcd-compaction-interval"] { configuration.historyAge = try historyAge(text) }
+        try configure(&configuration.access)
+    }
+
+    /// `nil` for 0.
+    private func historyAge(_ text: String) throws -> HistoryAge? {
+        guard let interval = Duration(text: text), interval == .zero || interval >= .seconds(1) else {
+            throw fault(
+                "etcd-compaction-interval",
+                "\"\(text)\" is no time such as 5m, of at least 1s; 0 keeps history by its size")
+        }
+        return interval == .zero ? nil : HistoryAge(interval: interval)
+    }
+
+    private func configure(_ access: inout AccessConfiguration) throws {
         switch values["anonymous-auth"] {
         case nil: break
         case "false": access.anonymousPaths = []

@@ -96,7 +96,7 @@ struct ClusterProcess {
         configuration.validating = [admission, IdleKinds()]
         configuration.nodes = gateways
         try settings.storage.configure(&configuration)
-        try settings.apiServer.configure(&configuration.access)
+        try settings.apiServer.configure(&configuration)
         configuration.dialer = FabricDialer(namespace: fabric.namespace)
         return try await APIServer.start(configuration)
     }
