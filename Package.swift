@@ -195,7 +195,7 @@ let package = Package(
             "ControlPlaneTests",
             ["APIServer", "Controllers", "Scheduler", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
         tests("SchedulerTests", ["Scheduler", "KubeClient", "KubeTypes", "Wire", "TestSupport"]),
-        tests("MeshdTests", ["meshd", "Kernel", "KubeClient", "KubeTypes", "Wire", logging]),
+        tests("MeshdTests", ["meshd", "Kernel", "KubeClient", "KubeTypes", "Wire", "TestSupport", logging]),
         tests(
             "MeshControlTests", exclude: ["ads_client.py"],
             [

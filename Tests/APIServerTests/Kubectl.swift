@@ -3,6 +3,7 @@ import Glibc
 import Kernel
 import KubeClient
 import KubeTypes
+import TestSupport
 import Testing
 
 /// The real kubectl, with a home and a kubeconfig of its own.
@@ -57,30 +58,12 @@ struct Kubectl: Sendable {
     }
 
     /// Starts it and does not wait; what it prints goes into a file. Ends with the signal of whoever started it.
-    func start(_ arguments: [String]) -> (child: pid_t, output: String)? {
+    func start(_ arguments: [String]) throws -> (child: TestProcess, output: String) {
         let output = "\(home)/out-\(UInt64.random(in: 0...UInt64.max))"
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 1, output, O_CREAT | O_WRONLY, 0o600)
-        posix_spawn_file_actions_adddup2(&actions, 1, 2)
-        // The threads of a pool block signals, and children inherit that.
-        var attributes = posix_spawnattr_t()
-        posix_spawnattr_init(&attributes)
-        defer { posix_spawnattr_destroy(&attributes) }
-        var none = sigset_t()
-        sigemptyset(&none)
-        posix_spawnattr_setsigmask(&attributes, &none)
-        posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-        var argv = ([program] + arguments).map { strdup($0) } + [nil]
-        let variables = ["HOME=\(home)", "KUBECONFIG=\(kubeconfig)", "PATH=/usr/bin:/bin"]
-        var environment = variables.map { strdup($0) } + [nil]
-        defer { (argv + environment).forEach { free($0) } }
-        var child: pid_t = 0
-        guard posix_spawn(&child, program, &actions, &attributes, &argv, &environment) == 0 else { return nil }
-        return (child, output)
+        return (try TestProcess([program] + arguments, environment: environment, output: .file(output)), output)
     }
+
+    private var environment: [String] { ["HOME=\(home)", "KUBECONFIG=\(kubeconfig)", "PATH=/usr/bin:/bin"] }
 
     private func spawn(_ arguments: [String], input: String) -> Outcome? {
         let names = ["in", "out", "err"].map { "\(home)/\($0)-\(UInt64.random(in: 0...UInt64.max))" }
@@ -89,22 +72,10 @@ struct Kubectl: Sendable {
         let bytes = Array(input.utf8)
         _ = write(file, bytes, bytes.count)
         close(file)
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_addopen(&actions, 0, names[0], O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 1, names[1], O_CREAT | O_WRONLY, 0o600)
-        posix_spawn_file_actions_addopen(&actions, 2, names[2], O_CREAT | O_WRONLY, 0o600)
-        let variables = ["HOME=\(home)", "KUBECONFIG=\(kubeconfig)", "PATH=/usr/bin:/bin"]
-        var argv = ([program] + arguments).map { strdup($0) } + [nil]
-        var environment = variables.map { strdup($0) } + [nil]
-        defer { (argv + environment).forEach { free($0) } }
-        var child: pid_t = 0
-        guard posix_spawn(&child, program, &actions, nil, &argv, &environment) == 0 else { return nil }
-        var status: CInt = 0
-        waitpid(child, &status, 0)
-        let code = status & 0x7F == 0 ? Int(status >> 8 & 0xFF) : 128 + Int(status & 0x7F)
-        return Outcome(code: code, output: text(names[1]), errors: text(names[2]))
+        let child = try? TestProcess(
+            [program] + arguments, environment: environment, input: .file(names[0]), output: .file(names[1]),
+            errors: .file(names[2]))
+        return child.map { Outcome(code: $0.exitCode(), output: text(names[1]), errors: text(names[2])) }
     }
 
     private func text(_ path: String) -> String {

@@ -1,28 +1,29 @@
 import Glibc
 import Kernel
+import TestSupport
 import Testing
 
 /// A `kubectl port-forward` that runs, and connections through it.
 final class KubectlForward: Sendable {
-    private let child: pid_t
+    private let child: TestProcess
     private let output: String
     private let ports: [UInt16]
 
     init(_ kubectl: Kubectl, _ pod: String, ports wanted: [Int]) async throws {
-        let started = try #require(kubectl.start(["port-forward", "pod/\(pod)"] + wanted.map { ":\($0)" }))
+        let started = try kubectl.start(["port-forward", "pod/\(pod)"] + wanted.map { ":\($0)" })
         child = started.child
         output = started.output
         var ports: [UInt16] = []
-        for _ in 0..<400 where ports.count < wanted.count {
-            try await Task.sleep(for: .milliseconds(25))
+        let isForwarding = await eventually {
             let text = text(of: started.output)
             ports = wanted.compactMap { port in
                 let mark = text.split(separator: "\n").first { $0.contains("127.0.0.1:") && $0.hasSuffix("-> \(port)") }
                 return mark?.split(separator: ":").last?.split(separator: " ").first.flatMap { UInt16($0) }
             }
+            return ports.count == wanted.count
         }
         self.ports = ports
-        try #require(ports.count == wanted.count, "kubectl forwards nothing")
+        try #require(isForwarding, "kubectl forwards nothing: \(text(of: started.output))")
     }
 
     /// What kubectl has printed.
@@ -35,7 +36,7 @@ final class KubectlForward: Sendable {
             guard let socket = try? NamespaceSocket.connect(to: IPv4Address(127, 0, 0, 1), port: port, inNamespace: nil)
             else { return "" }
             _ = fcntl(socket.number, F_SETFL, fcntl(socket.number, F_GETFL) & ~O_NONBLOCK)
-            var limit = timeval(tv_sec: 20, tv_usec: 0)
+            var limit = timeval(tv_sec: 120, tv_usec: 0)
             setsockopt(socket.number, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
             let bytes = Array(text.utf8)
             let number = socket.number
@@ -52,11 +53,7 @@ final class KubectlForward: Sendable {
         }
     }
 
-    func end() {
-        kill(child, SIGTERM)
-        var status: CInt = 0
-        waitpid(child, &status, 0)
-    }
+    func end() { child.end(SIGTERM) }
 }
 
 private func text(of file: String) -> String {

@@ -1,6 +1,7 @@
 import Glibc
 import Kernel
 import TLS
+import TestSupport
 import Testing
 import Wire
 
@@ -10,7 +11,7 @@ struct WebhookServer: Sendable {
     /// PEM in base64, as a `clientConfig` has it.
     let bundle: String
     private let log: String
-    private let child: pid_t
+    private let child: TestProcess
 
     /// - Parameter names: what its certificate says beside 127.0.0.1.
     static func start(in directory: String, names: [String] = []) async throws -> WebhookServer {
@@ -26,7 +27,7 @@ struct WebhookServer: Sendable {
         try write(try key.pem(), "\(base).key")
         let program = #filePath.split(separator: "/").dropLast().joined(separator: "/")
         let started = await onThread {
-            spawn(["python3", "/\(program)/Peers/webhook.py", "\(base).crt", "\(base).key", "\(base).log"])
+            spawn(["/usr/bin/python3", "/\(program)/Peers/webhook.py", "\(base).crt", "\(base).key", "\(base).log"])
         }
         let (child, port) = try #require(started, "python3 does not start")
         return WebhookServer(
@@ -41,23 +42,15 @@ struct WebhookServer: Sendable {
     }
 
     /// - Returns: the process and the port it has printed.
-    private static func spawn(_ arguments: [String]) -> (pid_t, Int)? {
+    private static func spawn(_ arguments: [String]) -> (TestProcess, Int)? {
         var ends: [CInt] = [0, 0]
         guard pipe(&ends) == 0 else { return nil }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         defer { close(ends[0]) }
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        defer { posix_spawn_file_actions_destroy(&actions) }
-        posix_spawn_file_actions_adddup2(&actions, ends[1], 1)
-        var argv = arguments.map { strdup($0) } + [nil]
-        let variables: [String] = ["PATH=/usr/bin:/bin"]
-        var environment = variables.map { strdup($0) } + [nil]
-        defer { (argv + environment).forEach { free($0) } }
-        var child: pid_t = 0
-        let code = posix_spawn(&child, "/usr/bin/python3", &actions, nil, &argv, &environment)
+        let child = try? TestProcess(
+            arguments, environment: ["PATH=/usr/bin:/bin"], output: .descriptor(ends[1]), errors: .descriptor(2))
         close(ends[1])
-        guard code == 0 else { return nil }
+        guard let child else { return nil }
         var text = ""
         var byte: UInt8 = 0
         while read(ends[0], &byte, 1) == 1, byte != 10 { text.unicodeScalars.append(Unicode.Scalar(byte)) }
@@ -65,11 +58,7 @@ struct WebhookServer: Sendable {
         return (child, port)
     }
 
-    func stop() {
-        kill(child, SIGKILL)
-        var status: CInt = 0
-        waitpid(child, &status, 0)
-    }
+    func stop() { child.end() }
 
     func url(_ path: String) -> JSON { .string("https://127.0.0.1:\(port)\(path)") }
 

@@ -1,5 +1,6 @@
 import Glibc
 import Kernel
+import TestSupport
 import Testing
 import Wire
 
@@ -224,22 +225,11 @@ struct LayerTests {
         let folder = try Folder()
         try SmallFile.replace(
             folder.path + "/l.tar", with: tar([entry(.file, "a", String(repeating: "text", count: 100_000))]))
-        let pid = try spawn("/bin/busybox", ["gzip", folder.path + "/l.tar"])
-        var status: CInt = 0
-        waitpid(pid, &status, 0)
-        try #require(status == 0)
+        try #require(try TestProcess(["/bin/busybox", "gzip", folder.path + "/l.tar"], output: .nothing).wait() == 0)
         let blob = try BlobStream(path: folder.path + "/l.tar.gz", name: "test")
         try SmallFile.makeDirectories(folder.path + "/l")
         try LayerUnpack.unpack(blob, into: folder.path + "/l", name: "test")
         #expect(text(folder.path + "/l/a")?.utf8.count == 400_000)
         #expect(try blob.finish() == Digest.of(try SmallFile.read(folder.path + "/l.tar.gz")))
-    }
-
-    private func spawn(_ program: String, _ arguments: [String]) throws -> pid_t {
-        var texts: [UnsafeMutablePointer<CChar>?] = ([program] + arguments).map { strdup($0) } + [nil]
-        defer { for text in texts { free(text) } }
-        var pid = pid_t()
-        try #require(posix_spawn(&pid, program, nil, nil, &texts, environ) == 0)
-        return pid
     }
 }

@@ -11,7 +11,7 @@ final class EtcdCluster: @unchecked Sendable {  // A test's own; its tasks only 
         let name: String
         let clientPort: Int
         let peerPort: Int
-        var process: pid_t = 0
+        var process: TestProcess?
     }
 
     private(set) var members: [Member] = []
@@ -25,7 +25,7 @@ final class EtcdCluster: @unchecked Sendable {  // A test's own; its tasks only 
         isSecure = secure
         if secure { try writeCertificates() }
         for number in 0..<count {
-            members.append(Member(name: "m\(number)", clientPort: try freePort(), peerPort: try freePort()))
+            members.append(Member(name: "m\(number)", clientPort: unusedPort(), peerPort: unusedPort()))
         }
         for place in members.indices { try start(place) }
         for member in members { try await waitUntilServing(member) }
@@ -67,17 +67,13 @@ final class EtcdCluster: @unchecked Sendable {  // A test's own; its tasks only 
                 "--trusted-ca-file", "\(path)/ca.pem",
             ]
         }
-        members[place].process = try spawn(words, log: "\(directory.path)/\(member.name).log")
+        members[place].process = try TestProcess(words, output: .file("\(directory.path)/\(member.name).log"))
     }
 
     /// Ends a member at once.
     func stop(_ place: Int, _ signal: CInt = SIGKILL) {
-        let process = members[place].process
-        if process == 0 { return }
-        members[place].process = 0
-        kill(process, signal)
-        var status: CInt = 0
-        waitpid(process, &status, 0)
+        members[place].process?.end(signal)
+        members[place].process = nil
     }
 
     private func waitUntilServing(_ member: Member) async throws {
@@ -87,7 +83,7 @@ final class EtcdCluster: @unchecked Sendable {  // A test's own; its tasks only 
 
     /// The place of the member that leads now.
     func leader() throws -> Int? {
-        for (place, member) in members.enumerated() where member.process != 0 {
+        for (place, member) in members.enumerated() where member.process != nil {
             let status = try etcdctl(["endpoint", "status", "--write-out=simple"], member: member)
             let fields = status.split(separator: ",").map { $0.drop { $0 == " " } }
             if fields.count > 4, fields[4] == "true" { return place }
@@ -104,9 +100,7 @@ final class EtcdCluster: @unchecked Sendable {  // A test's own; its tasks only 
             all += ["--cacert", "\(path)/ca.pem", "--cert", "\(path)/client.pem", "--key", "\(path)/client-key.pem"]
         }
         let output = "\(directory.path)/out-\(UInt32.random(in: 0 ... .max))"
-        let process = try spawn(all + words, log: output, environment: ["ETCDCTL_API=3"])
-        var status: CInt = 0
-        waitpid(process, &status, 0)
+        let status = try TestProcess(all + words, environment: ["ETCDCTL_API=3"], output: .file(output)).wait()
         let text = String(decoding: try readBytes(output), as: UTF8.self)
         unlink(output)
         if status != 0 { throw Failed(text: text) }
@@ -130,52 +124,6 @@ final class EtcdCluster: @unchecked Sendable {  // A test's own; its tasks only 
         try issue("server")
         try issue("client")
     }
-}
-
-/// Starts a program with its output in a file.
-func spawn(_ words: [String], log: String, environment: [String] = []) throws -> pid_t {
-    var variables = environment
-    for name in ["LD_LIBRARY_PATH", "PATH", "HOME"] {
-        if let value = getenv(name) { variables.append("\(name)=\(String(cString: value))") }
-    }
-    var argv = words.map { strdup($0) } + [nil]
-    var inherited = variables.map { strdup($0) } + [nil]
-    defer { (argv + inherited).forEach { free($0) } }
-    var actions = posix_spawn_file_actions_t()
-    posix_spawn_file_actions_init(&actions)
-    defer { posix_spawn_file_actions_destroy(&actions) }
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-    posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0o600)
-    posix_spawn_file_actions_adddup2(&actions, 1, 2)
-    // The threads of a pool block signals, and children inherit that.
-    var attributes = posix_spawnattr_t()
-    posix_spawnattr_init(&attributes)
-    defer { posix_spawnattr_destroy(&attributes) }
-    var none = sigset_t()
-    sigemptyset(&none)
-    posix_spawnattr_setsigmask(&attributes, &none)
-    posix_spawnattr_setflags(&attributes, Int16(POSIX_SPAWN_SETSIGMASK))
-    var child: pid_t = 0
-    let code = posix_spawn(&child, words[0], &actions, &attributes, &argv, &inherited)
-    try #require(code == 0, "\(words[0]) cannot be started: \(code)")
-    return child
-}
-
-/// A port nobody has now.
-func freePort() throws -> Int {
-    let number = socket(AF_INET, CInt(SOCK_STREAM.rawValue), 0)
-    defer { close(number) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let code = withUnsafeMutablePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            bind(number, $0, size) == 0 ? getsockname(number, $0, &size) : -1
-        }
-    }
-    try #require(code == 0)
-    return Int(UInt16(bigEndian: address.sin_port))
 }
 
 func readBytes(_ path: String) throws -> [UInt8] {

@@ -27,7 +27,7 @@ struct EtcdStoreTests {
         var foreign = try EtcdConfiguration.parse(
             cluster.store, authority: try cluster.file("client.pem"), certificate: try cluster.file("client.pem"),
             key: try cluster.file("client-key.pem"))
-        foreign.patience = .milliseconds(500)
+        foreign.patience = .seconds(5)
         let untrusting = foreign
         let failure = await #expect(throws: StoreFailure.self) { try await EtcdStore.open(untrusting) }
         #expect(words(failure).contains("certificate"), "\(words(failure))")
@@ -169,7 +169,7 @@ struct EtcdStoreTests {
 
     @Test("nobody there: a clear error within the patience")
     func absent() async throws {
-        var configuration = try EtcdConfiguration.parse("etcd=http://127.0.0.1:\(try freePort())")
+        var configuration = try EtcdConfiguration.parse("etcd=http://127.0.0.1:\(unusedPort())")
         configuration.patience = .milliseconds(300)
         let fixed = configuration
         let failure = await #expect(throws: StoreFailure.self) { try await EtcdStore.open(fixed) }

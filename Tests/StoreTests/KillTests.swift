@@ -28,8 +28,8 @@ struct KillTests {
         let path = directory.path
         var size: off_t = 0
         for round in 0..<Self.kills {
-            let child = try spawn(
-                [try BuiltProgram.path("store-load"), "note", "--directory", path], log: "\(path)/log")
+            let child = try TestProcess(
+                [try BuiltProgram.path("store-load"), "note", "--directory", path], output: .file("\(path)/log"))
             // At a random point, but not before it has written something: a start alone would be no load.
             let wanted = size + off_t.random(in: 1...6000)
             for _ in 0..<20_000 where size < wanted {
@@ -37,9 +37,8 @@ struct KillTests {
                 size = Self.size("\(path)/acknowledged")
             }
             usleep(useconds_t.random(in: 0...2000))
-            kill(child, SIGKILL)
-            var status: CInt = 0
-            waitpid(child, &status, 0)
+            child.end()
+            let status = child.wait()
             let log = String(decoding: (try? readBytes("\(path)/log")) ?? [], as: UTF8.self)
             try #require(status == SIGKILL, "round \(round): the writer ended by itself: \(log)")
             try #require(size >= wanted, "round \(round): the writer did not write: \(log)")

@@ -16,7 +16,7 @@ package final class PeerProgram: @unchecked Sendable {  // One task at a time us
         return "/" + parts.prefix(parts.lastIndex(of: "Tests") ?? 0).joined(separator: "/")
     }
 
-    private var process: pid_t = 0
+    private let process: TestProcess?
     private let reading: CInt
     private let writing: CInt
     private var pending: [UInt8] = []
@@ -30,14 +30,9 @@ package final class PeerProgram: @unchecked Sendable {  // One task at a time us
         for end in fromChild + toChild { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         reading = fromChild[0]
         writing = toChild[1]
-        var actions = posix_spawn_file_actions_t()
-        posix_spawn_file_actions_init(&actions)
-        posix_spawn_file_actions_adddup2(&actions, toChild[0], 0)
-        posix_spawn_file_actions_adddup2(&actions, fromChild[1], 1)
-        var words = ([Self.python, Self.path(name, of: file)] + arguments).map { strdup($0) } + [nil]
-        posix_spawn(&process, Self.python, &actions, nil, &words, nil)
-        for word in words { free(word) }
-        posix_spawn_file_actions_destroy(&actions)
+        process = try? TestProcess(
+            [Self.python, Self.path(name, of: file)] + arguments, environment: [], input: .descriptor(toChild[0]),
+            output: .descriptor(fromChild[1]), errors: .descriptor(2))
         close(fromChild[1])
         close(toChild[0])
     }
@@ -68,21 +63,13 @@ package final class PeerProgram: @unchecked Sendable {  // One task at a time us
     }
 
     /// Waits for its end and gives its status.
-    package func status() -> Int32 {
-        var status: Int32 = 0
-        waitpid(process, &status, 0)
-        process = 0
-        return status >> 8 & 0xFF
-    }
+    package func status() -> Int32 { Int32(process?.exitCode() ?? 127) }
 
     /// May be said again: by then the descriptors may be somebody else's.
     package func end() {
         if isEnded { return }
         isEnded = true
-        if process > 0 {
-            kill(process, SIGKILL)
-            _ = status()
-        }
+        process?.end()
         close(reading)
         close(writing)
     }
