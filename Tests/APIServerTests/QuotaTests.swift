@@ -127,6 +127,81 @@ struct QuotaTests {
         }
     }
 
+    @Test("before a server knows what there is, it counts nothing anew")
+    func early() async throws {
+        try await withServer { server, api in
+            for number in 0..<3 { _ = try await api.create(.configMaps, configMap("map-\(number)")) }
+            try await establish(api, quota("full", ["count/configmaps": "3"]))
+            // One that follows nothing yet, as at a server's start.
+            let desk = QuotaDesk(server.registry, logger: server.registry.logger)
+            let request = AdmissionRequest(
+                .create, .configMaps, ObjectKey(namespace: "default", name: "more"), object: configMap("more"),
+                WriteContext(user: .component("test")))
+            let usage = QuotaUsage(request.object, request.type)
+            let refused = await failure { () throws(APIFailure) in
+                _ = try await desk.take(request, usage, usage.growth(from: nil))
+            }
+            #expect(refused?.message.contains("used: count/configmaps=3, limited: count/configmaps=3") == true)
+            #expect(try await used(api, "full")?["count/configmaps"] == "3")
+        }
+    }
+
+    struct Shared: Sendable, CustomTestStringConvertible {
+        let testDescription: String
+        let used: JSON
+        var returned: JSON = [:]
+        var counted: JSON?
+        var isAtRest = false
+        let result: JSON
+    }
+
+    @Test(
+        "what a server writes of a quota that others take from too",
+        arguments: [
+            Shared(
+                testDescription: "who does not count gives back", used: ["pods": "5", "cpu": "1"],
+                returned: ["pods": "2", "memory": "1"], result: ["pods": "3", "cpu": "1"]),
+            Shared(
+                testDescription: "never below nothing", used: ["pods": "1"], returned: ["pods": "2"],
+                result: ["pods": "0"]),
+            Shared(
+                testDescription: "more than is counted may be on its way", used: ["pods": "5"], counted: ["pods": "3"],
+                result: ["pods": "5"]),
+            Shared(
+                testDescription: "what went away is given back", used: ["pods": "5"], returned: ["pods": "1"],
+                counted: ["pods": "3"], result: ["pods": "4"]),
+            Shared(
+                testDescription: "less than is counted is wrong", used: ["pods": "5"], returned: ["pods": "3"],
+                counted: ["pods": "4"], result: ["pods": "4"]),
+            Shared(
+                testDescription: "at rest nothing is on its way", used: ["pods": "5"], returned: ["pods": "1"],
+                counted: ["pods": "3"], isAtRest: true, result: ["pods": "3"]),
+            Shared(
+                testDescription: "names come and go with the spec", used: ["pods": "5"],
+                counted: ["services": "1"], result: ["services": "1"]),
+        ])
+    func shared(_ each: Shared) {
+        var object = quota("q", [:])
+        object.json["status"] = ["used": each.used]
+        let found = ResourceQuota(object).used(
+            less: PodResources.amounts(of: each.returned), counted: each.counted.map { PodResources.amounts(of: $0) },
+            isAtRest: each.isAtRest)
+        #expect(found == PodResources.amounts(of: each.result))
+    }
+
+    @Test("a quota is at rest when nobody has written it for longer than a request takes")
+    func rest() {
+        var object = quota("q", [:])
+        var returns = QuotaReturns()
+        let start = ContinuousClock.now
+        var found: [Bool] = []
+        for (version, passed) in [("5", 0.0), ("5", 0.9), ("5", 1), ("6", 1), ("6", 1.9), ("6", 2)] {
+            object.resourceVersion = version
+            found.append(returns.isAtRest(ResourceQuota(object), at: start + QuotaReturns.rest * passed))
+        }
+        #expect(found == [false, false, true, false, false, true])
+    }
+
     @Test("kubectl shows what was asked, used and allowed")
     func kubectl() async throws {
         try await withKubectl { kubectl, api in

@@ -58,9 +58,10 @@ final class ClusterAdmission: Sendable {
     /// Begins the work beside requests.
     func start(_ duties: ServerDuties) {
         let (desk, registry) = (desk, registry)
-        duties.add { [Task { await PolicyStatus(registry: registry).run() }] }
+        duties.add {
+            [Task { await PolicyStatus(registry: registry).run() }, Task { await desk.run() }]
+        }
         tasks.withLock { tasks in
-            tasks.append(Task { await desk.run() })
             // Of our own writes the registry tells itself.
             guard registry.store.isShared else { return }
             for type in registry.writes.types { tasks.append(Task { await Self.follow(type, registry) }) }
