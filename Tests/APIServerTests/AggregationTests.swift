@@ -67,7 +67,7 @@ struct AggregationTests {
             let authority = try #require(await peer.line())
             try await register(kubectl, port: port, authority: authority)
             _ = try await kubectl.ok(
-                "wait", "--for=condition=Available", "apiservice/v1.space.example.com", "--timeout=30s")
+                "wait", "--for=condition=Available", "apiservice/v1.space.example.com", "--timeout=120s")
             let found = try await soon { () async throws -> Bool? in
                 try await kubectl("api-resources", "--api-group=space.example.com").output.contains("moons")
                     ? true : nil

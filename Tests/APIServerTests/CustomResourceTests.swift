@@ -124,7 +124,7 @@ private func widget(_ name: String, _ spec: String, version: String = "v1") -> S
 struct CustomResourceTests {
     private func apply(_ crd: String, _ name: String, _ kubectl: Kubectl) async throws {
         _ = try await kubectl.ok("apply", "-f", "-", input: crd)
-        _ = try await kubectl.ok("wait", "--for=condition=Established", "crd/\(name)", "--timeout=20s")
+        _ = try await kubectl.ok("wait", "--for=condition=Established", "crd/\(name)", "--timeout=120s")
     }
 
     @Test("a CRD is applied, and its kind is there: columns, explain, rules, defaults")
@@ -154,7 +154,7 @@ struct CustomResourceTests {
             let table = try await kubectl.ok("get", "pki")
             #expect(table.contains("NAME   READY   SECRET    AGE") && table.contains("web    True    web-tls"))
             #expect(try await kubectl.ok("get", "cert", "-o", "wide").contains("ISSUER"))
-            #expect(try await kubectl.ok("wait", "--for=condition=Ready", "cert/web", "--timeout=5s").contains("met"))
+            #expect(try await kubectl.ok("wait", "--for=condition=Ready", "cert/web", "--timeout=120s").contains("met"))
             let words = try await kubectl.ok("explain", "certificate.spec")
             #expect(words.contains("Where the key is put.") && words.contains("issuerRef"))
             #expect(try await kubectl.ok("api-resources", "--api-group=pki.example.com").contains("certificates"))
@@ -236,13 +236,13 @@ struct CustomResourceTests {
                 .replacing("plural: widgets", with: "plural: gadgets")
             _ = try await kubectl.ok("apply", "-f", "-", input: second)
             _ = try await kubectl.ok(
-                "wait", "--for=condition=NamesAccepted=False", "crd/gadgets.example.com", "--timeout=20s")
+                "wait", "--for=condition=NamesAccepted=False", "crd/gadgets.example.com", "--timeout=120s")
             let reason = try await kubectl.ok(
                 "get", "crd", "gadgets.example.com", "-o",
                 "jsonpath={.status.conditions[?(@.type==\"NamesAccepted\")].reason}")
             #expect(reason.hasSuffix("Conflict"), "\(reason)")
             _ = try await kubectl.ok("delete", "crd", "widgets.example.com")
-            _ = try await kubectl.ok("wait", "--for=condition=Established", "crd/gadgets.example.com", "--timeout=20s")
+            _ = try await kubectl.ok("wait", "--for=condition=Established", "crd/gadgets.example.com", "--timeout=120s")
         }
     }
 
@@ -265,7 +265,7 @@ struct CustomResourceTests {
             _ = try await kubectl.ok(
                 "patch", "widget", "one", "--type=json", "-p", "[{\"op\":\"remove\",\"path\":\"/metadata/finalizers\"}]"
             )
-            _ = try await kubectl.ok("wait", "--for=delete", "crd/widgets.example.com", "--timeout=20s")
+            _ = try await kubectl.ok("wait", "--for=delete", "crd/widgets.example.com", "--timeout=120s")
         }
     }
 

@@ -1,6 +1,8 @@
 import APIServer
+import Kernel
 import KubeClient
 import KubeTypes
+import TestSupport
 import Testing
 import Wire
 
@@ -119,7 +121,7 @@ struct KubectlTests {
             _ = try await kubectl.ok("run", "solo", "--image=example.test/app:1")
             let description = try await kubectl.ok("describe", "pod", "solo")
             #expect(description.contains("example.test/app:1") && description.contains("Pending"))
-            async let waiting = kubectl.ok("wait", "--for=condition=Ready", "pod/solo", "--timeout=20s")
+            async let waiting = kubectl.ok("wait", "--for=condition=Ready", "pod/solo", "--timeout=120s")
             var ready = try await api.get(.pods, ObjectKey(namespace: "default", name: "solo"))
             ready.json["status"] = ["phase": "Running", "conditions": [["type": "Ready", "status": "True"]]]
             _ = try await api.updateStatus(.pods, ready)
@@ -130,7 +132,7 @@ struct KubectlTests {
             let older = try await kubectl.ok(
                 "explain", "pod.spec.containers.ports", "--output=plaintext-openapiv2")
             #expect(older.contains("containerPort") && older.contains("<integer> -required-"), "\(older)")
-            let gone = try await kubectl("wait", "--for=delete", "pod/solo", "--timeout=20s")
+            let gone = try await kubectl("wait", "--for=delete", "pod/solo", "--timeout=120s")
             #expect(gone.code == 0)
             _ = try await kubectl.ok("create", "namespace", "brief")
             _ = try await kubectl.ok("delete", "configmaps", "--all", "-n", "brief")
@@ -149,17 +151,26 @@ struct KubectlTests {
     @Test("get -w prints what happens")
     func watching() async throws {
         try await withKubectl { kubectl, api in
-            let output = try await kubectl.ok(
-                "get", "configmaps", "-w", "--request-timeout=3s", "--output-watch-events")
-            #expect(output.isEmpty || output.contains("EVENT"))
-            async let seen = kubectl("get", "configmaps", "-w", "--request-timeout=15s", "--output-watch-events")
-            // Some before it watches, some while it does, however long its start takes.
-            for number in 0..<30 {
-                _ = try await api.create(.configMaps, configMap("w\(number)"))
-                try await Task.sleep(for: .milliseconds(100))
+            _ = try await api.create(.configMaps, configMap("before"))
+            let (child, output) = try kubectl.start(["get", "configmaps", "-w", "--output-watch-events"])
+            defer { child.end() }
+            func isSaid(_ event: String, _ name: String) async -> Bool {
+                await eventually {
+                    let text = String(decoding: (try? SmallFile.read(output)) ?? [], as: UTF8.self)
+                    return text.split(separator: "\n").contains { line in
+                        line.split(separator: " ").prefix(2).map(String.init) == [event, name]
+                    }
+                }
             }
-            let text = try await seen.output
-            #expect(text.contains("ADDED") && text.contains("w29"))
+            #expect(await isSaid("EVENT", "NAME"))
+            try #require(await isSaid("ADDED", "before"))
+            let key = ObjectKey(namespace: "default", name: "during")
+            _ = try await api.create(.configMaps, configMap(key.name))
+            #expect(await isSaid("ADDED", key.name))
+            _ = try await api.patch(.configMaps, key, .merge, ["data": ["a": "b"]], subresource: nil)
+            #expect(await isSaid("MODIFIED", key.name))
+            try await api.delete(.configMaps, key)
+            #expect(await isSaid("DELETED", key.name))
         }
     }
 

@@ -48,13 +48,13 @@ def sample_server(t):
             used(t, title)
         finally:
             t.client.delete(SERVICES, labelSelector="apiservice=sample")
-        eventually("the group's end", lambda: t.client.raw("GET", "/apis/space.example.com/v1")[0] == 404, 20)
+        eventually("the group's end", lambda: t.client.raw("GET", "/apis/space.example.com/v1")[0] == 404)
         same("services of the label", t.client.get(SERVICES, labelSelector="apiservice=sample")["items"], [])
 
 
 def used(t, title):
-    eventually("an available server", lambda: condition(t, title) == ("True", "Passed"), 30)
-    eventually("the group in discovery", lambda: "space.example.com" in [g["name"] for g in t.client.get("/apis")["groups"]], 20)
+    eventually("an available server", lambda: condition(t, title) == ("True", "Passed"))
+    eventually("the group in discovery", lambda: "space.example.com" in [g["name"] for g in t.client.get("/apis")["groups"]])
     t.client.create(OWN, {"apiVersion": "space.example.com/v1", "kind": "Moon", "metadata": {"name": "rest-moon"}, "spec": {"size": 1}})
     assert "rest-moon" in [name(item) for item in t.client.get(OWN)["items"]]
     assert "rest-moon" in t.kubectl("get", "moons.space.example.com").stdout
@@ -68,4 +68,4 @@ def used(t, title):
     assert "StatusUpdated" in [c["type"] for c in t.client.get(f"{SERVICES}/{title}/status")["status"]["conditions"]]
     t.client.patch(f"{SERVICES}/{title}", {"metadata": {"labels": {"patched": "yes"}}})
     same("found by its new label", [name(item) for item in t.client.get(SERVICES, labelSelector="patched=yes")["items"]], [title])
-    eventually("it stays available", lambda: condition(t, title) == ("True", "Passed"), 20)
+    eventually("it stays available", lambda: condition(t, title) == ("True", "Passed"))

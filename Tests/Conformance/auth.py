@@ -19,7 +19,7 @@ def accounts(title):
 def logs(t, namespace, title):
     """What a pod has said, once it has ended."""
     own = f"/api/v1/namespaces/{namespace}/pods/{title}"
-    eventually("the pod's end", lambda: t.client.get(own)["status"].get("phase") in ("Succeeded", "Failed"), 60)
+    eventually("the pod's end", lambda: t.client.get(own)["status"].get("phase") in ("Succeeded", "Failed"))
     return t.client.raw("GET", f"{own}/log")[2].decode()
 
 
@@ -89,11 +89,11 @@ def root_certificate(t):
 
         def there():
             return t.client.get(own)["data"]["ca.crt"].startswith("-----BEGIN CERTIFICATE-----")
-        eventually("the root", there, 20)
+        eventually("the root", there)
         t.client.delete(own)
-        eventually("the root again", there, 20)
+        eventually("the root again", there)
         t.client.patch(own, {"data": {"ca.crt": "changed"}})
-        eventually("the root as it was", there, 20)
+        eventually("the root as it was", there)
 
 
 @accounts("should create a serviceAccountToken and ensure a successful TokenReview")
@@ -140,7 +140,7 @@ def subject_review(t):
 
         def allowed():
             return t.client.create(f"{path}/subjectaccessreviews", {"spec": spec})["status"]["allowed"]
-        eventually("the role", allowed, 10)
+        eventually("the role", allowed)
         local = t.client.create(f"{path}/namespaces/{namespace}/localsubjectaccessreviews", {"metadata": {"namespace": namespace}, "spec": spec})
         same("local", local["status"]["allowed"], True)
         token = t.client.create(f"/api/v1/namespaces/{namespace}/serviceaccounts/e2e/token", {"spec": {}})["status"]["token"]
@@ -166,7 +166,7 @@ def certificates(t):
     approved.setdefault("status", {})["conditions"] = [{"type": "Approved", "status": "True", "reason": "E2E", "message": "by a test"}]
     done = t.client.replace(f"{own}/approval", approved)
     same("approved", done["status"]["conditions"][0]["type"], "Approved")
-    signed = eventually("the certificate", lambda: t.client.get(own)["status"].get("certificate"), 30)
+    signed = eventually("the certificate", lambda: t.client.get(own)["status"].get("certificate"))
     text = subprocess.run(["openssl", "x509", "-noout", "-subject", "-checkend", "0"], input=base64.b64decode(signed), capture_output=True)
     assert text.returncode == 0 and b"e2e-user" in text.stdout, text
     told = t.client.patch(f"{own}/status", {"metadata": {"annotations": {"status": "patched"}}})

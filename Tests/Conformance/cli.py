@@ -42,7 +42,7 @@ def running(t, namespace, selector, count):
         found = t.client.get(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector)["items"]
         alive = [p for p in found if not p["metadata"].get("deletionTimestamp")]
         return len(alive) == count and all(p["status"].get("phase") == "Running" for p in alive) and (alive or True)
-    return eventually(f"{count} running pods of {selector}", check, 60)
+    return eventually(f"{count} running pods of {selector}", check)
 
 
 @client_test("Kubectl version should check is all data is printed")
@@ -129,7 +129,7 @@ def expose(t):
         def check(title, port):
             service = t.client.get(f"/api/v1/namespaces/{namespace}/services/{title}")
             same("port", (service["spec"]["ports"][0]["port"], service["spec"]["ports"][0]["targetPort"]), (port, 8080))
-            eventually("an endpoint", lambda: t.client.get(f"/api/v1/namespaces/{namespace}/endpoints/{title}")["subsets"][0]["addresses"], 30)
+            eventually("an endpoint", lambda: t.client.get(f"/api/v1/namespaces/{namespace}/endpoints/{title}")["subsets"][0]["addresses"])
         kubectl("expose", "rc", "agnhost-primary", "--name=rm2", "--port=1234", "--target-port=8080")
         check("rm2", 1234)
         kubectl("expose", "service", "rm2", "--name=rm3", "--port=2345", "--target-port=8080")
@@ -164,7 +164,7 @@ def update_demo(t):
         kubectl.apply(controller("update-demo", 2))
         running(t, namespace, "name=update-demo", 2)
         kubectl("delete", "--grace-period=0", "--force", "rc", "update-demo")
-        eventually("the pods' end", lambda: not t.client.get(f"/api/v1/namespaces/{namespace}/pods")["items"], 60)
+        eventually("the pods' end", lambda: not t.client.get(f"/api/v1/namespaces/{namespace}/pods")["items"])
 
 
 @client_test("Update Demo should scale a replication controller")
@@ -188,7 +188,7 @@ def guestbook(t):
                            "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]}})
         running(t, namespace, "app=frontend", 3)
         path = f"/api/v1/namespaces/{namespace}/services/frontend:80/proxy/readyz"
-        eventually("an answer of the frontend", lambda: t.client.raw("GET", path)[0] == 200, 30)
+        eventually("an answer of the frontend", lambda: t.client.raw("GET", path)[0] == 200)
         for title in ("agnhost-primary", "agnhost-replica", "frontend"):
             kubectl("delete", "deployment,service", title)
 
@@ -205,11 +205,11 @@ def proxy_port(t):
         # A warning about the filter comes first.
         said = next(line for line in process.stdout if "Starting to serve on" in line)
         port = int(re.search(r"127\.0\.0\.1:(\d+)", said).group(1))
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/", timeout=60) as answer:
             assert json.loads(answer.read())["versions"] == ["v1"]
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
 
 
 @client_test("Proxy server should support --unix-socket=/path")
@@ -228,7 +228,7 @@ def proxy_socket(t):
             assert b'"APIVersions"' in told, told
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 @conformance("[sig-cli] Kubectl logs logs should be able to retrieve and filter logs")
@@ -236,7 +236,7 @@ def logs(t):
     with working(t) as (kubectl, namespace):
         script = "i=0; while [ $i -lt 100 ]; do echo line-$i; i=$((i+1)); done; sleep 600"
         kubectl.apply(pod("logs-generator", container={"command": ["sh", "-c", script], "args": []}))
-        eventually("all lines", lambda: "line-99" in kubectl("logs", "logs-generator"), 60)
+        eventually("all lines", lambda: "line-99" in kubectl("logs", "logs-generator"))
         same("tail", kubectl("logs", "logs-generator", "app", "--tail=1"), "line-99\n")
         same("limit", kubectl("logs", "logs-generator", "app", "--limit-bytes=1"), "l")
         stamped = kubectl("logs", "logs-generator", "app", "--tail=1", "--timestamps")

@@ -41,10 +41,10 @@ class Client:
                         file.write(base64.b64decode(user[name]))
                 self.context.load_cert_chain(*files)
 
-    def connect(self, timeout=30):
+    def connect(self, timeout=60):
         return http.client.HTTPSConnection(self.server.hostname, self.server.port, context=self.context, timeout=timeout)
 
-    def raw(self, method, path, body=None, headers=None, timeout=30, **query):
+    def raw(self, method, path, body=None, headers=None, timeout=60, **query):
         """Status, headers and bytes of one answer."""
         connection = self.connect(timeout)
         try:
@@ -100,7 +100,7 @@ class Client:
             return error.body
         raise AssertionError(f"{method} {path} must fail with {status}, and gave {str(found)[:300]}")
 
-    def watch(self, path, timeout=20, **query):
+    def watch(self, path, timeout=60, **query):
         """Events as they come; ends with the server's end, fails when nothing comes for so many seconds."""
         connection = self.connect(timeout)
         try:

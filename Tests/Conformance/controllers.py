@@ -14,7 +14,7 @@ def controller(title, replicas=2):
 
 
 def ready_account(t, namespace):
-    eventually("the default account", lambda: t.client.get(f"/api/v1/namespaces/{namespace}/serviceaccounts/default"), 20)
+    eventually("the default account", lambda: t.client.get(f"/api/v1/namespaces/{namespace}/serviceaccounts/default"))
 
 
 def collector(title):
@@ -28,7 +28,7 @@ def controlled(t, title="simpletest.rc"):
         ready_account(t, namespace)
         path = f"/api/v1/namespaces/{namespace}/replicationcontrollers"
         uid = t.client.create(path, controller(title))["metadata"]["uid"]
-        eventually("its pods", lambda: len(pods_of(t, namespace, uid)) == 2, 30)
+        eventually("its pods", lambda: len(pods_of(t, namespace, uid)) == 2)
         yield namespace, f"{path}/{title}", uid
 
 
@@ -39,7 +39,7 @@ def deployed(t):
         ready_account(t, namespace)
         own = f"/apis/apps/v1/namespaces/{namespace}"
         t.client.create(f"{own}/deployments", deployment("simpletest"))
-        eventually("its ReplicaSet", lambda: t.client.get(f"{own}/replicasets")["items"], 30)
+        eventually("its ReplicaSet", lambda: t.client.get(f"{own}/replicasets")["items"])
         yield own
 
 
@@ -52,14 +52,14 @@ def pods_of(t, namespace, owner):
 def background(t):
     with controlled(t) as (namespace, own, uid):
         t.client.delete(own, {"propagationPolicy": "Background"})
-        eventually("the pods' end", lambda: not pods_of(t, namespace, uid), 60)
+        eventually("the pods' end", lambda: not pods_of(t, namespace, uid))
 
 
 @collector("should orphan pods created by rc if delete options say so [Serial]")
 def orphan(t):
     with controlled(t) as (namespace, own, _):
         t.client.delete(own, {"propagationPolicy": "Orphan"})
-        eventually("its end", lambda: t.client.raw("GET", own)[0] == 404, 30)
+        eventually("its end", lambda: t.client.raw("GET", own)[0] == 404)
         left = t.client.get(f"/api/v1/namespaces/{namespace}/pods")["items"]
         same("pods that are left", len([p for p in left if not p["metadata"].get("deletionTimestamp")]), 2)
 
@@ -74,21 +74,21 @@ def foreground(t):
             present = t.client.raw("GET", own)[0] == 200
             assert present or not pods_of(t, namespace, uid), "the controller went before its pods"
             return not present
-        eventually("its end", over, 60)
+        eventually("its end", over)
 
 
 @collector("should delete RS created by deployment when not orphaning")
 def replica_set(t):
     with deployed(t) as own:
         t.client.delete(f"{own}/deployments/simpletest", {"propagationPolicy": "Background"})
-        eventually("the ReplicaSet's end", lambda: not t.client.get(f"{own}/replicasets")["items"], 60)
+        eventually("the ReplicaSet's end", lambda: not t.client.get(f"{own}/replicasets")["items"])
 
 
 @collector("should orphan RS created by deployment when deleteOptions.PropagationPolicy is Orphan")
 def orphan_replica_set(t):
     with deployed(t) as own:
         t.client.delete(f"{own}/deployments/simpletest", {"propagationPolicy": "Orphan"})
-        eventually("its end", lambda: t.client.raw("GET", f"{own}/deployments/simpletest")[0] == 404, 30)
+        eventually("its end", lambda: t.client.raw("GET", f"{own}/deployments/simpletest")[0] == 404)
         left = t.client.get(f"{own}/replicasets")["items"]
         same("without an owner", [r["metadata"].get("ownerReferences", []) for r in left], [[]])
 
@@ -105,7 +105,7 @@ def circle(t):
                          "blockOwnerDeletion": True}
             t.client.patch(f"{path}/{name(one)}", {"metadata": {"ownerReferences": [reference]}})
         t.client.delete(f"{path}/pod1", {"propagationPolicy": "Foreground"})
-        eventually("the end of all three", lambda: not t.client.get(path)["items"], 60)
+        eventually("the end of all three", lambda: not t.client.get(path)["items"])
 
 
 @collector("should not delete dependents that have both valid owner and owner that's waiting for dependents to be deleted [Serial]")
@@ -116,12 +116,12 @@ def two_owners(t):
         first = t.client.create(own, controller("to-be-deleted"))
         second = t.client.create(own, controller("to-stay", replicas=0))
         uid = first["metadata"]["uid"]
-        found = eventually("its pods", lambda: len(pods_of(t, namespace, uid)) == 2 and pods_of(t, namespace, uid), 30)
+        found = eventually("its pods", lambda: len(pods_of(t, namespace, uid)) == 2 and pods_of(t, namespace, uid))
         reference = {"apiVersion": "v1", "kind": "ReplicationController", "name": "to-stay", "uid": second["metadata"]["uid"]}
         shared = found[0]
         t.client.patch(f"{pods}/{name(shared)}", [{"op": "add", "path": "/metadata/ownerReferences/-", "value": reference}], "json")
         t.client.delete(f"{own}/to-be-deleted", {"propagationPolicy": "Foreground"})
-        eventually("its end", lambda: t.client.raw("GET", f"{own}/to-be-deleted")[0] == 404, 60)
+        eventually("its end", lambda: t.client.raw("GET", f"{own}/to-be-deleted")[0] == 404)
         kept = t.client.get(f"{pods}/{name(shared)}")
         same("its owners", [o["name"] for o in kept["metadata"]["ownerReferences"]], ["to-stay"])
         assert not kept["metadata"].get("deletionTimestamp"), kept["metadata"]
@@ -150,16 +150,16 @@ def lives(t, resource, path, thing, amounts):
     with t.namespace() as namespace:
         ready_account(t, namespace)
         t.client.create(f"/api/v1/namespaces/{namespace}/resourcequotas", quota("test-quota", HARD))
-        before = eventually("the first count", lambda: used(t, namespace, "test-quota"), 20)
+        before = eventually("the first count", lambda: used(t, namespace, "test-quota"))
         own = path.format(namespace)
         t.client.create(own, thing)
 
         def counted():
             now = used(t, namespace, "test-quota")
             return all(now[key] == value for key, value in amounts(before).items())
-        eventually(f"the usage of a {resource}", counted, 20)
+        eventually(f"the usage of a {resource}", counted)
         t.client.delete(f"{own}/{thing['metadata']['name']}")
-        eventually("the usage of before", lambda: used(t, namespace, "test-quota") == before, 30)
+        eventually("the usage of before", lambda: used(t, namespace, "test-quota") == before)
 
 
 def one_more(key):
@@ -170,7 +170,7 @@ def one_more(key):
 def prompt(t):
     with t.namespace() as namespace:
         t.client.create(f"/api/v1/namespaces/{namespace}/resourcequotas", quota("test-quota", HARD))
-        found = eventually("the first count", lambda: used(t, namespace, "test-quota"), 20)
+        found = eventually("the first count", lambda: used(t, namespace, "test-quota"))
         same("itself", found["resourcequotas"], "1")
 
 
@@ -206,7 +206,7 @@ def pods(t):
     with t.namespace() as namespace:
         ready_account(t, namespace)
         t.client.create(f"/api/v1/namespaces/{namespace}/resourcequotas", quota("test-quota", HARD))
-        eventually("the first count", lambda: used(t, namespace, "test-quota"), 20)
+        eventually("the first count", lambda: used(t, namespace, "test-quota"))
         path = f"/api/v1/namespaces/{namespace}/pods"
 
         def asking(title, cpu, memory):
@@ -217,7 +217,7 @@ def pods(t):
         status = t.client.refused(403, "POST", path, asking("fail-pod", "600m", "100Mi"))
         assert "exceeded quota: test-quota" in status["message"], status["message"]
         t.client.delete(f"{path}/test-pod")
-        eventually("its end", lambda: used(t, namespace, "test-quota")["pods"] == "0", 60)
+        eventually("its end", lambda: used(t, namespace, "test-quota")["pods"] == "0")
 
 
 @quota_test("should verify ResourceQuota with best effort scope.")
@@ -255,7 +255,7 @@ def update_quota(t):
         path = f"/api/v1/namespaces/{namespace}/resourcequotas"
         made = t.client.create(path, quota("test-quota", {"cpu": "1", "memory": "500Mi"}))
         made["spec"]["hard"] = {"cpu": "2", "memory": "1Gi"}
-        eventually("the update", lambda: t.client.patch(f"{path}/test-quota", {"spec": made["spec"]})["spec"]["hard"]["cpu"] == "2", 10)
+        eventually("the update", lambda: t.client.patch(f"{path}/test-quota", {"spec": made["spec"]})["spec"]["hard"]["cpu"] == "2")
         t.client.delete(f"{path}/test-quota")
         same("gone", t.client.raw("GET", f"{path}/test-quota")[0], 404)
 
@@ -272,8 +272,8 @@ def quota_status(t):
     with t.namespace() as namespace:
         path = f"/api/v1/namespaces/{namespace}/resourcequotas"
         t.client.create(path, quota("test-quota", {"cpu": "500m", "memory": "500Mi"}))
-        eventually("the first count", lambda: used(t, namespace, "test-quota"), 20)
+        eventually("the first count", lambda: used(t, namespace, "test-quota"))
         done = t.client.patch(f"{path}/test-quota/status", {"status": {"hard": {"memory": "750Mi"}}})
         same("status.hard", done["status"]["hard"]["memory"], "750Mi")
         # The controller brings it back to what the spec says.
-        eventually("the spec's word", lambda: t.client.get(f"{path}/test-quota")["status"]["hard"]["memory"] == "500Mi", 60)
+        eventually("the spec's word", lambda: t.client.get(f"{path}/test-quota")["status"]["hard"]["memory"] == "500Mi")

@@ -19,7 +19,7 @@ def group():
 def create_delete(t):
     with defined(t.client, crd("foos", "Foo", group())) as made:
         same("get", t.client.get(f"{PATH}/{name(made)}")["spec"]["names"]["plural"], "foos")
-    eventually("its end", lambda: t.client.raw("GET", f"{PATH}/{name(made)}")[0] == 404, 20)
+    eventually("its end", lambda: t.client.raw("GET", f"{PATH}/{name(made)}")[0] == 404)
 
 
 @conformance("[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] Simple CustomResourceDefinition listing "
@@ -33,7 +33,7 @@ def list_definitions(t):
     selector = {"labelSelector": f"test={label['test']}"}
     same("listed", len(t.client.get(PATH, **selector)["items"]), 3)
     t.client.delete(PATH, **selector)
-    eventually("the collection's end", lambda: not t.client.get(PATH, **selector)["items"], 20)
+    eventually("the collection's end", lambda: not t.client.get(PATH, **selector)["items"])
 
 
 @conformance("[sig-api-machinery] CustomResourceDefinition resources [Privileged:ClusterAdmin] Simple CustomResourceDefinition "
@@ -70,7 +70,7 @@ def defaulting(t):
         assert "a" not in first, first
         t.client.patch(f"{PATH}/{name(made)}", [{"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/a/default", "value": "A"},
                                                 {"op": "add", "path": "/spec/versions/0/schema/openAPIV3Schema/properties/b/default", "value": "B"}], "json")
-        eventually("defaults for what is stored", lambda: t.client.get(f"{path}/one").get("a") == "A", 20)
+        eventually("defaults for what is stored", lambda: t.client.get(f"{path}/one").get("a") == "A")
         second = t.client.create(path, {"apiVersion": f"{own}/v1", "kind": "Foo", "metadata": {"name": "two"}, "b": "given"})
         same("defaults for what is sent", (second["a"], second["b"]), ("A", "given"))
 
@@ -133,7 +133,7 @@ def published(t, own, served, kind):
 
 
 def is_published(t, own, served, kind):
-    return eventually(f"{own}/{served} {kind} in OpenAPI", lambda: published(t, own, served, kind), 20)
+    return eventually(f"{own}/{served} {kind} in OpenAPI", lambda: published(t, own, served, kind))
 
 
 def openapi(title):
@@ -225,7 +225,7 @@ def publish_renamed(t):
         is_published(t, own, "v3", "Foo")
         t.client.patch(f"{PATH}/{name(made)}", [{"op": "replace", "path": "/spec/versions/1/name", "value": "v4"}], "json")
         is_published(t, own, "v4", "Foo")
-        eventually("the old name's end", lambda: published(t, own, "v3", "Foo") is None, 20)
+        eventually("the old name's end", lambda: published(t, own, "v3", "Foo") is None)
         is_published(t, own, "v2", "Foo")
 
 
@@ -235,7 +235,7 @@ def publish_unserved(t):
     with defined(t.client, crd("foos", "Foo", own, [crd_version("v1", OBJECT), crd_version("v2", OBJECT, storage=False)])) as made:
         is_published(t, own, "v2", "Foo")
         t.client.patch(f"{PATH}/{name(made)}", [{"op": "replace", "path": "/spec/versions/1/served", "value": False}], "json")
-        eventually("the version's end", lambda: published(t, own, "v2", "Foo") is None, 20)
+        eventually("the version's end", lambda: published(t, own, "v2", "Foo") is None)
         is_published(t, own, "v1", "Foo")
 
 

@@ -41,11 +41,11 @@ def operations(t, path, made, *, status=None, collection=True, change=None, sele
             same(f"status.{key}", wanted["status"][key], value)
         same("get status", t.client.get(f"{own}/status")["metadata"]["uid"], first["metadata"]["uid"])
     t.client.delete(own)
-    eventually("the deletion", lambda: t.client.raw("GET", own)[0] == 404, 20)
+    eventually("the deletion", lambda: t.client.raw("GET", own)[0] == 404)
     same("after delete", len(t.client.get(path, **selector)["items"]), 2)
     if collection:
         t.client.delete(path, **selector)
-        eventually("the collection's end", lambda: not t.client.get(path, **selector)["items"], 20)
+        eventually("the collection's end", lambda: not t.client.get(path, **selector)["items"])
     else:
         for thing in objects[1:]:
             t.client.delete(f"{path}/{name(thing)}")
@@ -95,10 +95,10 @@ def emptied(t, path, thing):
     """Deletes a namespace with something in it, and makes it again: what was in it is gone."""
     namespace = unique("nsdeletetest")
     t.client.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
-    eventually("the default account", lambda: t.client.get(f"/api/v1/namespaces/{namespace}/serviceaccounts/default"), 20)
+    eventually("the default account", lambda: t.client.get(f"/api/v1/namespaces/{namespace}/serviceaccounts/default"))
     t.client.create(path.format(namespace), thing)
     t.client.delete(f"/api/v1/namespaces/{namespace}")
-    eventually("the namespace's end", lambda: t.client.raw("GET", f"/api/v1/namespaces/{namespace}")[0] == 404, 60)
+    eventually("the namespace's end", lambda: t.client.raw("GET", f"/api/v1/namespaces/{namespace}")[0] == 404)
     t.client.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
     same("what is left", t.client.get(path.format(namespace))["items"], [])
     t.client.delete(f"/api/v1/namespaces/{namespace}")
@@ -119,16 +119,16 @@ def pods_first(t):
     namespace = unique("ordered")
     own = f"/api/v1/namespaces/{namespace}"
     t.client.create("/api/v1/namespaces", {"metadata": {"name": namespace}})
-    eventually("the default account", lambda: t.client.get(f"{own}/serviceaccounts/default"), 20)
+    eventually("the default account", lambda: t.client.get(f"{own}/serviceaccounts/default"))
     held = pod("held")
     held["metadata"]["finalizers"] = ["e2e.example.com/hold"]
     t.client.create(f"{own}/pods", held)
     t.client.create(f"{own}/configmaps", {"metadata": {"name": "later"}})
     t.client.delete(own)
-    eventually("the pod's deletion to begin", lambda: t.client.get(f"{own}/pods/held")["metadata"].get("deletionTimestamp"), 30)
+    eventually("the pod's deletion to begin", lambda: t.client.get(f"{own}/pods/held")["metadata"].get("deletionTimestamp"))
     assert t.client.get(f"{own}/configmaps/later")["metadata"].get("deletionTimestamp") is None
     t.client.patch(f"{own}/pods/held", {"metadata": {"finalizers": None}})
-    eventually("the namespace's end", lambda: t.client.raw("GET", own)[0] == 404, 60)
+    eventually("the namespace's end", lambda: t.client.raw("GET", own)[0] == 404)
 
 
 def event(namespace, **more):
@@ -209,7 +209,7 @@ def limit_range(title, labels=None):
 def limit_range_defaults(t):
     with t.namespace() as namespace:
         own = f"/api/v1/namespaces/{namespace}"
-        eventually("the default account", lambda: t.client.get(f"{own}/serviceaccounts/default"), 20)
+        eventually("the default account", lambda: t.client.get(f"{own}/serviceaccounts/default"))
         t.client.create(f"{own}/limitranges", limit_range("limit-range"))
         made = t.client.create(f"{own}/pods", pod("no-resources"))
         given = made["spec"]["containers"][0]["resources"]

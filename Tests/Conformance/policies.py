@@ -35,7 +35,7 @@ def in_force(t, spec, check):
 
 
 def refused_soon(t, path, thing):
-    return eventually("the policy", lambda: t.client.refused(422, "POST", path, thing, dryRun="All"), 20)
+    return eventually("the policy", lambda: t.client.refused(422, "POST", path, thing, dryRun="All"))
 
 
 @policy_test("should validate against a Deployment")
@@ -94,7 +94,7 @@ def mutates(t, mutation, seen):
     try:
         with t.namespace({label: "yes"}) as namespace:
             own = f"/apis/apps/v1/namespaces/{namespace}/deployments"
-            eventually("the policy", lambda: seen(t.client.create(own, deployment(unique("d"), replicas=1), dryRun="All")), 20)
+            eventually("the policy", lambda: seen(t.client.create(own, deployment(unique("d"), replicas=1), dryRun="All")))
     finally:
         t.client.delete(f"{path}/mutatingadmissionpolicybindings/{title}")
         t.client.delete(f"{path}/mutatingadmissionpolicies/{title}")
@@ -204,6 +204,6 @@ def fail_closed(t):
     try:
         with t.namespace({label: "yes"}) as namespace:
             path = f"/api/v1/namespaces/{namespace}/configmaps"
-            eventually("the webhook", lambda: t.client.refused(500, "POST", path, {"metadata": {"name": unique("c")}}), 20)
+            eventually("the webhook", lambda: t.client.refused(500, "POST", path, {"metadata": {"name": unique("c")}}))
     finally:
         t.client.delete(f"{kind_path('validating')}/{label}")

@@ -101,7 +101,7 @@ def refused(t, path, thing, words):
     def check():
         status, _, text = t.client.raw("POST", path, thing)
         return status in (400, 403) and words in text.decode()
-    eventually("the webhook's refusal", check, 20)
+    eventually("the webhook's refusal", check)
 
 
 @webhook_test("should be able to deny pod and configmap creation")
@@ -127,7 +127,7 @@ def deny_attach(t):
             ready_account(t, namespace)
             own = f"/api/v1/namespaces/{namespace}/pods"
             t.client.create(own, pod("to-be-attached-pod"))
-            eventually("the pod to run", lambda: t.client.get(f"{own}/to-be-attached-pod")["status"].get("phase") == "Running", 60)
+            eventually("the pod to run", lambda: t.client.get(f"{own}/to-be-attached-pod")["status"].get("phase") == "Running")
             told = t.kubectl("attach", "-n", namespace, "to-be-attached-pod", "-c=app", check=False, timeout=30)
             assert told.returncode == 1 and "attaching to pod 'to-be-attached-pod' is not allowed" in told.stderr, told.stderr
 
@@ -214,7 +214,7 @@ def mutate_config_map(t):
                 path = f"/api/v1/namespaces/{namespace}/configmaps"
                 wanted = {"mutation-start": "yes", "mutation-stage-1": "yes", "mutation-stage-2": "yes"}
                 start = {"mutation-start": "yes"}
-                eventually("both changes", lambda: t.client.create(path, config_map(unique("c"), **start))["data"] == wanted, 20)
+                eventually("both changes", lambda: t.client.create(path, config_map(unique("c"), **start))["data"] == wanted)
         finally:
             t.client.delete(f"{kind_path('mutating')}/{label}")
 
@@ -234,7 +234,7 @@ def mutate_pod(t):
             def changed():
                 found = t.client.create(path, pod(unique("p")), dryRun="All")["spec"].get("initContainers", [])
                 return found and found[0]
-            added = eventually("the added container", changed, 20)
+            added = eventually("the added container", changed)
             same("its defaults", (added["terminationMessagePolicy"], added["terminationMessagePath"]), ("File", "/dev/termination-log"))
 
 
@@ -245,7 +245,7 @@ def skip_me(t):
             t, "mutating", label, at("/all"), matchConditions=[{"name": "skip-me", "expression": "object.metadata.name != 'skip-me'"}]):
         with t.namespace({label: "yes"}) as namespace:
             path = f"/api/v1/namespaces/{namespace}/configmaps"
-            eventually("the change", lambda: t.client.create(path, config_map(unique("c"), a="b"))["data"].get("mutated"), 20)
+            eventually("the change", lambda: t.client.create(path, config_map(unique("c"), a="b"))["data"].get("mutated"))
             same("skipped", t.client.create(path, config_map("skip-me", a="b"))["data"], {"a": "b"})
 
 
@@ -271,7 +271,7 @@ def foo(group, title, served="v1"):
 
 def seen_mutated(t, group, made, path, called):
     wanted = {"mutation-start": "yes", "mutation-stage-1": "yes"}
-    eventually("the change", lambda: t.client.create(path, foo(group, unique("f")))["data"] == wanted, 20)
+    eventually("the change", lambda: t.client.create(path, foo(group, unique("f")))["data"] == wanted)
 
 
 custom_mutation("should mutate custom resource", None, seen_mutated)
@@ -285,19 +285,19 @@ def seen_pruned(t, group, made, path, called):
         title = unique("f")
         done = t.client.create(path, foo(group, title))
         return done if title in called else None
-    same("pruned", eventually("the webhook", asked, 20)["data"], {"mutation-start": "yes"})
+    same("pruned", eventually("the webhook", asked)["data"], {"mutation-start": "yes"})
 
 
 custom_mutation("should mutate custom resource with pruning", [crd_version("v1", PRUNING)], seen_pruned)
 
 
 def stored_elsewhere(t, group, made, path, called):
-    eventually("the change", lambda: t.client.create(path, foo(group, unique("f")))["data"].get("mutation-stage-1"), 20)
+    eventually("the change", lambda: t.client.create(path, foo(group, unique("f")))["data"].get("mutation-stage-1"))
     t.client.create(path, foo(group, "one"))
     own = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name(made)}"
     t.client.patch(own, [{"op": "replace", "path": "/spec/versions/0/storage", "value": False},
                          {"op": "replace", "path": "/spec/versions/1/storage", "value": True}], "json")
-    done = eventually("a change in the other version", lambda: t.client.patch(f"{path}/one", {"dummy": "test"}), 20)
+    done = eventually("a change in the other version", lambda: t.client.patch(f"{path}/one", {"dummy": "test"}))
     same("still mutated", done["data"].get("mutation-stage-1"), "yes")
 
 
@@ -331,13 +331,13 @@ def switched(t, kind, answer, holds):
 
             def check():
                 return holds(t.client.raw("POST", path, config_map(unique("c"), a="b")))
-            eventually("the webhook", check, 20)
+            eventually("the webhook", check)
             found = t.client.get(own)
             found["webhooks"][0]["rules"][0]["operations"] = ["UPDATE"]
             t.client.replace(own, found)
-            eventually("its end", lambda: not check(), 20)
+            eventually("its end", lambda: not check())
             t.client.patch(own, [{"op": "replace", "path": "/webhooks/0/rules/0/operations", "value": ["CREATE"]}], "json")
-            eventually("the webhook again", check, 20)
+            eventually("the webhook again", check)
 
 
 @webhook_test("patching/updating a validating webhook should work")
@@ -410,7 +410,7 @@ def convert_list(t):
         t.client.patch(own, [{"op": "replace", "path": "/spec/versions/0/storage", "value": False},
                              {"op": "replace", "path": "/spec/versions/1/storage", "value": True}], "json")
         thing = {"apiVersion": f"{group}/v2", "kind": "Server", "metadata": {"name": "two"}, "host": "localhost", "port": "9090"}
-        eventually("the second, stored in v2", lambda: t.client.create(second, thing), 20)
+        eventually("the second, stored in v2", lambda: t.client.create(second, thing))
         same("all as v1", sorted(i["hostPort"] for i in t.client.get(first)["items"]), ["localhost:8080", "localhost:9090"])
         same("all as v2", sorted(i["port"] for i in t.client.get(second)["items"]), ["8080", "9090"])
     converting(t, check)

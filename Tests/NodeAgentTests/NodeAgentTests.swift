@@ -26,7 +26,8 @@ import Wire
 
     @Test("a node that others write to while it registers has its status at once, not with the next heartbeat")
     func contestedRegistration() async throws {
-        let node = TestNode()
+        // Nobody would live to see the next.
+        let node = TestNode(heartbeat: .seconds(3600))
         let refused = Mutex(0)
         node.api.refuse { request in
             guard request.type == .nodes, request.verb == .update, request.subresource == "status" else { return nil }
@@ -36,7 +37,6 @@ import Wire
             }
             return count <= 3 ? APIFailure(code: 409, reason: "Conflict", message: "somebody else was faster") : nil
         }
-        let begin = ContinuousClock.now
         try await node.withAgent { _ in
             #expect(
                 await eventually {
@@ -45,7 +45,6 @@ import Wire
                     return conditions?.contains { $0["type"]?.string == "Ready" } ?? false
                 })
         }
-        #expect(ContinuousClock.now - begin < node.configuration.heartbeat)
         #expect(refused.withLock { $0 } == 4)
     }
 

@@ -15,13 +15,15 @@ final class TestNode: Sendable {
     let directory: String
     let configuration: NodeConfiguration
 
-    init() {
+    /// - Parameter heartbeat: `nil` is the usual one.
+    init(heartbeat: Duration? = nil) {
         var template = Array("/tmp/weft-node-XXXXXX".utf8CString)
         directory = mkdtemp(&template).map { String(cString: $0) } ?? "/tmp/weft-node"
         var configuration = NodeConfiguration(
             name: "node-1", podRange: "10.244.1.0/24", nodeAddress: "127.0.0.1", stateDirectory: directory + "/state",
             runDirectory: directory + "/run")
         configuration.volumeRefresh = .milliseconds(50)
+        if let heartbeat { configuration.heartbeat = heartbeat }
         self.configuration = configuration
     }
 

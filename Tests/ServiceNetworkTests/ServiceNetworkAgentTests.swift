@@ -288,14 +288,14 @@ struct LiveCluster {
                     }
                 }
                 for _ in 0..<60 {
-                    let outcome = try await Client.tcp(Self.address, 80, in: pods[0].namespace, timeout: 1000)
+                    let outcome = try await Client.tcp(Self.address, 80, in: pods[0].namespace, timeout: 30_000)
                     seen.insert(outcome.name ?? outcome.description)
                 }
                 let outcome = try await Client.tcp(IPv4Address(10, 96, 0, 1), 443, in: pods[0].namespace)
                 #expect(outcome == .answer(name: "api", source: "\(pods[0].address)", destination: outcome.destination))
                 running.cancel()
                 _ = await running.value
-                let alone = try await Client.tcp(Self.address, 80, in: pods[0].namespace, timeout: 1000)
+                let alone = try await Client.tcp(Self.address, 80, in: pods[0].namespace, timeout: 30_000)
                 seen.insert(alone.name ?? alone.description)
             }
             #expect(seen.count == 1, "one client, one endpoint, all along: \(seen)")
@@ -317,7 +317,7 @@ struct LiveCluster {
                 let agent = try ServiceNetworkAgent(cluster.fabric, node: cluster.fabric.nodes[0], api: api)
                 let running = Task { try? await agent.run() }
                 var answered: String?
-                let deadline = ContinuousClock.now + .seconds(5)
+                let deadline = ContinuousClock.now + .seconds(60)
                 while answered != expected, ContinuousClock.now < deadline {
                     answered = try await Client.udp(Self.address, 80, in: pods[0].namespace, from: 5556, timeout: 200)
                         .name

@@ -96,7 +96,7 @@ class Cluster:
     def node_namespace(self, index):
         return f"{self.run_directory}/netns/node-{index}"
 
-    def request(self, path="/", host="frontend.demo", timeout=15):
+    def request(self, path="/", host="frontend.demo", timeout=60):
         connection = http.client.HTTPConnection("127.0.0.1", self.gateway_port, timeout=timeout)
         try:
             connection.request("GET", path, headers={"Host": host})
@@ -114,7 +114,7 @@ class Cluster:
             connection = None
             for _ in range(share):
                 try:
-                    connection = connection or http.client.HTTPConnection("127.0.0.1", self.gateway_port, timeout=15)
+                    connection = connection or http.client.HTTPConnection("127.0.0.1", self.gateway_port, timeout=60)
                     connection.request("GET", "/", headers={"Host": "frontend.demo"})
                     answer = connection.getresponse()
                     body = answer.read()
@@ -133,7 +133,7 @@ class Cluster:
             worker.join()
         return counts
 
-    def wait(self, what, condition, seconds=60):
+    def wait(self, what, condition, seconds=120):
         """Waits until a condition holds; says what was waited for when it does not come."""
         deadline = time.monotonic() + seconds
         last = None
@@ -173,7 +173,7 @@ class Traffic:
         while not self.stopping.is_set():
             failure = None
             try:
-                connection = connection or http.client.HTTPConnection("127.0.0.1", self.cluster.gateway_port, timeout=15)
+                connection = connection or http.client.HTTPConnection("127.0.0.1", self.cluster.gateway_port, timeout=60)
                 connection.request("GET", "/", headers={"Host": "frontend.demo"})
                 answer = connection.getresponse()
                 body = answer.read()

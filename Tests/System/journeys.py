@@ -89,11 +89,11 @@ class J1_Canary(Journey):
     def test_3_the_same_route_in_istio_words(self):
         self.cluster.kubectl("delete", "httproute", "catalog", "-n", "demo")
         self.cluster.meshctl("apply", "-f", "policies/examples/canary-istio")
-        self.cluster.wait("the split by VirtualService", lambda: set(self.cluster.split(200)) == {"v1", "v2"}, 20)
+        self.cluster.wait("the split by VirtualService", lambda: set(self.cluster.split(200)) == {"v1", "v2"})
         self.split_within(0.87, 0.93, self.cluster.split(1000))
         self.cluster.kubectl("delete", "virtualservice,destinationrule", "--all", "-n", "demo")
         self.cluster.meshctl("apply", "-f", "policies/examples/canary")
-        self.cluster.wait("the split by HTTPRoute", lambda: set(self.cluster.split(200)) == {"v1", "v2"}, 20)
+        self.cluster.wait("the split by HTTPRoute", lambda: set(self.cluster.split(200)) == {"v1", "v2"})
 
     def test_4_policy_says_programmed_and_proxies_are_synced(self):
         status = self.cluster.meshctl("proxy-status").stdout
@@ -157,7 +157,7 @@ class J2_Kubectl(Journey):
         finally:
             for process in (forward, attached):
                 process.terminate()
-                process.wait(10)
+                process.wait(60)
         self.assertIn("out of the container", attached.stdout.read())
 
     def test_exit_code_of_exec_and_missing_names(self):
@@ -213,7 +213,7 @@ class J3_Rollouts(Journey):
             pods = self.cluster.objects("pods", "-n", "demo")["items"]
             return len(pods) == sum(deployment["spec"]["replicas"] for deployment in deployments)
 
-        self.cluster.wait("all deployments to settle", settled, 90)
+        self.cluster.wait("all deployments to settle", settled)
 
     def restarts(self):
         return [f"{pod['metadata']['name']}/{status['name']}: {status['restartCount']} {status.get('lastState')}"
@@ -449,7 +449,7 @@ class J4_Wire(Journey):
             self.cluster.wait("packets", lambda: os.path.getsize(capture) > 20_000)
         finally:
             tcpdump.send_signal(signal.SIGINT)
-            tcpdump.wait(10)
+            tcpdump.wait(60)
         with open(capture, "rb") as file:
             packets = file.read()
         self.assertIn(b"\x17\x03\x03", packets, "no TLS application data on the wire")
@@ -630,10 +630,10 @@ class J8_Starts(Journey):
             start = subprocess.Popen([os.path.join(self.second.programs, "meshctl"), "up", "--cluster", self.second.name,
                                       "--api-port", str(self.second.api_port), "--gateway-port", str(self.second.gateway_port)],
                                      stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
-            self.second.wait("the daemon", self.second.daemon_pid, 20)
+            self.second.wait("the daemon", self.second.daemon_pid)
             time.sleep(pause)
             os.kill(self.second.daemon_pid(), signal.SIGKILL)
-            start.wait(30)
+            start.wait(120)
             self.second.meshctl("up")
             self.assertIn(f"127.0.0.1:{self.second.api_port}", self.second.kubectl("cluster-info").stdout)
             self.assertEqual(len(self.second.objects("pods", "-n", "weft-system")["items"]), 1)

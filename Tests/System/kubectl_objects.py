@@ -117,7 +117,7 @@ class J2_KubectlObjects(SpaceJourney):
         self.out("annotate", "cm", "marked", "note-")
         self.out("label", "cm", "marked", "one-")
         self.assertNotIn("one", self.value(".metadata.labels", "cm", "marked"))
-        self.assertIn("condition met", self.out("wait", "cm/marked", "--for=jsonpath={.data.a}=b", "--timeout=20s"))
+        self.assertIn("condition met", self.out("wait", "cm/marked", "--for=jsonpath={.data.a}=b", "--timeout=60s"))
         waiting = self.cluster.start_kubectl("-n", self.space, "wait", "cm/marked", "--for=delete", "--timeout=60s")
         self.assertEqual(self.out("delete", "cm", "marked"), 'configmap "marked" deleted from %s namespace\n' % self.space)
         self.assertEqual(waiting.wait(60), 0, waiting.stdout.read())
@@ -136,7 +136,7 @@ class J2_KubectlObjects(SpaceJourney):
             self.assertEqual([watching.stdout.readline() for _ in range(3)], ["ADDED:b\n", "MODIFIED:c\n", "DELETED:c\n"])
         finally:
             watching.terminate()
-            watching.wait(10)
+            watching.wait(60)
             watching.stdout.close()
         self.out("run", "eventful", "--image=weft.dev/demo:v1", "--restart=Never", "--command", "--", "true")
         self.cluster.wait("its events", lambda: "Started" in self.out("events", "--for", "pod/eventful"))

@@ -55,7 +55,7 @@ class J2_KubectlStreams(Journey):
 
         def end():
             process.kill()
-            process.wait(10)
+            process.wait(60)
             process.stdin.close()
             process.stdout.close()
         self.addCleanup(end)
@@ -84,7 +84,7 @@ class J2_KubectlStreams(Journey):
             attached.stdin.flush()
             self.assertEqual(attached.stdout.readline(), f"got {word}\n")
             attached.kill()
-            attached.wait(10)
+            attached.wait(60)
         self.assertEqual(self.pod()["status"]["containerStatuses"][0]["restartCount"], 0)
 
     def test_run_with_input_ends_with_it_and_tells_the_exit_code(self):

@@ -39,7 +39,7 @@ class Terminal:
         self.text += more.decode(errors="replace")
         return bool(more)
 
-    def expect(self, pattern, seconds=30):
+    def expect(self, pattern, seconds=90):
         """Waits for something to be shown, and forgets what came up to its end."""
         deadline = time.monotonic() + seconds
         while True:
@@ -50,7 +50,7 @@ class Terminal:
             if time.monotonic() > deadline or not self.read(0.2):
                 raise AssertionError(f"waited {seconds} s for {pattern!r} on the terminal, which shows {self.text!r}")
 
-    def finish(self, seconds=30):
+    def finish(self, seconds=90):
         """Waits for the end and gives the exit code."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and self.read(0.2):

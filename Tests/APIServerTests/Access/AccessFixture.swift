@@ -1,14 +1,10 @@
 import Glibc
+import TestSupport
 import Testing
 
-/// Waits until the condition holds, for thirty seconds at most.
+/// Waits until the condition holds, and records an issue when it never does.
 func poll(_ what: String = "the condition", _ isSo: () async throws -> Bool) async throws {
-    let end = ContinuousClock.now + .seconds(30)
-    while ContinuousClock.now < end {
-        if try await isSo() { return }
-        try await Task.sleep(for: .milliseconds(10))
-    }
-    Issue.record("\(what) did not come true within thirty seconds")
+    if !(try await eventually(isSo)) { Issue.record("\(what) did not come true in time") }
 }
 
 /// A kubeconfig beside the administrator's, with the cluster's address and other credentials.

@@ -1,6 +1,7 @@
 import Glibc
 import KubeClient
 import KubeTypes
+import TestSupport
 import Testing
 import Wire
 
@@ -103,7 +104,15 @@ struct AuditTests {
         let kubectl = try Kubectl(home: directory, kubeconfig: directory + "/kubeconfig")
         _ = try await kubectl.ok("create", "secret", "generic", "key", "--from-literal=a=hidden")
         _ = try await kubectl.ok("create", "configmap", "settings", "--from-literal=a=shown")
-        _ = try await kubectl.ok("get", "configmaps", "--watch", "--request-timeout=3s")
+        func watchStages() throws -> [String] {
+            let text = String(decoding: try fileBytes(directory + "/audit.log"), as: UTF8.self)
+            let events = text.split(separator: "\n").compactMap { try? JSON(parsing: String($0)) }
+            return events.filter { $0["verb"] == "watch" }.compactMap { $0["stage"]?.string }
+        }
+        let (watching, _) = try kubectl.start(["get", "configmaps", "--watch"])
+        try await poll("the watch in the log") { try watchStages() == ["ResponseStarted"] }
+        watching.end(SIGTERM)
+        try await poll("its end in the log") { try watchStages() == ["ResponseStarted", "ResponseComplete"] }
         let stranger = try Kubectl(
             home: directory, kubeconfig: try otherKubeconfig(directory, user: "    token: nobody\n"))
         #expect(try await stranger("get", "--raw", "/api/v1/namespaces/default/pods").code == 1)

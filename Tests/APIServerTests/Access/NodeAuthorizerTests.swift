@@ -97,12 +97,9 @@ struct NodeAuthorizerTests {
             #expect(await code { () throws(APIFailure) in _ = try await stranger.token(robot, spec) } == 403)
             #expect(await code { () throws(APIFailure) in _ = try await stranger.get(.configMaps, key) } == 403)
             try await api.delete(.pods, made.key, .init(gracePeriodSeconds: 0))
-            var left = 200
-            for _ in 0..<200 where left == 200 {
-                left = await code { () throws(APIFailure) in _ = try await agent.get(.configMaps, key) }
-                if left == 200 { try await Task.sleep(for: .milliseconds(10)) }
+            try await poll("the end of the node's right") {
+                await code { () throws(APIFailure) in _ = try await agent.get(.configMaps, key) } == 403
             }
-            #expect(left == 403)
         }
     }
 }

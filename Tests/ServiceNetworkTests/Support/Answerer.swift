@@ -116,7 +116,7 @@ enum Client {
     /// - Parameter user: who the socket belongs to.
     static func tcp(
         _ address: IPv4Address, _ port: UInt16, in namespace: String, user: UInt32 = 0, mark: UInt32 = 0,
-        timeout: CInt = 3000
+        timeout: CInt = 10_000
     ) async throws -> Outcome {
         try await NetworkNamespace.perform(in: namespace) { () throws(SystemCallFailed) in
             if user != 0 { _ = weft_net_become_file_user(user) }
@@ -133,7 +133,7 @@ enum Client {
     /// Sends one datagram from a namespace and reads the answer.
     /// - Parameter from: the source port; 0 for any. The same port again is the same flow.
     static func udp(
-        _ address: IPv4Address, _ port: UInt16, in namespace: String, from source: UInt16 = 0, timeout: CInt = 2000
+        _ address: IPv4Address, _ port: UInt16, in namespace: String, from source: UInt16 = 0, timeout: CInt = 10_000
     ) async throws -> Outcome {
         try await NetworkNamespace.perform(in: namespace) { () throws(SystemCallFailed) in
             let socket = try NamespaceSocket.bindDatagram(IPv4Address(0, 0, 0, 0), port: source, inNamespace: nil)
