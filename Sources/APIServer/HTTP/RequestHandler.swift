@@ -169,7 +169,8 @@ struct RequestHandler: Sendable {
                 try await answers.send(.created, review)
                 return
             }
-            let made = try await registry.createStored(definition, namespace: route.namespace, object, context)
+            let made = try await registry.createStored(
+                definition, namespace: route.namespace, consume object, context)
             try await answers.send(.created, made)
         case (.PUT, false):
             let object = try await bodyObject(request, definition, warnings)

@@ -11,8 +11,10 @@ extension Registry {
     }
 
     /// The same, with the record the store made of it.
+    ///
+    /// `given` is taken: who held on to it would make each change of it a copy.
     func createStored(
-        _ definition: ResourceDefinition, namespace: String, _ given: KubeObject, _ context: WriteContext
+        _ definition: ResourceDefinition, namespace: String, _ given: consuming KubeObject, _ context: WriteContext
     ) async throws(APIFailure) -> WrittenObject {
         let type = definition.type
         guard definition.isStored else {
@@ -27,7 +29,7 @@ extension Registry {
                     + " CustomResourceDefinition is being deleted",
                 details: ["group": .string(type.group), "kind": .string(type.resource)])
         }
-        var object = given
+        var object = consume given
         try placeInNamespace(&object, type, namespace)
         if !object.resourceVersion.isEmpty {
             throw .badRequest("resourceVersion should not be set on objects to be created")
@@ -36,25 +38,25 @@ extension Registry {
         if object.name.isEmpty, prefix.isEmpty {
             throw .invalid(type, "", [FieldFault(.required, "metadata.name", "name or generateName is required")])
         }
-        let isGenerated = object.name.isEmpty
+        if !object.name.isEmpty { return try await createOnce(definition, consume object, context) }
         for attempt in 1... {
-            if isGenerated { object.name = ObjectIdentity.generatedName(prefix) }
+            object.name = ObjectIdentity.generatedName(prefix)
             do throws(APIFailure) {
                 return try await createOnce(definition, object, context)
             } catch {
-                guard error.alreadyExists, isGenerated, attempt < 8 else { throw error }
+                guard error.alreadyExists, attempt < 8 else { throw error }
             }
         }
         throw .alreadyExists(type, object.name)
     }
 
     private func createOnce(
-        _ definition: ResourceDefinition, _ given: KubeObject, _ context: WriteContext
+        _ definition: ResourceDefinition, _ given: consuming KubeObject, _ context: WriteContext
     ) async throws(APIFailure) -> WrittenObject {
         let type = definition.type
         // Asked before anything is taken for it; the store's own check is the one that counts.
         if exists(definition.storageType, given.key) { throw .alreadyExists(type, given.name) }
-        var object = given
+        var object = consume given
         prepare(&object, definition)
         definition.dropEmptyMembers(&object)
         definition.default(&object)
@@ -160,14 +162,12 @@ extension Registry {
 
     /// What the server decides of a new object.
     private func prepare(_ object: inout KubeObject, _ definition: ResourceDefinition) {
-        var metadata = object.metadata
-        metadata["uid"] = .string(ObjectIdentity.newUID())
-        metadata["creationTimestamp"] = Timestamp.now().json
-        metadata["deletionTimestamp"] = nil
-        metadata["deletionGracePeriodSeconds"] = nil
-        metadata["selfLink"] = nil
-        metadata["generation"] = definition.isCustom || definition.schema.properties["spec"] != nil ? 1 : nil
-        object.json["metadata"] = metadata
+        object.metadata["uid"] = .string(ObjectIdentity.newUID())
+        object.metadata["creationTimestamp"] = Timestamp.now().json
+        object.metadata["deletionTimestamp"] = nil
+        object.metadata["deletionGracePeriodSeconds"] = nil
+        object.metadata["selfLink"] = nil
+        object.metadata["generation"] = definition.isCustom || definition.schema.properties["spec"] != nil ? 1 : nil
         let type = definition.type
         switch type {
         // A node's agent creates it with all it knows of it.

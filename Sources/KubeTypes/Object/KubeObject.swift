@@ -20,6 +20,7 @@ package struct KubeObject: Sendable, Hashable {
     package var metadata: JSON {
         get { json["metadata"] ?? .object(JSONObject()) }
         set { json["metadata"] = newValue }
+        _modify { yield &json["metadata", default: .object(JSONObject())] }
     }
 
     package var name: String {

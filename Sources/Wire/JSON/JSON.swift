@@ -169,6 +169,25 @@ extension JSON {
         }
     }
 
+    /// The member of an object, or another value where it is missing. A change is made in place.
+    package subscript(key: String, default absent: @autoclosure () -> JSON) -> JSON {
+        get { self[key] ?? absent() }
+        _modify {
+            var member = takeMember(key) ?? absent()
+            defer { self[key] = member }
+            yield &member
+        }
+    }
+
+    /// The member, in whose place there is null until something is put back.
+    private mutating func takeMember(_ key: String) -> JSON? {
+        var object = JSONObject()
+        guard takeMembers(to: &object) else { return nil }
+        let member = object.index(of: key).map { object.take($0) }
+        self = .object(object)
+        return member
+    }
+
     /// Leaves the caller the only owner, so that it can change them in place.
     private mutating func takeMembers(to members: inout JSONObject) -> Bool {
         guard case .object(let object) = self else { return false }
