@@ -21,7 +21,7 @@ actor QuotaDesk {
         var type: ResourceType
         var name: String
         var usage: QuotaUsage
-        /// Of each quota, by its name.
+        /// Of each quota, by its name; where nobody shares the store, everything is counted anew instead.
         var taken: [String: ResourceAmounts]
     }
     struct Space {
@@ -151,7 +151,7 @@ actor QuotaDesk {
                     let charge = QuotaCharge(desk: self, namespace: namespace, number: nextNumber)
                     spaces[namespace]?.flights[nextNumber] = Flight(
                         type: pending.request.type, name: pending.request.name, usage: Self.flown(pending),
-                        taken: QuotaReturns.taken(held, quotas))
+                        taken: registry.isShared ? QuotaReturns.taken(held, quotas) : [:])
                     numbers.append(nextNumber)
                     outcomes.append(.success(charge))
                 }
