@@ -27,7 +27,7 @@ package struct InProcessAPI: KubeAPI {
         _ verb: String, _ type: ResourceType, namespace: String = "", name: String = "", subresource: String? = nil,
         fields: String = "", from resourceVersion: String = ""
     ) async throws(APIFailure) -> ResourceDefinition {
-        let one = Attempt.value(of: "metadata.name", in: fields) ?? name
+        let one = FieldSelector.value(of: "metadata.name", in: fields) ?? name
         try access.authorizer.check(
             Attempt(user, verb, type, namespace: namespace, name: one, subresource: subresource, fields: fields))
         if registry.isShared { try await registry.catchUp(verb, from: resourceVersion) }

@@ -41,6 +41,18 @@ struct SelectorTests {
         #expect(try LabelSelector([:]).matches(["a": "b"]))
     }
 
+    @Test(
+        "what all chosen objects have in a field is read as the selection reads it",
+        arguments: [
+            ("metadata.name=web", "web"), ("status.phase!=Failed, metadata.name == web", " web"),
+            ("metadata.name!=web", nil), (#"status.phase!=x\,metadata.name=web"#, nil),
+            (#"metadata.name=a\,b"#, "a,b"), ("metadata.namespace=web", nil), ("", nil), ("metadata.name", nil),
+        ] as [(String, String?)])
+    func valueOfField(text: String, value: String?) {
+        #expect(FieldSelector.value(of: "metadata.name", in: text) == value)
+        if let all = try? FieldSelector(parsing: text, for: .pods) { #expect(all.name == value) }
+    }
+
     @Test("field selectors choose by the fields a kind offers")
     func fields() throws {
         var pod = KubeObject(apiVersion: "v1", kind: "Pod", namespace: "demo", name: "web")

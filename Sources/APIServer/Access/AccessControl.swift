@@ -162,7 +162,7 @@ extension APIRequest {
             let isMany = route.name.isEmpty && (verb == "list" || verb == "watch" || verb == "deletecollection")
             let fields = isMany ? query["fieldSelector"] : ""
             // A list of one is that one's.
-            let name = Attempt.value(of: "metadata.name", in: fields) ?? route.name
+            let name = FieldSelector.value(of: "metadata.name", in: fields) ?? route.name
             // What a role gives in a namespace holds for the namespace itself.
             let isNamespace = route.resource == "namespaces" && route.group.isEmpty
             return Attempt(

@@ -34,16 +34,7 @@ package struct Attempt: Sendable, Hashable {
     }
 
     /// The value all objects of a list have in a field: the node of `spec.nodeName=node-1,status.phase!=Failed`.
-    func selected(_ field: String) -> String? { Self.value(of: field, in: fields) }
-
-    static func value(of field: String, in fields: String) -> String? {
-        if fields.isEmpty { return nil }
-        for term in fields.split(separator: ",") {
-            let parts = term.split(separator: "=", omittingEmptySubsequences: true)
-            if parts.count == 2, parts[0] == field { return String(parts[1]) }
-        }
-        return nil
-    }
+    func selected(_ field: String) -> String? { FieldSelector.value(of: field, in: fields) }
 
     /// What a refused client is told.
     func refusal(_ reason: String = "") -> APIFailure {

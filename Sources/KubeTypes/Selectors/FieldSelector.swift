@@ -60,6 +60,19 @@ package struct FieldSelector: Sendable, Hashable, CustomStringConvertible {
 
     package var isEmpty: Bool { requirements.isEmpty }
 
+    /// The value that all chosen objects have in a field, when the text asks for one; for those who look at a selector before the
+    /// kind is known. Parts that make no sense say nothing: whoever lists by them is refused.
+    package static func value(of field: String, in text: String) -> String? {
+        if text.isEmpty { return nil }
+        for term in terms(text) {
+            let scalars = term.unicodeScalars
+            guard let sign = scalars.firstIndex(of: "="), String(scalars[..<sign]).trimmed == field else { continue }
+            let rest = scalars[scalars.index(after: sign)...]
+            if let value = unescaped(rest.first == "=" ? rest.dropFirst() : rest) { return value }
+        }
+        return nil
+    }
+
     /// The name all chosen objects have, when the selector asks for one.
     package var name: String? { requirements.first { $0.field == "metadata.name" && $0.isEqual }?.value }
 

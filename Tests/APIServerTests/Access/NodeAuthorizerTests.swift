@@ -84,6 +84,10 @@ struct NodeAuthorizerTests {
                 await code { () throws(APIFailure) in
                     _ = try await agent.list(.pods, namespace: "", .init(fields: "spec.nodeName=n2"))
                 } == 403)
+            // One requirement, whose value has a comma: it chooses the pods of all nodes.
+            let all = Selection(fields: #"status.phase!=x\,spec.nodeName=n1"#)
+            #expect(
+                await code { () throws(APIFailure) in _ = try await agent.list(.pods, namespace: "", all) } == 403)
             #expect(
                 await code { () throws(APIFailure) in _ = try await agent.get(.nodes, ObjectKey(name: "n1")) } == 200)
             #expect(
