@@ -32,6 +32,8 @@ struct DisruptionTests {
             (["minAvailable": "50%"], 5, 5, 5, 5, 3, 2), (["maxUnavailable": 1], 3, 3, 3, 3, 2, 1),
             (["maxUnavailable": "30%"], 4, 4, 4, 4, 2, 2), (["maxUnavailable": 1], 2, 2, 4, 4, 3, 0),
             (["minAvailable": 0], 0, 0, 0, 0, 0, 0), (["maxUnavailable": "100%"], 2, 0, 2, 2, 0, 0),
+            (["minAvailable": "9223372036854775807%"], 2, 2, 2, 2, 2, 0),
+            (["maxUnavailable": .int(.max)], 2, 2, 2, 2, 0, 2),
         ] as [(JSON, Int, Int, Int, Int, Int, Int)])
     func allowed(spec: JSON, count: Int, ready: Int, replicas: Int, expected: Int, desired: Int, allowed: Int) {
         let plan = DisruptionPlan(budget: budget(spec), pods: pods(count, ready: ready), replicas: replicas, now: now)

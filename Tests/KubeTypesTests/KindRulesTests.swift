@@ -62,6 +62,22 @@ struct KindRulesTests {
             (pdb, "minAvailable: 1", "minAvailable: 1, maxUnavailable: 1", "spec: Invalid value"),
             (pdb, "minAvailable: 1", "minAvailable: half", "spec.minAvailable: Invalid value: \"half\""),
             (
+                pdb, "minAvailable: 1", "maxUnavailable: 9223372036854775807%",
+                "spec.maxUnavailable: Invalid value: \"9223372036854775807%\": must not be greater than 100%"
+            ),
+            (
+                pdb, "minAvailable: 1", "minAvailable: 2147483648",
+                "spec.minAvailable: Invalid value: 2147483648: must be less than or equal to 2147483647"
+            ),
+            (
+                pod, "containers:", "securityContext: {fsGroup: 4294967296}, containers:",
+                "spec.securityContext.fsGroup: Invalid value: 4294967296: must be between 0 and 2147483647, inclusive"
+            ),
+            (
+                pod, "containers:", "securityContext: {supplementalGroups: [1, 4294967296]}, containers:",
+                "spec.securityContext.supplementalGroups[1]: Invalid value: 4294967296"
+            ),
+            (
                 hpa, "maxReplicas: 5", "maxReplicas: 1",
                 "spec.maxReplicas: Invalid value: 1: must be greater than or equal to `minReplicas`"
             ),

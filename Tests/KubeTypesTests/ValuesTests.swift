@@ -36,6 +36,15 @@ struct ValuesTests {
         #expect(moment - Timestamp(seconds: -10) == .seconds(10) + .nanoseconds(1500))
     }
 
+    @Test("times beyond the years the API can write are the end of these")
+    func farTimes() {
+        let now = Timestamp(seconds: 1_800_000_000)
+        #expect((now + .seconds(Int64.max)).description == "9999-12-31T23:59:59Z")
+        #expect((now + .seconds(Int64.min)).description == "0000-01-01T00:00:00Z")
+        #expect(Timestamp(seconds: .max) - Timestamp(seconds: .min) > .seconds(Int64.max))
+        #expect(now + .seconds(Int64.max) > now)
+    }
+
     @Test(
         "quantities have a canonical form",
         arguments: [
@@ -61,6 +70,8 @@ struct ValuesTests {
         #expect(half == Quantity("0.5"))
         #expect(half + half == Quantity(1))
         #expect(half.milli == 500 && half.whole == 1)
+        let huge = try #require(Quantity("9E"))
+        #expect(huge.milli == .max && huge.boundedMilli == Quantity.most && huge.boundedWhole == Quantity.most)
         #expect(try #require(Quantity("1Gi")).whole == 1 << 30)
         #expect(try #require(Quantity("1Gi")) > #require(Quantity("1G")))
         #expect(Quantity(json: 2) == Quantity("2"))

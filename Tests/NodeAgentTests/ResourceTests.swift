@@ -36,6 +36,28 @@ import Wire
         #expect(ResourceLimits(pod: ["containers": [limited], "initContainers": [[:]]]).memoryBytes == nil)
     }
 
+    @Test(
+        "manifests may ask for more than there are numbers", arguments: ["9E", "9223372036854775807", "1e18", "-9E"])
+    func beyondNumbers(amount: String) {
+        let both: JSON = ["cpu": .string(amount), "memory": .string(amount)]
+        let container: JSON = ["resources": ["requests": both, "limits": both]]
+        let spec: JSON = ["containers": [container, container], "initContainers": [container]]
+        let limits = ResourceLimits(container["resources"])
+        #expect(limits.cpuQuotaMicroseconds ?? .max >= 1000 && (2...262_144).contains(limits.cpuShares ?? 0))
+        let whole = ResourceLimits(pod: spec)
+        #expect(whole.memoryBytes != 0 && (2...262_144).contains(whole.cpuShares ?? 0))
+        let machine = MachineSize(processors: 2, memoryBytes: 1 << 30)
+        let refusal = ResizeRefusal.check(spec, among: [spec, spec], machine: machine)
+        #expect(refusal?.reason == (amount.hasPrefix("-") ? nil : "Infeasible"))
+        var json: JSON = PodFixture("app").json
+        json["spec"]?["containers"] = [["name": "app", "image": "demo:v1", "resources": container["resources"] ?? [:]]]
+        let pod = PodDescription(KubeObject(json))
+        let recipe = ContainerRecipe(
+            pod: pod, container: pod.containers[0], attempt: 0, environment: [], mounts: [], logDirectory: "/logs",
+            machine: machine)
+        #expect(throws: Never.self) { try recipe.spec() }
+    }
+
     @Test("resolv.conf follows dnsPolicy and dnsConfig")
     func resolvConf() {
         var json: JSON = PodFixture("app").json

@@ -74,6 +74,15 @@ func podRequests() throws {
     #expect(requests.memory == 4 << 30)
     let whole = pod("q", spec: ["containers": [container("500m")], "resources": ["requests": ["cpu": "2"]]])
     #expect(Resources(requestedBy: whole).cpu == 2000)
+    // More than there are numbers, twice, and beside a sidecar.
+    let huge: JSON = [
+        "name": "c", "resources": ["requests": ["cpu": "9E", "memory": "9E", "example.test/disk": "9E"]],
+    ]
+    var sidecar = huge
+    sidecar["restartPolicy"] = "Always"
+    let beyond = Resources(requestedBy: pod("r", spec: ["containers": [huge, huge], "initContainers": [sidecar, huge]]))
+    #expect(beyond.cpu == Quantity.most && beyond.memory == Quantity.most)
+    #expect(beyond.others == ["example.test/disk": Quantity.most])
 }
 
 private let terms = "requiredDuringSchedulingIgnoredDuringExecution"

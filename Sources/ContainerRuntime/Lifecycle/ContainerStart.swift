@@ -215,8 +215,9 @@ struct ContainerStart {
 
     private func identity(_ request: inout StartRequest) throws(RuntimeFailure) -> ImageUser {
         var user = try ImageUser(spec.user.map(String.init) ?? image.user, layers: record.layers, image: image.name)
-        if let group = spec.group { user.group = UInt32(truncatingIfNeeded: group) }
-        user.groups += spec.supplementaryGroups.map { UInt32(truncatingIfNeeded: $0) }
+        // What is no group must not become root's; the kernel refuses the highest number.
+        if let group = spec.group { user.group = UInt32(exactly: group) ?? .max }
+        user.groups += spec.supplementaryGroups.map { UInt32(exactly: $0) ?? .max }
         request.identity.user = user.user
         request.identity.group = user.group
         request.identity.groups = user.groups

@@ -131,7 +131,9 @@ package final class LocalRuntime: PodRuntime {
             let directory = try PodDirectory(uid: podUID, configuration: self.configuration)
             guard let connection = self.connection(directory) else { return nil }
             let record = PodDirectory.read(directory.recordFile(id)).flatMap(ContainerRecord.init(json:))
-            let milliseconds = grace.components.seconds * 1000 + grace.components.attoseconds / 1_000_000_000_000_000
+            // Longer than a century is for ever; the supervisor's clock has no such numbers.
+            let (seconds, attoseconds) = min(max(grace, .zero), .seconds(3_155_760_000)).components
+            let milliseconds = seconds * 1000 + attoseconds / 1_000_000_000_000_000
             let request = SignalRequest(
                 id: Array(id.utf8), signal: Int32(record?.stopSignal ?? Int(SIGTERM)), grace: milliseconds)
             do throws(SupervisorConnection.Broken) { try connection.send(.stop, request.bytes) } catch { return nil }

@@ -190,7 +190,7 @@ struct AutoscalingController: Controller {
                 guard let amount = container["usage"]?[target.resource].flatMap({ Quantity(json: $0) }) else {
                     continue
                 }
-                sum = (sum ?? 0) + amount.milli
+                sum = min((sum ?? 0) + amount.boundedMilli, Quantity.most)
             }
             usage[pod.name] = sum
         }

@@ -64,7 +64,7 @@ struct ScaleAdvice: Equatable {
             current["averageUtilization"] = .int(used * 100 / asked)
             wanted = { pod throws(Fault) in Double(try Self.requested(target, by: pod)) * Double(percent) / 100 }
         } else {
-            let value = Double(target.averageValue?.milli ?? 0)
+            let value = Double(target.averageValue?.boundedMilli ?? 0)
             guard value > 0 else { throw .unknown("the target of resource \(target.resource) is nothing") }
             wanted = { _ in value }
         }
@@ -120,7 +120,7 @@ struct ScaleAdvice: Equatable {
             else {
                 throw .unknown("missing request for \(target.resource) in container \(name) of Pod \(pod.name)")
             }
-            sum += amount.milli
+            sum = min(sum + amount.boundedMilli, Quantity.most)
         }
         return sum
     }

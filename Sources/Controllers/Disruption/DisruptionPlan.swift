@@ -49,9 +49,10 @@ struct DisruptionPlan: Equatable {
 
     /// A number, or a percentage of the whole, rounded up.
     private static func count(_ share: JSON, of whole: Int) -> Int {
-        if let number = share.int { return number }
+        // Of what was stored before it was bounded.
+        if let number = share.int { return min(number, Int(Int32.max)) }
         guard let text = share.string, text.hasSuffix("%"), let percent = Int(text.dropLast()) else { return 0 }
-        return (whole * percent + 99) / 100
+        return (whole * min(percent, 100) + 99) / 100
     }
 
     /// Whether the controllers of the pods must be asked for what they want.

@@ -23,7 +23,10 @@ extension Validator {
         }
         let security = spec["securityContext"]
         for field in ["runAsUser", "runAsGroup", "fsGroup"] {
-            notNegative("\(path()).securityContext.\(field)", security?[field])
+            identity("\(path()).securityContext.\(field)", security?[field])
+        }
+        for (index, group) in (security?.list("supplementalGroups") ?? []).enumerated() {
+            identity("\(path()).securityContext.supplementalGroups[\(index)]", group)
         }
         oneOf(
             "\(path()).securityContext.fsGroupChangePolicy", security?["fsGroupChangePolicy"],
@@ -64,8 +67,8 @@ extension Validator {
 
     private mutating func containerSecurity(_ context: JSON?, _ path: @autoclosure () -> String) {
         guard let context else { return }
-        notNegative("\(path()).runAsUser", context["runAsUser"])
-        notNegative("\(path()).runAsGroup", context["runAsGroup"])
+        identity("\(path()).runAsUser", context["runAsUser"])
+        identity("\(path()).runAsGroup", context["runAsGroup"])
         oneOf("\(path()).procMount", context["procMount"], ["Default", "Unmasked"])
         profile("\(path()).seccompProfile", context["seccompProfile"])
         if context["allowPrivilegeEscalation"] == false {

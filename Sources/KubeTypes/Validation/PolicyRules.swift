@@ -9,6 +9,11 @@ extension Validator {
         }
         intOrPercent("spec.minAvailable", spec["minAvailable"])
         intOrPercent("spec.maxUnavailable", spec["maxUnavailable"])
+        for field in ["minAvailable", "maxUnavailable"] {
+            if let text = spec[field]?.string, let percent = Int(text.dropLast()), percent > 100 {
+                invalid("spec.\(field)", spec[field], "must not be greater than 100%")
+            }
+        }
         if spec["selector"] != nil { selector("spec.selector", spec["selector"]) }
         oneOf(
             "spec.unhealthyPodEvictionPolicy", spec["unhealthyPodEvictionPolicy"], ["AlwaysAllow", "IfHealthyBudget"])

@@ -35,6 +35,12 @@ struct Validator {
         if let number = value?.int, number < 0 { invalid(path(), value, "must be greater than or equal to 0") }
     }
 
+    /// A user or a group by number.
+    mutating func identity(_ path: @autoclosure () -> String, _ value: JSON?) {
+        guard let number = value?.int, !(0...Int(Int32.max)).contains(number) else { return }
+        invalid(path(), value, "must be between 0 and \(Int32.max), inclusive")
+    }
+
     mutating func port(_ path: @autoclosure () -> String, _ value: JSON?) {
         if let number = value?.int, let fault = Names.portNumber(number) { invalid(path(), value, fault) }
     }
@@ -78,6 +84,7 @@ struct Validator {
         guard let value else { return }
         if let number = value.int {
             if number < 0 { invalid(path(), value, "must be greater than or equal to 0") }
+            if number > Int(Int32.max) { invalid(path(), value, "must be less than or equal to \(Int32.max)") }
             return
         }
         guard let text = value.string, text.hasSuffix("%"), let percent = Int(text.dropLast()), percent >= 0 else {

@@ -128,6 +128,13 @@ package struct Quantity: Sendable, Hashable, Comparable, CustomStringConvertible
     package var milli: Int64 { Self.clamp(Self.roundUp(nano, to: 1_000_000)) }
     /// Rounded up to a whole number: bytes of memory.
     package var whole: Int64 { Self.clamp(Self.roundUp(nano, to: Self.unit)) }
+    /// More than any machine has, and so little that a thousand of it, times a thousand, are still a number: what is added up and
+    /// multiplied is bounded by it, since manifests may ask for anything.
+    package static let most: Int64 = 1 << 50
+    /// `milli`, within `most`.
+    package var boundedMilli: Int64 { min(max(milli, -Self.most), Self.most) }
+    /// `whole`, within `most`.
+    package var boundedWhole: Int64 { min(max(whole, -Self.most), Self.most) }
     package var isNegative: Bool { nano < 0 }
     package var isZero: Bool { nano == 0 }
     package var isWhole: Bool { nano % Self.unit == 0 }

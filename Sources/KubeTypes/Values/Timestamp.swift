@@ -26,18 +26,24 @@ package struct Timestamp: Sendable, Hashable, Comparable, CustomStringConvertibl
         (one.seconds, one.nanoseconds) < (other.seconds, other.nanoseconds)
     }
 
+    /// What lies beyond the years the API can write is the end, or the start, of these.
     package static func + (moment: Timestamp, distance: Duration) -> Timestamp {
         let (seconds, attoseconds) = distance.components
-        var sum = Timestamp(seconds: moment.seconds &+ seconds, nanoseconds: moment.nanoseconds)
-        let nanoseconds = Int64(sum.nanoseconds) + attoseconds / 1_000_000_000
+        let nanoseconds = Int64(moment.nanoseconds) + attoseconds / 1_000_000_000
         let carry = nanoseconds >= 0 ? nanoseconds / 1_000_000_000 : -((999_999_999 - nanoseconds) / 1_000_000_000)
-        sum.seconds &+= carry
-        sum.nanoseconds = Int32(nanoseconds - carry * 1_000_000_000)
-        return sum
+        let (whole, isOver) = moment.seconds.addingReportingOverflow(seconds)
+        if isOver { return Timestamp(seconds: seconds < 0 ? years.lowerBound : years.upperBound) }
+        return Timestamp(
+            seconds: min(max(whole, years.lowerBound), years.upperBound) + carry,
+            nanoseconds: Int32(nanoseconds - carry * 1_000_000_000))
     }
 
+    /// Seconds of the years 0 to 9999.
+    private static let years: ClosedRange<Int64> = -62_167_219_200...253_402_300_799
+
     package static func - (later: Timestamp, earlier: Timestamp) -> Duration {
-        .seconds(later.seconds - earlier.seconds) + .nanoseconds(Int64(later.nanoseconds) - Int64(earlier.nanoseconds))
+        .seconds(later.seconds) - .seconds(earlier.seconds)
+            + .nanoseconds(Int64(later.nanoseconds) - Int64(earlier.nanoseconds))
     }
 
     /// Whole seconds, as `metav1.Time`: `2026-03-01T12:00:00Z`.

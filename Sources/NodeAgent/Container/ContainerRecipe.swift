@@ -32,7 +32,7 @@ struct ContainerRecipe {
         let request = Quantity(json[path: ["resources", "requests", "memory"]])
         let limit = Quantity(json[path: ["resources", "limits", "memory"]])
         spec.oomScoreAdjustment = QualityOfService(pod.spec).oomScore(
-            memoryRequest: Int((request ?? limit ?? .zero).whole), machineMemory: machine.memoryBytes)
+            memoryRequest: Int((request ?? limit ?? .zero).boundedWhole), machineMemory: machine.memoryBytes)
         try secure(&spec)
         if container.role == .main, container.name == pod.containers.first?.name {
             spec.machineListeners = try PodAnnotations.machineListeners(pod.object)

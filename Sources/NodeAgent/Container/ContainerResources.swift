@@ -80,7 +80,8 @@ package struct ResizeRefusal: Sendable, Hashable {
             let resources = container["resources"]
             let amount =
                 Quantity(resources?[path: ["requests", name]]) ?? Quantity(resources?[path: ["limits", name]])
-            sum += Int(name == "cpu" ? amount?.milli ?? 0 : amount?.whole ?? 0)
+            sum += Int(name == "cpu" ? amount?.boundedMilli ?? 0 : amount?.boundedWhole ?? 0)
+            sum = min(sum, Int(Quantity.most))
         }
         return sum
     }

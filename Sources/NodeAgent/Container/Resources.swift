@@ -22,10 +22,10 @@ extension ResourceLimits {
         let limits = resources?["limits"]
         let cpuLimit = Quantity(limits?["cpu"])
         let cpuRequest = Quantity(resources?[path: ["requests", "cpu"]]) ?? cpuLimit
-        cpuShares = ResourceLimits.shares(Int(cpuRequest?.milli ?? 0))
+        cpuShares = ResourceLimits.shares(Int(cpuRequest?.boundedMilli ?? 0))
         if let cpuLimit, cpuLimit.milli > 0 {
             // The kernel takes no quota below a millisecond.
-            cpuQuotaMicroseconds = max(1_000, Int(cpuLimit.milli) * 100)
+            cpuQuotaMicroseconds = max(1_000, Int(cpuLimit.boundedMilli) * 100)
         }
         if let memory = Quantity(limits?["memory"]), memory.whole > 0 { memoryBytes = Int(memory.whole) }
     }
@@ -43,14 +43,15 @@ extension ResourceLimits {
         let alone = initial.filter { $0["restartPolicy"]?.string != "Always" }
         let cpu = ResourceLimits.sum(together, ["resources", "limits", "cpu"])
         if cpu.isWhole, !together.isEmpty {
-            let most = alone.compactMap { Quantity($0[path: ["resources", "limits", "cpu"]])?.milli }.max() ?? 0
+            let most = alone.compactMap { Quantity($0[path: ["resources", "limits", "cpu"]])?.boundedMilli }.max() ?? 0
             cpuQuotaMicroseconds = max(1_000, max(cpu.known, Int(most)) * 100)
         }
-        let memory = ResourceLimits.sum(together, ["resources", "limits", "memory"])
-        let hasUnlimitedInit = alone.contains { $0[path: ["resources", "limits", "memory"]] == nil }
-        if memory.isWhole, !together.isEmpty, !hasUnlimitedInit {
-            let most = alone.compactMap { Quantity($0[path: ["resources", "limits", "memory"]])?.milli }.max() ?? 0
-            memoryBytes = Int(Quantity(milli: max(Int64(memory.known), most)).whole)
+        let path = ["resources", "limits", "memory"]
+        let hasUnlimitedInit = alone.contains { $0[path: path] == nil }
+        let limits = together.compactMap { Quantity($0[path: path]) }
+        if limits.count == together.count, !together.isEmpty, !hasUnlimitedInit {
+            let most = alone.compactMap { Quantity($0[path: path]) }.max() ?? .zero
+            memoryBytes = Int(max(limits.reduce(.zero, +), most).whole)
         }
     }
 
@@ -64,7 +65,7 @@ extension ResourceLimits {
         var isWhole = true
         for container in containers {
             if let amount = Quantity(container[path: path]) ?? other.flatMap({ Quantity(container[path: $0]) }) {
-                known += Int(amount.milli)
+                known = min(known + Int(amount.boundedMilli), Int(Quantity.most))
             } else {
                 isWhole = false
             }

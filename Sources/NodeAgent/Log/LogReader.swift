@@ -22,7 +22,7 @@ package actor LogReader {
         self.hasEnded = hasEnded
         follows = options.follow
         var since = options.sinceTime.flatMap { Timestamp($0) }
-        if let seconds = options.sinceSeconds { since = now + .seconds(-seconds) }
+        if let seconds = options.sinceSeconds { since = now + (.zero - .seconds(seconds)) }
         filter = LogFilter(
             since: since, hasTimestamps: options.timestamps, limit: options.limitBytes,
             stream: options.stream)

@@ -10,5 +10,9 @@ extension Timestamp {
             nanoseconds: Int32(isBefore ? rest + 1_000_000_000 : rest))
     }
 
-    package var unixNanoseconds: Int64 { seconds * 1_000_000_000 + Int64(nanoseconds) }
+    /// Bounded by the years 1677 and 2262, beyond which there is no such number.
+    package var unixNanoseconds: Int64 {
+        let most = Int64.max / 1_000_000_000 - 1
+        return min(max(seconds, -most), most) * 1_000_000_000 + Int64(nanoseconds)
+    }
 }

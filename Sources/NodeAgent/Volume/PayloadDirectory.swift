@@ -24,7 +24,7 @@ package struct PayloadDirectory: Sendable {
     /// Makes the directory hold exactly `files`. Readers see the old version or the new one, never a mix.
     /// - Returns: whether anything changed.
     @discardableResult
-    package func write(_ files: [PayloadFile], group: Int?) throws(SystemCallFailed) -> Bool {
+    package func write(_ files: [PayloadFile], group: UInt32?) throws(SystemCallFailed) -> Bool {
         let current = target
         if let current, holds(files, in: "\(path)/\(current)") { return false }
         try SmallFile.makeDirectories(path)
@@ -61,7 +61,7 @@ package struct PayloadDirectory: Sendable {
         return files.allSatisfy { (try? SmallFile.read("\(directory)/\($0.path)")) == $0.bytes }
     }
 
-    private func write(_ file: PayloadFile, to place: String, group: Int?) throws(SystemCallFailed) {
+    private func write(_ file: PayloadFile, to place: String, group: UInt32?) throws(SystemCallFailed) {
         let opened = try OwnedDescriptor.open(place, flags: O_WRONLY | O_CREAT | O_EXCL, mode: 0o600)
         var done = 0
         while done < file.bytes.count {
@@ -76,8 +76,8 @@ package struct PayloadDirectory: Sendable {
         try own(place, group: group, mode: file.mode | (group == nil ? 0 : 0o440))
     }
 
-    private func own(_ place: String, group: Int?, mode: UInt32) throws(SystemCallFailed) {
-        if let group, chown(place, uid_t.max, gid_t(group)) != 0 {
+    private func own(_ place: String, group: UInt32?, mode: UInt32) throws(SystemCallFailed) {
+        if let group, chown(place, uid_t.max, group) != 0 {
             throw SystemCallFailed("chown", code: errno, on: place)
         }
         if chmod(place, mode) != 0 { throw SystemCallFailed("chmod", code: errno, on: place) }

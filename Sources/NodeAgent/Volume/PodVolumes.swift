@@ -34,7 +34,7 @@ package struct PodVolumes: Sendable {
     }
 
     private var volumes: [JSON] { pod.spec["volumes"]?.array ?? [] }
-    private var group: Int? { pod.spec[path: ["securityContext", "fsGroup"]]?.int }
+    private var group: UInt32? { pod.spec[path: ["securityContext", "fsGroup"]]?.int.flatMap { UInt32(exactly: $0) } }
 
     /// Whether the pod asks for its socket to the mesh.
     package static func wantsMesh(_ pod: KubeObject) -> Bool {
@@ -81,7 +81,7 @@ package struct PodVolumes: Sendable {
             try await perform(name) { () throws(SystemCallFailed) in
                 try SmallFile.makeDirectories(place, mode: 0o777)
                 if isMemory { try MemoryVolume.mount(place, size: size) }
-                if let group, chown(place, uid_t.max, gid_t(group)) != 0 {
+                if let group, chown(place, uid_t.max, group) != 0 {
                     throw SystemCallFailed("chown", code: errno, on: place)
                 }
                 if chmod(place, group == nil ? 0o777 : 0o2777) != 0 {

@@ -19,10 +19,10 @@ package struct Resources: Sendable, Hashable {
         for member in json?.object?.members ?? [] {
             guard let quantity = Quantity(json: member.value) else { continue }
             switch member.key {
-            case "cpu": cpu = quantity.milli
-            case "memory": memory = quantity.whole
+            case "cpu": cpu = quantity.boundedMilli
+            case "memory": memory = quantity.boundedWhole
             case "pods": break
-            default: others[member.key] = quantity.whole
+            default: others[member.key] = quantity.boundedWhole
             }
         }
     }
@@ -45,31 +45,39 @@ package struct Resources: Sendable, Hashable {
             others: others.isEmpty ? other.others : others.merging(other.others, uniquingKeysWith: max))
     }
 
+    private func adding(_ other: Resources) -> Resources {
+        var sum = self + other
+        sum.cpu = min(sum.cpu, Quantity.most)
+        sum.memory = min(sum.memory, Quantity.most)
+        for (name, amount) in sum.others where amount > Quantity.most { sum.others[name] = Quantity.most }
+        return sum
+    }
+
     /// What a pod needs at its busiest: all app containers and native sidecars together, or an init container beside the
     /// sidecars started before it, whichever is more; and what the runtime itself takes.
     package init(requestedBy pod: KubeObject) {
         var running = Resources()
         for container in pod[Pod.containers] ?? [] {
-            running = running + Resources(json: container[Container.requests])
+            running = running.adding(Resources(json: container[Container.requests]))
         }
         var sidecars = Resources()
         var starting = Resources()
         for container in pod[Pod.initContainers] ?? [] {
             let requests = Resources(json: container[Container.requests])
             if container[Container.restartPolicy] == "Always" {
-                sidecars = sidecars + requests
+                sidecars = sidecars.adding(requests)
                 starting = starting.atLeast(sidecars)
             } else {
-                starting = starting.atLeast(sidecars + requests)
+                starting = starting.atLeast(sidecars.adding(requests))
             }
         }
-        var total = (running + sidecars).atLeast(starting)
+        var total = running.adding(sidecars).atLeast(starting)
         // Requests of the pod as a whole take the place of the sums.
         if let whole = pod.spec["resources"]?["requests"] {
             let stated = Resources(json: whole)
             if whole["cpu"] != nil { total.cpu = stated.cpu }
             if whole["memory"] != nil { total.memory = stated.memory }
         }
-        self = total + Resources(json: pod[Pod.overhead])
+        self = total.adding(Resources(json: pod[Pod.overhead]))
     }
 }
