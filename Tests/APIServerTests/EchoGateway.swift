@@ -78,6 +78,10 @@ private final class EchoConnection: PodConnection {
             return
         }
         let body = "\(line)\n"
+        if line.hasPrefix("HEAD ") {
+            sink.yield(Array("HTTP/1.1 200 OK\r\ncontent-length: 17\r\n\r\n".utf8))
+            return sink.finish()
+        }
         let chunks = "\(String(body.utf8.count, radix: 16))\r\n\(body)\r\n0\r\n\r\n"
         sink.yield(Array("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx-from: pod\r\n".utf8))
         sink.yield(Array("\r\n\(chunks)".utf8))

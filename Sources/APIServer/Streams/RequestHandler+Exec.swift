@@ -10,6 +10,7 @@ extension RequestHandler {
     func exec(
         _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ responder: HTTPResponder
     ) async throws(APIFailure) {
+        try requireCreate(request)
         let target = try PodContainer(registry, definition, route.key, asked: request.query["container"])
         let (pod, container) = (target.pod, target.name)
         var wanted = ExecRequest(command: request.query.all("command"))
@@ -36,6 +37,7 @@ extension RequestHandler {
     func attach(
         _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ responder: HTTPResponder
     ) async throws(APIFailure) {
+        try requireCreate(request)
         let target = try PodContainer(registry, definition, route.key, asked: request.query["container"])
         let (pod, container) = (target.pod, target.name)
         var wanted = AttachStreams()
@@ -52,6 +54,15 @@ extension RequestHandler {
         try await stream(request, pod, responder) { () async throws(APIFailure) -> any ExecSession in
             try await nodes.attach(pod: pod, container: container, wanted)
         }
+    }
+
+    /// A WebSocket begins with a GET, for which a role that only reads is enough; whoever gets into a pod by it must also be
+    /// allowed to `create`, as with a POST (KEP-4006).
+    func requireCreate(_ request: APIRequest) throws(APIFailure) {
+        var attempt = request.attempt
+        if attempt.verb == "create" { return }
+        attempt.verb = "create"
+        try access.authorizer.check(attempt)
     }
 
     private func stream(

@@ -10,6 +10,7 @@ extension RequestHandler {
     func portForward(
         _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ responder: HTTPResponder
     ) async throws(APIFailure) {
+        try requireCreate(request)
         let pod = try registry.get(definition, route.key)
         try PodContainer.requireNode(pod)
         guard pod.status["phase"]?.string == "Running" else {

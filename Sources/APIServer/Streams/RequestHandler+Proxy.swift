@@ -10,6 +10,7 @@ extension RequestHandler {
     func proxy(
         _ request: APIRequest, _ route: ResourceRoute, _ definition: ResourceDefinition, _ responder: HTTPResponder
     ) async throws(APIFailure) {
+        if try await addSlash(request, route, responder) { return }
         let asked = try ProxyTarget(route.name)
         var route = route
         route.name = asked.name
@@ -27,7 +28,7 @@ extension RequestHandler {
         do {
             let path = (route.suffix.isEmpty ? "/" : route.suffix) + queryText(request.http.target)
             try await connection.write(ProxyExchange.head(request.http, path: path, bodyLength: body.count) + body)
-            try await ProxyExchange(connection).answer(responder)
+            try await ProxyExchange(connection, request.http).answer(responder)
         } catch {
             await connection.close()
             if responder.status != 0 { return }
@@ -36,6 +37,21 @@ extension RequestHandler {
                 message: "error trying to reach service: pod \"\(pod.name)\", port \(port): \(error)")
         }
         await connection.close()
+    }
+
+    /// What is at the root of a pod's server is found under `…/proxy/`: without the slash, its relative links would lead elsewhere.
+    ///
+    /// - Returns: whether the request was answered.
+    private func addSlash(
+        _ request: APIRequest, _ route: ResourceRoute, _ responder: HTTPResponder
+    ) async throws(APIFailure) -> Bool {
+        guard route.suffix.isEmpty, request.http.method == .GET || request.http.method == .HEAD,
+            ProxyExchange.upgrade(request.http) == nil
+        else { return false }
+        // One slash at the start: two would name another host.
+        let place = "/" + request.path.drop { $0 == "/" } + "/" + queryText(request.http.target)
+        await responder.respond(.movedPermanently, ["location": place])
+        return true
     }
 
     /// A request handed on to a node's agent: `/api/v1/nodes/[http[s]:]NAME[:PORT]/proxy/PATH`.
@@ -143,8 +159,13 @@ struct ProxyTarget: Hashable {
 struct ProxyExchange {
     private static let headLimit = 64 << 10
     private let connection: any PodConnection
+    /// The answer to HEAD says how long a body would be, and has none.
+    private let isHead: Bool
 
-    init(_ connection: any PodConnection) { self.connection = connection }
+    init(_ connection: any PodConnection, _ request: HTTPRequest) {
+        self.connection = connection
+        isHead = request.method == .HEAD
+    }
 
     /// Names that are between two hops only (RFC 9110 §7.6.1), and what tells who the client is here.
     private static let dropped: Set<String> = [
@@ -158,13 +179,21 @@ struct ProxyExchange {
         let upgrade = Self.upgrade(request)
         head.headers.add(name: "connection", value: upgrade == nil ? "close" : "Upgrade")
         if let upgrade { head.headers.add(name: "upgrade", value: upgrade) }
-        for header in request.headers where !dropped.contains(header.name.lowercased()) {
+        let named = Set(request.headers[canonicalForm: "connection"].map { $0.lowercased() })
+        for header in request.headers {
+            let name = header.name.lowercased()
+            if dropped.contains(name) || named.contains(name) || isIdentity(name) { continue }
             head.headers.add(name: header.name, value: header.value)
         }
         if bodyLength > 0 || [.POST, .PUT, .PATCH].contains(request.method) {
             head.headers.add(name: "content-length", value: "\(bodyLength)")
         }
         return bytes(of: head)
+    }
+
+    /// Who the client is to this server, or wants to be: no business of the servers behind it.
+    static func isIdentity(_ name: String) -> Bool {
+        name.hasPrefix("impersonate-") || name.hasPrefix("x-remote-")
     }
 
     /// What a request wants its connection to become: `websocket`, `SPDY/3.1`.
@@ -209,11 +238,10 @@ struct ProxyExchange {
             try await relay(bytes, headers, responder)
             return
         }
-        for name in ["connection", "keep-alive", "transfer-encoding", "content-length", "proxy-connection"] {
-            headers.remove(name: name)
-        }
+        for name in ["connection", "keep-alive", "transfer-encoding", "proxy-connection"] { headers.remove(name: name) }
+        if !isHead { headers.remove(name: "content-length") }
         try await responder.start(HTTPResponseStatus(statusCode: status), headers)
-        if status != 204 && status != 304 {
+        if !isHead, status != 204, status != 304 {
             try await relay(&bytes, length: length, isChunked: isChunked, responder)
         }
         try await responder.end()
