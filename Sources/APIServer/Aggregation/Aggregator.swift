@@ -174,19 +174,31 @@ final class Aggregator: Sendable {
             let wanted = LocalGroups.services(registry.catalog, builtIn: builtIn)
             let there = try registry.list(definition, namespace: "", .all).items
             for object in there where LocalGroups.isManaged(object) && wanted[object.name] == nil {
-                _ = try? await registry.delete(definition, object.key, DeleteOptions(uid: object.uid), context)
+                await write(object.name) { () throws(APIFailure) in
+                    _ = try await registry.delete(definition, object.key, DeleteOptions(uid: object.uid), context)
+                }
             }
             let known = Set(there.map(\.name))
             // Together, so that they share the store's commits.
             await withDiscardingTaskGroup { group in
                 for (name, object) in wanted where !known.contains(name) {
                     group.addTask {
-                        _ = try? await self.registry.create(definition, namespace: "", object, self.context)
+                        await self.write(name) { () throws(APIFailure) in
+                            _ = try await self.registry.create(definition, namespace: "", object, self.context)
+                        }
                     }
                 }
             }
         } catch {
             if !error.isServerClosing { logger.warning("APIServices cannot be written: \(error)") }
+        }
+    }
+
+    /// Of several servers another may have been faster.
+    private func write(_ name: String, _ body: () async throws(APIFailure) -> Void) async {
+        do throws(APIFailure) { try await body() } catch {
+            if error.alreadyExists || error.isNotFound || error.isServerClosing { return }
+            logger.warning("APIService \(name) cannot be written: \(error)")
         }
     }
 
@@ -304,7 +316,10 @@ final class Aggregator: Sendable {
     private func context(_ remote: RemoteService) throws(WebhookFault) -> TLSContext {
         if let known = state.withLock({ $0.contexts[remote.name] }) { return known }
         do {
-            let roots = try remote.trust.isEmpty ? [] : Certificate.bundle(pem: remote.trust)
+            var roots: [Certificate] = []
+            if !remote.skipsVerification {
+                roots = try Certificate.bundle(pem: remote.trust.isEmpty ? WebhookCaller.machineRoots() : remote.trust)
+            }
             var configuration = TLSConfiguration.client(
                 roots: roots, certificates: [identity.certificate], key: identity.key)
             if remote.skipsVerification { configuration.verification = .none }

@@ -68,7 +68,7 @@ extension RequestHandler {
         do {
             try await exchange.bytes { connection in
                 try await connection.write(bytes)
-                try await ProxyExchange(connection).answer(responder)
+                try await ProxyExchange(connection, request.http).answer(responder)
             }
         } catch {
             if responder.status != 0 { return }
@@ -93,9 +93,7 @@ extension RequestHandler {
         var head = HTTPRequestHead(version: .http1_1, method: request.http.method, uri: request.http.target)
         for (name, value) in request.http.headers {
             let lower = name.lowercased()
-            if ownHeaders.contains(lower) || lower.hasPrefix("x-remote-") || lower.hasPrefix("impersonate-") {
-                continue
-            }
+            if ownHeaders.contains(lower) || ProxyExchange.isIdentity(lower) { continue }
             head.headers.add(name: name, value: value)
         }
         head.headers.add(name: "host", value: Aggregator.host(remote))

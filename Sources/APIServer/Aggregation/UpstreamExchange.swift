@@ -21,17 +21,21 @@ struct UpstreamExchange: Sendable {
     let serverName: String
     let context: TLSContext
     let dialer: (any ClusterDialer)?
-    /// Until the head of the answer is here.
+    /// Until the head of the answer is here, and for `collect` the whole of it.
     var limit = Duration.seconds(30)
 
     /// Hands on the head, then each piece of the body.
+    ///
+    /// - Parameter mayLast: the body may come for as long as it likes.
     func run(
-        _ head: HTTPRequestHead, _ body: [UInt8], begin: (HTTPResponseHead) async throws -> Void,
-        piece: (ByteBuffer) async throws -> Void
+        _ head: HTTPRequestHead, _ body: [UInt8], mayLast: Bool = true,
+        begin: (HTTPResponseHead) async throws -> Void, piece: (ByteBuffer) async throws -> Void
     ) async throws {
         let stream: Stream = try await open {
             [
                 HTTPRequestEncoder(), ByteToMessageHandler(HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes)),
+                // A user's name may hold anything, and becomes a header.
+                NIOHTTPRequestHeadersValidator(),
             ]
         }
         let channel = stream.channel
@@ -46,11 +50,18 @@ struct UpstreamExchange: Sendable {
                 throw UpstreamFault("the connection ended while the request was sent: \(error)")
             }
             var hasBegun = false
-            for try await part in inbound {
+            var parts = inbound.makeAsyncIterator()
+            reading: while true {
+                let part: HTTPClientResponsePart?
+                do { part = try await parts.next() } catch let error as HTTPParserError {
+                    if error == .invalidEOFState { break reading }
+                    throw UpstreamFault("the answer is not HTTP: \(error)")
+                }
                 switch part {
+                case nil: break reading
                 case .head(let head):
                     if head.status.code < 200 { continue }
-                    timer.cancel()
+                    if mayLast { timer.cancel() }
                     hasBegun = true
                     try await begin(head)
                 case .body(let bytes): try await piece(bytes)
@@ -66,7 +77,7 @@ struct UpstreamExchange: Sendable {
     func collect(_ head: HTTPRequestHead, limit: Int) async throws -> (status: Int, bytes: [UInt8]) {
         var status = 0
         var bytes: [UInt8] = []
-        try await run(head, []) { head in
+        try await run(head, [], mayLast: false) { head in
             status = Int(head.status.code)
         } piece: { piece in
             bytes.append(contentsOf: piece.readableBytesView)
@@ -78,8 +89,11 @@ struct UpstreamExchange: Sendable {
     /// The connection itself, for a request that leaves HTTP. It ends with `body`.
     func bytes(_ body: (any PodConnection) async throws -> Void) async throws {
         let stream: NIOAsyncChannel<ByteBuffer, ByteBuffer> = try await open { [] }
+        let channel = stream.channel
+        let timer = channel.eventLoop.scheduleTask(in: amount) { channel.close(promise: nil) }
+        defer { timer.cancel() }
         try await stream.executeThenClose { inbound, outbound in
-            try await body(UpstreamBytes(stream.channel, inbound, outbound))
+            try await body(UpstreamBytes(channel, inbound, outbound, untilFirst: timer))
         }
     }
 
@@ -128,17 +142,25 @@ private final class UpstreamBytes: PodConnection, @unchecked Sendable {
     private let channel: any Channel
     private var inbound: NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
     private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+    /// Runs until the server says something.
+    private var timer: Scheduled<Void>?
 
     init(
         _ channel: any Channel, _ inbound: NIOAsyncChannelInboundStream<ByteBuffer>,
-        _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
+        _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>, untilFirst timer: Scheduled<Void>
     ) {
+        self.timer = timer
         self.channel = channel
         self.inbound = inbound.makeAsyncIterator()
         self.outbound = outbound
     }
 
-    func read() async throws -> [UInt8]? { try await inbound.next().map { Array($0.readableBytesView) } }
+    func read() async throws -> [UInt8]? {
+        let bytes = try await inbound.next().map { Array($0.readableBytesView) }
+        timer?.cancel()
+        timer = nil
+        return bytes
+    }
     func write(_ bytes: [UInt8]) async throws { try await outbound.write(ByteBuffer(bytes: bytes)) }
     func finishWriting() async { outbound.finish() }
     func close() async { try? await channel.close() }

@@ -1,4 +1,4 @@
-import Glibc
+import Kernel
 import NIOCore
 import NIOHTTP1
 import NIOPosix
@@ -215,19 +215,11 @@ final class WebhookCaller: Sendable {
         return made
     }
 
-    private static func machineRoots() throws -> [UInt8] {
+    /// Whom the machine trusts, PEM.
+    static func machineRoots() throws(WebhookFault) -> [UInt8] {
         let path = "/etc/ssl/certs/ca-certificates.crt"
-        guard let file = fopen(path, "r") else {
-            throw WebhookFault("the clientConfig has no caBundle, and this machine trusts nobody (\(path) is missing)")
+        do throws(SystemCallFailed) { return try SmallFile.read(path) } catch {
+            throw WebhookFault("there is no caBundle, and whom this machine trusts cannot be read: \(error)")
         }
-        defer { fclose(file) }
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 65536)
-        while true {
-            let count = fread(&chunk, 1, chunk.count, file)
-            if count == 0 { break }
-            bytes += chunk[..<count]
-        }
-        return bytes
     }
 }
