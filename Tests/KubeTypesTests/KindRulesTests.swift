@@ -20,6 +20,10 @@ struct KindRulesTests {
 
     private static let pdb =
         "{apiVersion: policy/v1, kind: PodDisruptionBudget, metadata: {name: a, namespace: d}, spec: {minAvailable: 1, selector: {matchLabels: {a: b}}}}"
+    private static let level =
+        "{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: PriorityLevelConfiguration, metadata: {name: a}, spec: {type: Limited, limited: {nominalConcurrencyShares: 30, limitResponse: {type: Queue, queuing: {queues: 64, handSize: 8, queueLengthLimit: 50}}}}}"
+    private static let flow =
+        "{apiVersion: flowcontrol.apiserver.k8s.io/v1, kind: FlowSchema, metadata: {name: a}, spec: {matchingPrecedence: 1000, priorityLevelConfiguration: {name: a}, rules: [{subjects: [{kind: User, user: {name: ann}}], nonResourceRules: [{verbs: [get], nonResourceURLs: ['*']}]}]}}"
     private static let hpa =
         "{apiVersion: autoscaling/v2, kind: HorizontalPodAutoscaler, metadata: {name: a, namespace: d}, spec: {minReplicas: 2, maxReplicas: 5, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}, metrics: [{type: Resource, resource: {name: cpu, target: {type: Utilization, averageUtilization: 80}}}]}}"
     private static let claim =
@@ -53,6 +57,7 @@ struct KindRulesTests {
         "what is right has no faults",
         arguments: [
             pdb, hpa, claim, volume, quota, limits, cron, job, set, daemons, priority, storage, hooks, policy, pod,
+            level, flow,
         ])
     func right(yaml: String) throws { #expect(try faults(yaml) == []) }
 
@@ -77,6 +82,31 @@ struct KindRulesTests {
                 pod, "containers:", "securityContext: {supplementalGroups: [1, 4294967296]}, containers:",
                 "spec.securityContext.supplementalGroups[1]: Invalid value: 4294967296"
             ),
+            (
+                level, "handSize: 8", "handSize: -1",
+                "spec.limited.limitResponse.queuing.handSize: Invalid value: -1: must be positive"
+            ),
+            (
+                level, "handSize: 8", "handSize: 65",
+                "spec.limited.limitResponse.queuing.handSize: Invalid value: 65: should not be greater than queues (64)"
+            ),
+            (
+                level, "queues: 64, handSize: 8", "queues: 1024, handSize: 7",
+                "spec.limited.limitResponse.queuing.handSize: Invalid value: 7: required entropy bits"
+            ),
+            (
+                level, "queues: 64", "queues: 2000000000",
+                "spec.limited.limitResponse.queuing.queues: Invalid value: 2000000000: must not be greater than 10000000"
+            ),
+            (
+                level, "nominalConcurrencyShares: 30", "nominalConcurrencyShares: 30, lendablePercent: 101",
+                "spec.limited.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive"
+            ),
+            (
+                flow, "matchingPrecedence: 1000", "matchingPrecedence: 1",
+                "spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have"
+            ),
+            (flow, "{kind: User, user: {name: ann}}", "", "spec.rules[0].subjects: Required value"),
             (
                 hpa, "maxReplicas: 5", "maxReplicas: 1",
                 "spec.maxReplicas: Invalid value: 1: must be greater than or equal to `minReplicas`"

@@ -115,6 +115,8 @@ extension Validator {
             webhooks(object)
         case ("apiextensions.k8s.io", "CustomResourceDefinition"): customResourceDefinition(object, old: old)
         case ("apiregistration.k8s.io", "APIService"): apiService(object)
+        case ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"): priorityLevel(object)
+        case ("flowcontrol.apiserver.k8s.io", "FlowSchema"): flowSchema(object)
         case ("rbac.authorization.k8s.io", _): access(object, old: old, type)
         case ("gateway.networking.k8s.io", "HTTPRoute"), ("gateway.networking.k8s.io", "GRPCRoute"): route(object, type)
         case ("gateway.networking.k8s.io", "Gateway"): gateway(object)

@@ -53,6 +53,18 @@ struct FairnessTests {
         return PriorityLevelShape(object)
     }
 
+    @Test("no configuration, however it was stored, makes hands or queues there cannot be")
+    func nonsense() {
+        #expect(FairQueues.hand(7, size: -1, of: 4) == [] && FairQueues.hand(7, size: 8, of: 0) == [])
+        var shape = FairQueues.Shape()
+        shape.queues = Int(Int32.max)
+        shape.handSize = -1
+        shape.lengthLimit = 1
+        var queues = FairQueues(shape)
+        let isTaken = queues.add(.init(id: 1, width: 1), flow: 7)
+        #expect(!isTaken)
+    }
+
     @Test("a flow's hand is its own, of different queues, and hands of different flows differ")
     func hands() {
         var hands: Set<[Int]> = []

@@ -22,6 +22,9 @@ struct FairQueues {
         var seats: Int { waiting.reduce(0) { $0 + $1.width } }
     }
 
+    /// More are not kept, whatever a configuration that was stored unchecked asks for.
+    private static let mostQueues = 65_536
+
     let shape: Shape
     private var queues: [Queue]
     private var clock = 0
@@ -29,7 +32,7 @@ struct FairQueues {
 
     init(_ shape: Shape) {
         self.shape = shape
-        queues = Array(repeating: Queue(), count: max(0, shape.queues))
+        queues = Array(repeating: Queue(), count: min(max(0, shape.queues), Self.mostQueues))
     }
 
     /// Queues the request with the shortest queue of its flow's hand.
@@ -80,7 +83,7 @@ struct FairQueues {
         var rest = flow
         var draws: [Int] = []
         var hand: [Int] = []
-        for index in 0..<min(size, deck) {
+        for index in 0..<max(0, min(size, deck)) {
             let left = UInt64(deck - index)
             let draw = Int(rest % left)
             rest /= left
