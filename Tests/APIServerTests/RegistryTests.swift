@@ -103,6 +103,14 @@ struct RegistryTests {
             try await api.delete(.configMaps, made.key, DeleteOptions(propagation: .foreground))
             var held = try await api.get(.configMaps, made.key)
             #expect(held.finalizers == ["example.test/hold", "foregroundDeletion"])
+            held.finalizers.append("example.test/late")
+            let late = held
+            let refused = await failure { () throws(APIFailure) in _ = try await api.update(.configMaps, late) }
+            #expect(
+                refused?.code == 422
+                    && refused?.message.contains("metadata.finalizers: Forbidden: no new finalizers can be added")
+                        == true
+            )
             held.finalizers = []
             _ = try await api.update(.configMaps, held)
             #expect(await isMissing(api, .configMaps, made.key))

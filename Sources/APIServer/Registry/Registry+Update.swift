@@ -74,9 +74,7 @@ extension Registry {
             // Finalizers of a namespace's content are removed through `finalize` only.
             if definition.type == .namespaces { fresh.json["spec"] = old.json["spec"] }
             // Once deletion began, no finalizer may be added.
-            if old.deletionTimestamp != nil {
-                fresh.finalizers = fresh.finalizers.filter { old.finalizers.contains($0) }
-            }
+            if old.deletionTimestamp != nil { try refuseFinalizers(fresh, old: old, definition.type) }
         case "status":
             var merged = old
             merged.json["status"] = fresh.json["status"]
@@ -99,6 +97,13 @@ extension Registry {
         case "resize": fresh = try PodParts.withResources(of: fresh, in: old)
         default: break  // The subresource's own code has made the object whole.
         }
+    }
+
+    private func refuseFinalizers(_ fresh: KubeObject, old: KubeObject, _ type: ResourceType) throws(APIFailure) {
+        let added = fresh.finalizers.filter { !old.finalizers.contains($0) }
+        if added.isEmpty { return }
+        let why = "no new finalizers can be added if the object is being deleted, found new finalizers"
+        throw .invalid(type, old.name, [FieldFault(.forbidden, "metadata.finalizers", "\(why) \(added)")])
     }
 
     /// - Returns: `nil` when the stored object was changed since `record`.
