@@ -125,6 +125,7 @@ struct CertificateTests {
             for (path, change) in [
                 ("spec.request", ["request": "AAAA"]), ("spec.usages", ["usages": []]),
                 ("spec.usages[0]", ["usages": ["everything"]]), ("spec.signerName", ["signerName": "mine"]),
+                ("spec.signerName", ["signerName": "kubernetes.io/legacy-unknown"]),
                 ("spec.expirationSeconds", ["expirationSeconds": 10]),
             ] as [(String, JSON)] {
                 var bad = object

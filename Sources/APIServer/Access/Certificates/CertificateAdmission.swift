@@ -132,6 +132,11 @@ struct CertificateRules: ValidatingAdmission {
                 FieldFault(
                     .invalid, "spec.signerName", value: .string(signer),
                     "must be a fully qualified domain and path of the form 'example.com/signer-name'"))
+        } else if signer == CertificateSigner.legacyUnknown.rawValue {
+            faults.append(
+                FieldFault(
+                    .invalid, "spec.signerName", value: .string(signer),
+                    "the legacy signerName is not allowed via this API version"))
         }
         if let seconds = spec["expirationSeconds"]?.int, seconds < 600 {
             faults.append(
