@@ -128,6 +128,10 @@ struct CustomDefinitionTests {
             "\(root).properties[a].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x"
         ),
         Case(
+            "{type: object, properties: {a: {type: string, maxLength: 9223372036854775807, x-kubernetes-validations: [{rule: 'self == self'}]}}}",
+            "\(root).properties[a].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x"
+        ),
+        Case(
             "{type: object, properties: {a: {type: array, items: {type: string}, x-kubernetes-validations: [{rule: 'self.all(x, self.all(y, x == y))'}]}}}",
             "\(root): Forbidden: x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of more than 100x"
         ),

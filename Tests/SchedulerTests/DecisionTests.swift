@@ -80,7 +80,8 @@ func podRequests() throws {
     ]
     var sidecar = huge
     sidecar["restartPolicy"] = "Always"
-    let beyond = Resources(requestedBy: pod("r", spec: ["containers": [huge, huge], "initContainers": [sidecar, huge]]))
+    let greedy = pod("r", spec: ["containers": [huge, huge], "initContainers": [sidecar, huge]])
+    let beyond = Resources(requestedBy: greedy)
     #expect(beyond.cpu == Quantity.most && beyond.memory == Quantity.most)
     #expect(beyond.others == ["example.test/disk": Quantity.most])
 }

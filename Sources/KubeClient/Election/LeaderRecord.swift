@@ -81,7 +81,9 @@ extension LeaderRecord {
         self.init(
             holder: json["holderIdentity"]?.string ?? "", seconds: json["leaseDurationSeconds"]?.int ?? 0,
             acquired: json["acquireTime"]?.string.flatMap(Timestamp.init),
-            renewed: json["renewTime"]?.string.flatMap(Timestamp.init), transitions: json[transitions]?.int ?? 0)
+            renewed: json["renewTime"]?.string.flatMap(Timestamp.init),
+            // In an annotation anybody may have written any number; one more must still be one.
+            transitions: min(max(0, json[transitions]?.int ?? 0), Int(Int32.max) - 1))
     }
 
     fileprivate func members(transitions name: String, time: (Timestamp) -> JSON) -> [(key: String, value: JSON?)] {

@@ -53,7 +53,7 @@ struct SchemaSizes: Sendable {
         case "date-time": return 37
         default: break
         }
-        if let most = schema.maxLength { return count(most) * 4 }
+        if let most = schema.maxLength { return min(count(most), .max / 4) * 4 }
         if schema.allowed.isEmpty { return request - 2 }
         return UInt64(schema.allowed.map { ($0.string ?? "").utf8.count }.max() ?? 0)
     }

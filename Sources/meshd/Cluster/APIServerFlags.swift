@@ -71,8 +71,10 @@ struct APIServerFlags: Hashable {
         let writing = try number("max-mutating-requests-inflight")
         if reading != nil || writing != nil { access.requestSeats = (reading ?? 400) + (writing ?? 200) }
         if let text = values["service-account-max-token-expiration"] {
-            guard text.hasSuffix("h"), let hours = Int64(text.dropLast()), hours >= 1 else {
-                throw fault("service-account-max-token-expiration", "\"\(text)\" is no number of hours, such as 24h")
+            guard text.hasSuffix("h"), let hours = Int64(text.dropLast()), (1...1_000_000).contains(hours) else {
+                throw fault(
+                    "service-account-max-token-expiration",
+                    "\"\(text)\" is no number of hours from 1h to 1000000h, such as 24h")
             }
             access.mostTokenLifetime = hours * 3600
         }

@@ -144,7 +144,7 @@ enum AdmissionReview {
         let text =
             !message.isEmpty
             ? "\(start): \(message)" : !reason.isEmpty ? "\(start): \(reason)" : start + " without explanation"
-        return APIFailure(
-            code: max(400, status["code"]?.int ?? 400), reason: reason, message: text, details: status["details"])
+        let code = min(599, max(400, status["code"]?.int ?? 400))
+        return APIFailure(code: code, reason: reason, message: text, details: status["details"])
     }
 }
