@@ -25,18 +25,25 @@ final class UnseenDependents: Sendable {
         of owner: KubeObject, _ kinds: WatchedKinds, _ api: any KubeAPI
     ) async -> [(place: GarbageCollector.Place, object: KubeObject)] {
         guard let version = Int(owner.resourceVersion) else { return [] }
+        forgetSeen(kinds)
         var found: [(place: GarbageCollector.Place, object: KubeObject)] = []
         for (type, informer) in kinds.informers where type.isNamespaced || owner.namespace.isEmpty {
             let scope = Scope(type: type, namespace: owner.namespace)
-            if informer.cache.version >= version {
-                listings.withLock { $0[scope] = nil }
-                continue
-            }
+            if informer.cache.version >= version { continue }
             for object in await owned(by: owner.uid, scope, version, api) {
                 found.append((GarbageCollector.Place(type: type, key: object.key), object))
             }
         }
         return found
+    }
+
+    /// A listing holds all objects of its scope that have owners: once the cache has caught up, it has them too.
+    private func forgetSeen(_ kinds: WatchedKinds) {
+        listings.withLock { listings in
+            listings = listings.filter { scope, listing in
+                kinds.informer(scope.type).map { $0.cache.version < listing.version } ?? false
+            }
+        }
     }
 
     private func owned(

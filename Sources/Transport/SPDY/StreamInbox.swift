@@ -12,7 +12,7 @@ final class StreamInbox: Sendable {
     }
     private let state = Mutex(State())
 
-    /// Returns when the reader has less than `most` bytes before it.
+    /// Returns when the reader has less than `most` bytes before it, or the adding task was cancelled.
     func add(_ bytes: [UInt8], most: Int) async {
         let mustWait = state.withLock { state -> Bool in
             if state.hasEnded { return false }
@@ -26,13 +26,18 @@ final class StreamInbox: Sendable {
             return state.count > most
         }
         guard mustWait else { return }
-        await withCheckedContinuation { continuation in
-            let isFree = state.withLock { state -> Bool in
-                if state.hasEnded || state.count <= most { return true }
-                state.writer = continuation
-                return false
+        // Perhaps nobody will ever read: then only the connection's end is an end.
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                let isFree = state.withLock { state -> Bool in
+                    if state.hasEnded || state.count <= most { return true }
+                    state.writer = continuation
+                    return false
+                }
+                if isFree { continuation.resume() }
             }
-            if isFree { continuation.resume() }
+        } onCancel: {
+            end()
         }
     }
 
