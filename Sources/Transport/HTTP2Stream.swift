@@ -137,7 +137,8 @@ struct HTTP2Request {
             if !method.isEmpty || value.isEmpty { isMalformed = true }
             method = value
         case ":path":
-            if !target.isEmpty || value.isEmpty { isMalformed = true }
+            let isSplit = value.utf8.contains { $0 <= 0x20 || $0 == 0x7F }
+            if !target.isEmpty || value.isEmpty || isSplit { isMalformed = true }
             target = value
         case ":scheme":
             if hasScheme { isMalformed = true }

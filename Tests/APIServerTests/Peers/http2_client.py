@@ -212,7 +212,8 @@ config = h2.config.H2Configuration(header_encoding="utf-8", validate_outbound_he
 bad = Client()
 bad.h2.config = config
 for fields in ([(":method", "GET"), (":scheme", "https")], [(":method", "GET"), (":scheme", "https"), (":path", "/"), ("Upper", "x")],
-               [(":method", "GET"), (":scheme", "https"), (":path", "/"), ("connection", "close")]):
+               [(":method", "GET"), (":scheme", "https"), (":path", "/"), ("connection", "close")],
+               [(":method", "GET"), (":scheme", "https"), (":path", "/a HTTP/1.1")]):
     stream = bad.h2.get_next_available_stream_id()
     bad.answers[stream] = [None, b"", {}]
     bad.h2.send_headers(stream, fields, end_stream=True)
