@@ -10,7 +10,7 @@ struct MeshD: AsyncParsableCommand {
             Started by 'meshctl up'. It may be killed at any time: containers and proxies go on, and the next start adopts them.
 
             EXAMPLES
-              meshd cluster --name weft --nodes 2     the whole cluster on this machine, in the foreground
+              meshd cluster --name weft --nodes 2     a whole cluster, in the foreground
               meshd apiserver --state DIR             an API server alone
               meshd teardown --name weft              remove what a cluster left behind
             """,

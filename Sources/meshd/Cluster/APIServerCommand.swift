@@ -16,7 +16,7 @@ struct APIServerCommand: AsyncParsableCommand {
               meshd apiserver --state /var/lib/weft-api --port 6443
               kubectl --kubeconfig /var/lib/weft-api/kubeconfig get namespaces
 
-            Several servers may share one etcd (--store): give each the files ca.*, front-proxy-ca.* and sa.key of the first one's
+            Several servers may share one etcd (--store): give each the files ca.*, front-proxy-ca.* and sa.key of the first one's \
             pki directory before its start, and an --advertise-address of its own.
 
             Watches may go back, and lists of several pages go on, for five minutes at least. Another time:
@@ -32,18 +32,12 @@ struct APIServerCommand: AsyncParsableCommand {
     @Option(help: "A flag of the API server by kube-apiserver's name for it, NAME=VALUE; as often as wanted.")
     var kubeApiserverArg: [String] = []
     @OptionGroup var storage: StorageOptions
-    @Option(help: "trace, debug, info, warning or error.")
-    var logLevel = "info"
+    @OptionGroup var log: LogOption
 
     func run() async throws {
         signal(SIGPIPE, SIG_IGN)
         let stop = StopSignal()
-        let level = Logger.Level(rawValue: logLevel) ?? .info
-        LoggingSystem.bootstrap { label in
-            var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = level
-            return handler
-        }
+        log.apply()
         try SmallFile.makeDirectories(state, mode: 0o700)
         let socket = try NamespaceSocket.listen(IPv4Address(127, 0, 0, 1), port: port, inNamespace: nil)
         var configuration = APIServerConfiguration(

@@ -2,7 +2,6 @@ import ArgumentParser
 import ClusterLayout
 import Glibc
 import Kernel
-import Logging
 
 struct ClusterCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -22,34 +21,33 @@ struct ClusterCommand: AsyncParsableCommand {
     var kubeApiserverArg: [String] = []
     @Option(help: "An open descriptor to which progress is written, one JSON object a line.")
     var progressDescriptor: Int32?
-    @Option(help: "trace, debug, info, warning or error.")
-    var logLevel = "info"
+    @OptionGroup var log: LogOption
 
     func run() async throws {
         signal(SIGPIPE, SIG_IGN)
         raiseDescriptorLimit()
         if let progressDescriptor { _ = fcntl(progressDescriptor, F_SETFD, FD_CLOEXEC) }
         let progress = ProgressReport(descriptor: progressDescriptor)
-        let level = Logger.Level(rawValue: logLevel) ?? .info
-        LoggingSystem.bootstrap { label in
-            var handler = StreamLogHandler.standardError(label: label)
-            handler.logLevel = level
-            return handler
-        }
+        log.apply()
         do {
             let layout = try ClusterLayout(name: name)
             try SmallFile.makeDirectories(layout.stateDirectory, mode: 0o755)
             try SmallFile.makeDirectories(layout.runDirectory, mode: 0o755)
             let lock = try PidFile(layout.pidFile)
             _ = unlink(layout.readyFile)
-            var settings = try ClusterSettings.load(layout) ?? ClusterSettings()
+            let before = try ClusterSettings.load(layout)
+            var settings = before ?? ClusterSettings()
             if let nodes { settings.nodes = max(nodes, settings.nodes) }
             settings.apiPort = apiPort ?? settings.apiPort
             settings.gatewayPort = gatewayPort ?? settings.gatewayPort
             storage.change(&settings.storage)
             for text in kubeApiserverArg { try settings.apiServer.set(text) }
             try settings.save(layout)
-            try await ClusterProcess(layout: layout, settings: settings, progress: progress).run()
+            do { try await ClusterProcess(layout: layout, settings: settings, progress: progress).run() } catch {
+                // What a cluster could not start with is not what its next start begins with.
+                if access(layout.readyFile, F_OK) != 0 { try ClusterSettings.restore(before, layout) }
+                throw error
+            }
             _ = consume lock
         } catch let taken as PidFile.Taken {
             progress.taken("\(taken)")

@@ -102,7 +102,8 @@ struct ClusterProcess {
     }
 
     private func listener(_ address: IPv4Address, _ port: Int, inNamespace path: String?) throws -> CInt {
-        do { return try NamespaceSocket.listen(address, port: UInt16(port), inNamespace: path).release() } catch {
+        guard let number = UInt16(exactly: port) else { throw StartFailed("\(port) is not a port") }
+        do { return try NamespaceSocket.listen(address, port: number, inNamespace: path).release() } catch {
             guard error.code == EADDRINUSE else { throw error }
             throw StartFailed(
                 "\(address):\(port) is taken by another program: end it, or choose another port with --api-port")

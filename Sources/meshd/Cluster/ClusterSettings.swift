@@ -35,6 +35,10 @@ struct ClusterSettings: Hashable {
         try SmallFile.replace(layout.settingsFile, with: json.bytes)
     }
 
+    static func restore(_ settings: ClusterSettings?, _ layout: ClusterLayout) throws {
+        if let settings { try settings.save(layout) } else { _ = unlink(layout.settingsFile) }
+    }
+
     struct Unreadable: Error, CustomStringConvertible {
         let path: String
         let fault: JSONFault
