@@ -9,16 +9,16 @@ struct MeshCtl: AsyncParsableCommand {
         discussion: """
             EXAMPLES
               meshctl up --nodes 2                       start a cluster on this machine
-              meshctl up --nodes 2 --demo                the same, with the canary demo on it
+              meshctl up --nodes 2 --demo                the same, and the canary demo
               meshctl apply -f policies/examples/canary  apply manifests and policies
               meshctl get pods -A                        list objects
-              meshctl edges -n demo                      who talks to whom, and as which identity
-              meshctl stat -n demo                       requests, success rate and latency by workload
+              meshctl edges -n demo                      who talks to whom, by identity
+              meshctl stat -n demo                       requests, success, latency
               meshctl tap deploy/frontend -n demo        requests as they happen
-              meshctl explain <request id>               what happened to one request, hop by hop
-              meshctl upgrade-proxy deploy/frontend -n demo   another proxy program, in place
-              meshctl store snapshot backup.db           copy all objects while the cluster runs
-              meshctl down                               end the cluster and leave nothing behind
+              meshctl explain REQUEST-ID                 what became of one, hop by hop
+              meshctl upgrade-proxy -n demo              another proxy program, in place
+              meshctl store snapshot backup.db           copy all objects while it runs
+              meshctl down                               end the cluster, leave nothing
             """,
         version: weftVersion,
         subcommands: [

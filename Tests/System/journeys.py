@@ -99,6 +99,8 @@ class J1_Canary(Journey):
         status = self.cluster.meshctl("proxy-status").stdout
         self.assertIn("SYNCED", status)
         self.assertNotIn("STALE", status)
+        self.assertIn("weft-system/", status)
+        self.assertNotIn("weft-system/", self.cluster.meshctl("proxy-status", "-n", "demo").stdout)
         edges = self.cluster.meshctl("edges", "-n", "demo").stdout
         self.assertIn("frontend", edges)
         self.assertIn("spiffe://cluster.local/ns/demo/sa/", edges)

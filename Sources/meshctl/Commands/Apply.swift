@@ -9,7 +9,7 @@ struct Apply: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Apply manifests and policies; all of them or, if one is refused, none.",
         discussion: """
-            Every object is first checked by the API server without being stored; only when all pass are they applied. An error
+            Every object is first checked by the API server without being stored; only when all pass are they applied. An error \
             names the file, the object and the field.
 
             EXAMPLES
@@ -18,16 +18,18 @@ struct Apply: AsyncParsableCommand {
               cat route.yaml | meshctl apply -f -
             """)
 
-    @OptionGroup var target: TargetOptions
+    @OptionGroup var server: ServerOptions
+    @Option(name: .shortAndLong, help: "The namespace of objects that name none.")
+    var namespace = "default"
     @Option(name: .shortAndLong, help: "A file, a folder, or - for standard input; may be given several times.")
     var filename: [String]
     @Flag(help: "Only check: store nothing.")
     var dryRun = false
 
     func run() async throws {
-        let api = try target.connect()
+        let api = try server.connect()
         let results = try await apply(
-            readManifests(filename), to: api, defaultNamespace: target.namespaceOrDefault, dryRun: dryRun)
+            readManifests(filename), to: api, defaultNamespace: namespace, dryRun: dryRun)
         for result in results { print("\(result.name) \(result.outcome)\(dryRun ? " (dry run)" : "")") }
     }
 }

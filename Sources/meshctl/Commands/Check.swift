@@ -15,7 +15,7 @@ struct Check: AsyncParsableCommand {
               meshctl check --pre        only what 'meshctl up' needs of the machine
             """)
 
-    @OptionGroup var target: TargetOptions
+    @OptionGroup var server: ServerOptions
     @OptionGroup var format: OutputOptions
     @Flag(help: "Only check the machine, before a start.")
     var pre = false
@@ -34,7 +34,7 @@ struct Check: AsyncParsableCommand {
 
     func run() async throws {
         var findings: [Finding] = []
-        if target.kubeconfig == nil {
+        if server.kubeconfig == nil {
             findings += MachineCheck.requirements.map { Finding(scope: "machine", name: $0.name, failure: $0.check()) }
         }
         if !pre { findings += await clusterChecks().map { Finding(scope: "cluster", name: $0.0, failure: $0.1) } }
@@ -59,9 +59,9 @@ struct Check: AsyncParsableCommand {
     private func clusterChecks() async -> [(String, String?)] {
         var results: [(String, String?)] = []
         do {
-            let api = try target.connect()
-            if target.kubeconfig == nil {
-                let layout = try target.cluster.layout()
+            let api = try server.connect()
+            if server.kubeconfig == nil {
+                let layout = try server.cluster.layout()
                 let runs = Daemon(layout: layout).runningProcess() != nil
                 results.append(
                     (

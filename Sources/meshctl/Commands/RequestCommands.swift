@@ -102,14 +102,15 @@ struct Explain: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "What happened to a request, hop by hop; or what would become of one.",
         discussion: """
-            A request's number is its x-request-id header, which the first proxy gives it; failed answers of proxies carry it too.
+            A request's number is its x-request-id header, which the first proxy gives it; failed answers of proxies carry it too. \
             Proxies keep every failed request for a while, and a sample of the others.
 
             EXAMPLES
               meshctl explain 0e5d2f5c-7d1e-4b43-9a55-8d0b6f1a9d11
               meshctl explain --failed -n demo
               meshctl explain --from deploy/frontend -n demo --to catalog:8080/products
-              meshctl explain --from deploy/frontend -n demo --to catalog:8080/admin --method POST --header x-user:anna
+              meshctl explain --from deploy/frontend -n demo --to catalog:8080/admin \\
+                  --method POST --header x-user:anna
             """)
 
     @OptionGroup var target: TargetOptions

@@ -12,18 +12,18 @@ struct Status: AsyncParsableCommand {
               meshctl status -o json
             """)
 
-    @OptionGroup var target: TargetOptions
+    @OptionGroup var server: ServerOptions
     @OptionGroup var format: OutputOptions
 
     func run() async throws {
-        let api = try target.connect()
+        let api = try server.connect()
         let summary = try await ClusterSummary.read(api)
         if format.output == .json || format.output == .yaml {
             try printStructured(summary.json, format.output)
             return
         }
-        if target.kubeconfig == nil {
-            let layout = try target.cluster.layout()
+        if server.kubeconfig == nil {
+            let layout = try server.cluster.layout()
             let process = Daemon(layout: layout).runningProcess()
             print(
                 "cluster \(layout.name): \(process.map { "meshd is process \($0)" } ?? "meshd does not run; start it with 'meshctl up'")"

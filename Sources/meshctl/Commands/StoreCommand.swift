@@ -14,9 +14,9 @@ struct StoreCommand: AsyncParsableCommand {
             These are about the embedded store. Where objects are in etcd, 'etcdctl snapshot' does the same.
 
             EXAMPLES
-              meshctl store snapshot backup.db            copy all objects, while the cluster runs or not
-              meshctl store verify                        read everything on the disk and check it
-              meshctl store verify backup.db              the same for a copy
+              meshctl store snapshot backup.db     copy all objects; the cluster may run
+              meshctl store verify                 read all on the disk and check it
+              meshctl store verify backup.db       the same for a copy
               meshctl store restore backup.db --cluster again && meshctl up --cluster again
             """,
         subcommands: [Snapshot.self, Restore.self, Verify.self])
@@ -46,8 +46,8 @@ struct StoreCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Copy all objects into a file, as they are at one moment.",
             discussion: """
-                The cluster may be running: nobody waits for the copy. The file is complete once the command ends well, and holds
-                everything the store does, secrets included (encrypted ones as they are). Keys and certificates of the cluster, in
+                The cluster may be running: nobody waits for the copy. The file is complete once the command ends well, and holds \
+                everything the store does, secrets included (encrypted ones as they are). Keys and certificates of the cluster, in \
                 pki/ beside the store, are not in it.
                 """)
 
@@ -66,7 +66,7 @@ struct StoreCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Make the store of a cluster without one from a copy.",
             discussion: """
-                The next 'meshctl up' starts with the copy's objects. Revisions go on far behind those of the copy, so that no client
+                The next 'meshctl up' starts with the copy's objects. Revisions go on far behind those of the copy, so that no client \
                 takes a new object for one it has seen.
                 """)
 

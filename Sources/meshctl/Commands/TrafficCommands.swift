@@ -80,7 +80,7 @@ struct ProxyStatus: AsyncParsableCommand {
         commandName: "proxy-status",
         abstract: "Which proxies are connected and whether they run the newest configuration.",
         discussion: """
-            SYNCED: the proxy has acknowledged all it was sent. STALE: an answer is outstanding. REJECTED: it refused a resource and
+            SYNCED: the proxy has acknowledged all it was sent. STALE: an answer is outstanding. REJECTED: it refused a resource and \
             keeps the last good one; the reason follows. NOT CONNECTED: it runs with what it has.
 
             HOLDS says how much of the mesh a proxy has: all of it, or the destinations its pod uses.
@@ -97,7 +97,11 @@ struct ProxyStatus: AsyncParsableCommand {
     var destinations = false
 
     func run() async throws {
-        let answer = try await target.connect().proxies()
+        var answer = try await target.connect().proxies()
+        let namespace = target.namespaceOrAll
+        if !namespace.isEmpty {
+            answer["items"] = .array((answer["items"]?.array ?? []).filter { $0["namespace"]?.string == namespace })
+        }
         if format.output == .json || format.output == .yaml {
             try printStructured(answer, format.output)
             return
@@ -122,7 +126,8 @@ struct ProxyStatus: AsyncParsableCommand {
                 refusals.joined(separator: "; "),
             ])
         }
-        print(table.rows.isEmpty ? "no proxies are connected" : table.text)
+        let place = namespace.isEmpty ? "" : " in namespace \(namespace)"
+        print(table.rows.isEmpty ? "no proxies are connected\(place)" : table.text)
     }
 
     private static func destinations(_ answer: JSON) -> TextTable {
@@ -147,7 +152,7 @@ struct Version: AsyncParsableCommand {
               meshctl version --client
             """)
 
-    @OptionGroup var target: TargetOptions
+    @OptionGroup var server: ServerOptions
     @OptionGroup var format: OutputOptions
     @Flag(help: "Only this program's version; do not ask the cluster.")
     var client = false
@@ -155,8 +160,7 @@ struct Version: AsyncParsableCommand {
     func run() async throws {
         var answer: JSON = ["client": .string(weftVersion)]
         if !client {
-            let server = try await target.connect().json("GET", "/version")
-            answer["server"] = server
+            answer["server"] = try await server.connect().json("GET", "/version")
         }
         switch format.output {
         case .json, .yaml: try printStructured(answer, format.output)

@@ -15,13 +15,13 @@ struct Up: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Start a cluster on this machine.",
         discussion: """
-            Each node is a network namespace of its own on an isolated bridge; the machine's network sees only listeners on
-            loopback: the API on 127.0.0.1:6443 and the ingress gateway on 127.0.0.1:8080. Run again after a crash, it adopts
+            Each node is a network namespace of its own on an isolated bridge; the machine's network sees only listeners on \
+            loopback: the API on 127.0.0.1:6443 and the ingress gateway on 127.0.0.1:8080. Run again after a crash, it adopts \
             what still runs and restarts nothing.
 
             EXAMPLES
               meshctl up                        one node
-              meshctl up --nodes 2 --demo       two nodes, and the canary demo with 1,000 requests
+              meshctl up --nodes 2 --demo       two nodes and the canary demo
               meshctl up --cluster test --api-port 7443 --gateway-port 9080
               meshctl up --store etcd=https://10.0.0.1:2379,https://10.0.0.2:2379 \\
                   --store-ca ca.pem --store-cert client.pem --store-key client-key.pem
@@ -140,7 +140,7 @@ struct Down: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "End a cluster on this machine and leave nothing behind.",
         discussion: """
-            Stops the daemon, every container and proxy; removes mounts, namespaces, rules and cgroups, and the cluster's data
+            Stops the daemon, every container and proxy; removes mounts, namespaces, rules and cgroups, and the cluster's data \
             unless --keep-data is given. It also cleans up after a daemon that crashed.
 
             EXAMPLES

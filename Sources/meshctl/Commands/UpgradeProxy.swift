@@ -11,14 +11,15 @@ struct UpgradeProxy: AsyncParsableCommand {
         commandName: "upgrade-proxy",
         abstract: "Put another meshproxy in the place of running ones, without restarting anything.",
         discussion: """
-            The new program takes the sockets, the configuration and the certificates over; connections of the old one end with their
-            next answer, so no request fails. Pods and containers stay as they are, restart counts too. A program that does not become
-            ready is ended, and the old one goes on; then no further pod is tried. A container that restarts later begins with its
+            The new program takes the sockets, the configuration and the certificates over; connections of the old one end with their \
+            next answer, so no request fails. Pods and containers stay as they are, restart counts too. A program that does not become \
+            ready is ended, and the old one goes on; then no further pod is tried. A container that restarts later begins with its \
             image's program again.
 
             EXAMPLES
               meshctl upgrade-proxy deploy/frontend -n demo
-              meshctl upgrade-proxy pod/frontend-7dc7bf79d7-phf78 -n demo --program .build/release/meshproxy
+              meshctl upgrade-proxy pod/frontend-7dc7bf79d7-phf78 -n demo \\
+                  --program .build/release/meshproxy
               meshctl upgrade-proxy -n demo
               meshctl upgrade-proxy -A
             """)

@@ -5,24 +5,31 @@ import KubeClient
 import KubeTypes
 import Wire
 
-/// Which cluster and which namespace a command is about.
-struct TargetOptions: ParsableArguments {
+/// Which cluster a command is about.
+struct ServerOptions: ParsableArguments {
     @OptionGroup var cluster: ClusterOption
     @Option(help: "A kubeconfig to use instead of the one of the cluster on this machine.")
     var kubeconfig: String?
-    @Option(name: .shortAndLong, help: "The namespace (default: default).")
-    var namespace: String?
-    @Flag(name: [.customShort("A"), .long], help: "All namespaces.")
-    var allNamespaces = false
-
-    var namespaceOrDefault: String { namespace ?? "default" }
-    /// For commands that look at traffic: all namespaces unless one is named.
-    var namespaceOrAll: String { namespace ?? "" }
 
     func connect() throws -> APIConnection {
         if let kubeconfig { return try APIConnection(kubeconfig: kubeconfig) }
         return try APIConnection(layout: cluster.layout())
     }
+}
+
+/// The same, and which namespace.
+struct TargetOptions: ParsableArguments {
+    @OptionGroup var server: ServerOptions
+    @Option(name: .shortAndLong, help: "The namespace (default: default; all, where traffic is shown).")
+    var namespace: String?
+    @Flag(name: [.customShort("A"), .long], help: "All namespaces, whatever --namespace says.")
+    var allNamespaces = false
+
+    var namespaceOrDefault: String { namespace ?? "default" }
+    /// For commands that look at traffic: all namespaces unless one is named.
+    var namespaceOrAll: String { allNamespaces ? "" : namespace ?? "" }
+
+    func connect() throws -> APIConnection { try server.connect() }
 }
 
 /// The API server, asked as a user's tool asks it.
