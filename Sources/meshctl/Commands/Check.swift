@@ -66,7 +66,9 @@ struct Check: AsyncParsableCommand {
                 results.append(
                     (
                         "meshd runs",
-                        runs ? nil : "it does not; containers and proxies go on without it: start it with 'meshctl up'"
+                        runs
+                            ? nil
+                            : "it does not; containers and proxies go on without it: start it with '\(layout.command("up"))'"
                     ))
                 if !runs { return results }
             }

@@ -26,7 +26,7 @@ struct Status: AsyncParsableCommand {
             let layout = try server.cluster.layout()
             let process = Daemon(layout: layout).runningProcess()
             print(
-                "cluster \(layout.name): \(process.map { "meshd is process \($0)" } ?? "meshd does not run; start it with 'meshctl up'")"
+                "cluster \(layout.name): \(process.map { "meshd is process \($0)" } ?? "meshd does not run; start it with '\(layout.command("up"))'")"
             )
         }
         var nodes = TextTable(["NODE", "READY", "ADDRESS", "PODS", "VERSION"], numeric: [3])

@@ -77,7 +77,8 @@ struct StoreCommand: AsyncParsableCommand {
             let layout = try cluster.layout()
             if let process = Daemon(layout: layout).runningProcess() {
                 throw CommandFailure(
-                    "cluster \(layout.name) runs (meshd is process \(process)): end it with 'meshctl down' first")
+                    "cluster \(layout.name) runs (meshd is process \(process)): end it with '\(layout.command("down"))' first"
+                )
             }
             try StoreCommand.requireEmbedded(layout)
             try SmallFile.makeDirectories(layout.stateDirectory, mode: 0o755)

@@ -11,6 +11,11 @@ struct ClusterOption: ParsableArguments {
     func layout() throws -> ClusterLayout { try ClusterLayout(name: cluster) }
 }
 
+extension ClusterLayout {
+    /// A command about this cluster, as its user has to type it.
+    func command(_ words: String) -> String { "meshctl \(words)\(name == "weft" ? "" : " --cluster \(name)")" }
+}
+
 struct Up: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Start a cluster on this machine.",
@@ -103,7 +108,7 @@ struct Up: AsyncParsableCommand {
                 The cluster is up after \(report.elapsed.seconds). To use it:
                   export KUBECONFIG=\(layout.kubeconfig)
                   kubectl get nodes
-                  meshctl check
+                  \(layout.command("check"))
                 """)
         }
     }

@@ -49,7 +49,7 @@ struct APIConnection: Sendable {
             )
         }
         throw CommandFailure(
-            "cluster \(layout.name) has no kubeconfig at \(layout.kubeconfig): start it with 'meshctl up', or give --kubeconfig"
+            "cluster \(layout.name) has no kubeconfig at \(layout.kubeconfig): start it with '\(layout.command("up"))', or give --kubeconfig"
         )
     }
 

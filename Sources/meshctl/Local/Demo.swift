@@ -42,16 +42,19 @@ struct Demo {
         print(describe(result))
         print(try await identities(api))
         guard result.failures.isEmpty else {
-            throw CommandFailure("some of the requests failed; 'meshctl check' may say why")
+            throw CommandFailure("some of the requests failed; '\(layout.command("check"))' may say why")
         }
         print(
             """
 
             The cluster was up and the demo through after \(Terminal.bold(report.elapsed.seconds)). To go on:
-              meshctl edges -n demo                                  who talks to whom, and as which identity
-              meshctl stat -n demo                                   requests, success rate and latency by workload
-              KUBECONFIG=\(layout.kubeconfig) kubectl get pods -A    the cluster with the tool you know
-            'meshctl down' ends it all.
+              # who talks to whom, and as which identity
+              \(layout.command("edges -n demo"))
+              # requests, success rate and latency by workload
+              \(layout.command("stat -n demo"))
+              # the cluster with the tool you know
+              KUBECONFIG=\(layout.kubeconfig) kubectl get pods -A
+            '\(layout.command("down"))' ends it all.
             """)
     }
 
