@@ -149,6 +149,30 @@ private final class Pods {
         pods.end()
     }
 
+    @Test(
+        "no answer of a pod ends the daemon",
+        arguments: [
+            [UInt8]("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7fffffffffffffff\r\nx".utf8),
+            [UInt8]("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx".utf8),
+            [UInt8]("HTTP/1.1 500 ".utf8) + [0xFF, 0xFF, 0xFF, 13, 10, 13, 10],
+            [UInt8]("HTTP/1.1 200".utf8), [],
+        ])
+    func hostile(answer: [UInt8]) {
+        let scrape = ProxyScrape(namespace: "", address: IPv4Address(127, 0, 0, 1), port: 1, path: "/")
+        #expect(throws: ProxyScrape.Failed.self) { _ = try scrape.bodyOf(answer) }
+    }
+
+    @Test("an answer is read by its bytes, and a refusal in the proxy's words")
+    func answers() throws {
+        let scrape = ProxyScrape(namespace: "", address: IPv4Address(127, 0, 0, 1), port: 1, path: "/")
+        let head = [UInt8]("HTTP/1.1 200 OK\r\nx: ".utf8) + [0xFF, 0xFF, 13, 10, 13, 10]
+        #expect(try scrape.bodyOf(head + [UInt8]("whole".utf8)) == [UInt8]("whole".utf8))
+        let refused = #expect(throws: ProxyScrape.Refused.self) {
+            _ = try scrape.bodyOf([UInt8]("HTTP/1.1 400 Bad Request\r\n\r\nstatus is \"x\"".utf8))
+        }
+        #expect(refused?.description == "status is \"x\"")
+    }
+
     @Test("what cannot be asked is refused, naming it")
     func refusals() async throws {
         let pods = try Pods()

@@ -11,6 +11,8 @@ struct ProxyScrape: Sendable {
     var limit = 8 << 20  // bytes; a proxy that says more is not one of ours
 
     struct Failed: Error, CustomStringConvertible { let description: String }
+    /// The proxy's own words for what is wrong with the question.
+    struct Refused: Error, CustomStringConvertible { let description: String }
 
     func body() async throws -> [UInt8] {
         try await onThread { Result { try read() } }.get()
@@ -48,43 +50,33 @@ struct ProxyScrape: Sendable {
         }
     }
 
-    /// The body of a response read to the end of the connection, whether chunked or not.
-    private func bodyOf(_ response: [UInt8]) throws -> [UInt8] {
-        let text = String(decoding: response.prefix(16_384), as: UTF8.self)
-        guard let end = text.range(ofBlankLine: ()), text.hasPrefix("HTTP/1.1 200") else {
-            throw Failed(description: "\(address):\(port)\(path) answered \(text.prefix(60))")
+    /// The body of a response read to the end of the connection, whether chunked or not. A pod may answer anything.
+    func bodyOf(_ response: [UInt8]) throws -> [UInt8] {
+        let blank = Array("\r\n\r\n".utf8)
+        let end = response.indices.prefix(16_384).first { response[$0...].starts(with: blank) } ?? response.count
+        let head = String(decoding: response[..<end], as: UTF8.self)
+        let body = Array(response[end...].dropFirst(blank.count))
+        guard end < response.count, head.hasPrefix("HTTP/1.1 200") else {
+            let line = String(head.prefix { $0 != "\r\n" }.prefix(60))
+            if line.hasPrefix("HTTP/1.1 400") {
+                throw Refused(description: String(decoding: body.prefix(300), as: UTF8.self))
+            }
+            throw Failed(description: "\(address):\(port)\(path) answered \(line)")
         }
-        let body = Array(response[end...])
-        return text.prefix(end).lowercased().contains("transfer-encoding: chunked") ? try unchunked(body) : body
+        return head.lowercased().contains("transfer-encoding: chunked") ? try unchunked(body) : body
     }
 
     private func unchunked(_ bytes: [UInt8]) throws -> [UInt8] {
         var body: [UInt8] = []
         var place = 0
-        while let lineEnd = bytes[place...].firstIndex(of: 0x0A) {
+        while place < bytes.count, let lineEnd = bytes[place...].firstIndex(of: 0x0A) {
             let line = String(decoding: bytes[place..<lineEnd], as: UTF8.self)
-            guard let size = Int(line.prefix { $0.isHexDigit }, radix: 16), lineEnd + 1 + size <= bytes.count else {
-                break
-            }
+            let from = lineEnd + 1
+            guard let size = Int(line.prefix { $0.isHexDigit }, radix: 16), size <= bytes.count - from else { break }
             if size == 0 { return body }
-            body += bytes[(lineEnd + 1)..<(lineEnd + 1 + size)]
-            place = lineEnd + 1 + size + 2
-            if place >= bytes.count { break }
+            body += bytes[from..<(from + size)]
+            place = from + size + 2
         }
         throw Failed(description: "\(address):\(port)\(path) sent a broken chunked body")
     }
-}
-
-extension String {
-    /// Where the text after the first CRLF CRLF begins, in bytes.
-    fileprivate func range(ofBlankLine: Void) -> Int? {
-        let bytes = Array(utf8)
-        guard bytes.count >= 4 else { return nil }
-        for index in 0...(bytes.count - 4) where bytes[index..<(index + 4)].elementsEqual([13, 10, 13, 10]) {
-            return index + 4
-        }
-        return nil
-    }
-
-    fileprivate func prefix(_ bytes: Int) -> Substring { self[..<utf8.index(startIndex, offsetBy: bytes)] }
 }

@@ -116,6 +116,7 @@ struct RequestQueries: Sendable {
     private enum Answer: Sendable {
         case records([JSON])
         case failure(String)
+        case refused(String)
     }
 
     /// Asks many proxies. One that does not answer is left out, and said so in the log; when none does it is an error.
@@ -135,6 +136,8 @@ struct RequestQueries: Sendable {
                                 record["namespace"] = .string(pod.namespace)
                                 return record
                             })
+                    } catch let refused as ProxyScrape.Refused {
+                        return .refused(refused.description)
                     } catch {
                         logger.warning("no records from \(pod.key): \(error)")
                         return .failure("\(pod.key): \(error)")
@@ -150,6 +153,7 @@ struct RequestQueries: Sendable {
             switch answer {
             case .records(let found): records += found
             case .failure(let message): failures.append(message)
+            case .refused(let message): throw APIFailure(code: 400, reason: "BadRequest", message: message)
             }
         }
         if let first = failures.first, failures.count == answers.count {
