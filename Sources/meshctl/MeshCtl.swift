@@ -26,6 +26,17 @@ struct MeshCtl: AsyncParsableCommand {
             Tap.self, Explain.self, ProxyStatus.self, UpgradeProxy.self, StoreCommand.self, Version.self,
             Completion.self,
         ])
+
+    /// A word that is no command is named, whatever options follow it.
+    static func main() async {
+        let names = configuration.subcommands.map { $0._commandName }
+        let word = CommandLine.arguments.dropFirst().first ?? "help"
+        if !word.hasPrefix("-"), word != "help", !names.contains(word) {
+            let failure = ValidationError("there is no command '\(word)'; there are \(names.joined(separator: ", "))")
+            exit(withError: failure)
+        }
+        await main(nil)
+    }
 }
 
 /// A command that failed, in words for its user. The text names the object and the likely cause.

@@ -57,6 +57,10 @@ struct StoreCommand: AsyncParsableCommand {
         func run() async throws {
             let layout = try cluster.layout()
             try StoreCommand.requireEmbedded(layout)
+            let folder = file.lastIndex(of: "/").map { file[...$0] } ?? "."
+            if access(String(folder), W_OK) != 0 {
+                throw CommandFailure("\(file) cannot be made: \(folder) is no folder that can be written to")
+            }
             let report = try StoreFile.snapshot(directory: layout.stateDirectory, to: file)
             print("\(file): \(report.keys) objects at revision \(report.revision), \(report.bytes) bytes")
         }
@@ -81,6 +85,7 @@ struct StoreCommand: AsyncParsableCommand {
                 )
             }
             try StoreCommand.requireEmbedded(layout)
+            try StoreCommand.require(try StoreFile.verify(file), file)
             try SmallFile.makeDirectories(layout.stateDirectory, mode: 0o755)
             let report = try StoreFile.restore(file, directory: layout.stateDirectory)
             print("cluster \(layout.name) has \(report.keys) objects of revision \(report.revision) now")

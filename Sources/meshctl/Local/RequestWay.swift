@@ -19,6 +19,7 @@ struct RequestWay {
             }
         }
         switch client?["outcome"]?.string ?? "" {
+        case "no_route" where client?["destination"] == nil: break
         case "default": lines.append("  no rule takes it: it goes to the service itself")
         case "no_route", "no_backend": lines.append("  \(Terminal.red("no rule takes it")): it would be refused")
         case "direct_response": lines.append("  answered by the proxy with \(client?["status"]?.text ?? "")")
@@ -28,7 +29,8 @@ struct RequestWay {
             let count = backend["endpoints"]?.array?.count ?? 0
             let weight = backend["weight"]?.text ?? ""
             let message = backend["message"]?.string.map { ": \($0)" } ?? ""
-            lines.append("  -> \(backend["backend"]?.string ?? "") weight \(weight), \(count) endpoints\(message)")
+            let endpoints = "\(count) endpoint\(count == 1 ? "" : "s")"
+            lines.append("  -> \(backend["backend"]?.string ?? "") weight \(weight), \(endpoints)\(message)")
         }
         for server in answer["servers"]?.array ?? [] { lines += describe(server) }
         return lines.joined(separator: "\n")
