@@ -114,7 +114,7 @@ struct HTTPReader {
                 throw .malformed("the chunk size \"\(line.prefix(20))\"")
             }
             if size == 0 { break }
-            if body.count + size > Self.longestBody { throw .tooLarge("a chunked body") }
+            if size > Self.longestBody - body.count { throw .tooLarge("a chunked body") }
             body += try take(size)
             guard try endsLine() else { throw .malformed("a chunk longer than its size") }
         }
