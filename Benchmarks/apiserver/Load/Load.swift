@@ -53,7 +53,10 @@ struct Load: AsyncParsableCommand {
         try await Task.sleep(for: .seconds(2))
         let writer = RequestSource(mode: .create, count: count, namespace: namespace, pods: pods, prefix: "event")
         try await target.run(writer, clients: 4, pause: .milliseconds(Int64(4000 / rate)))
-        try await Task.sleep(for: .seconds(1))
+        // Late ones count too.
+        for _ in 0..<200 where watchers.came.load(ordering: .relaxed) < count * watches {
+            try await Task.sleep(for: .milliseconds(50))
+        }
         let report = watchers.report(of: writer)
         reading.cancel()
         return report

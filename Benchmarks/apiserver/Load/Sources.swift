@@ -98,6 +98,7 @@ final class WatchSource: LoadSource, @unchecked Sendable {
     private var left: Int
     private let count: Int
     let asked = Atomic(0)
+    let came = Atomic(0)
     private var ages: [UInt64] = []
     private static let mark = Array("\"bench/time\":\"".utf8)
     /// Where the slash stands in it.
@@ -143,7 +144,10 @@ final class WatchSource: LoadSource, @unchecked Sendable {
                     time = time * 10 + UInt64(space[place] - 0x30)
                     place += 1
                 }
-                if time > 0, time < now, now - time < 60_000_000_000 { ages.append(now - time) }
+                if time > 0, time < now, now - time < 60_000_000_000 {
+                    ages.append(now - time)
+                    came.add(1, ordering: .relaxed)
+                }
             }
         }
     }
