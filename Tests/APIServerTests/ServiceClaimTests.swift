@@ -124,7 +124,7 @@ struct ServiceClaimTests {
             var again = balanced("web")
             again.labels = ["app": "web"]
             let kept = try await api.update(.services, again)
-            #expect(kept.spec == made.spec && kept.labels == again.labels)
+            #expect(kept.spec == made.spec && kept.labels == again.labels && kept.generation == made.generation)
 
             var moved = kept
             moved.json[path: ["spec", "healthCheckNodePort"]] = .int(port == 30999 ? 30998 : 30999)
@@ -194,5 +194,48 @@ struct ServiceClaimTests {
             return true
         }
         return count
+    }
+
+    @Test(
+        "a service says of what families its addresses are, and what this cluster does not have is refused",
+        arguments: [
+            ([:], ["SingleStack", "IPv4"], ""),
+            (["ipFamilyPolicy": "PreferDualStack"], ["PreferDualStack", "IPv4"], ""),
+            (["clusterIP": "None", "selector": ["a": "b"]], ["SingleStack", "IPv4"], ""),
+            (["clusterIP": "None"], ["RequireDualStack", "IPv4", "IPv6"], ""),
+            (["clusterIP": "None", "ipFamilies": ["IPv6"]], ["RequireDualStack", "IPv6", "IPv4"], ""),
+            (["clusterIP": "None", "ipFamilyPolicy": "SingleStack"], ["SingleStack", "IPv4"], ""),
+            (
+                ["ipFamilyPolicy": "RequireDualStack"], [],
+                "spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack"
+            ),
+            (
+                ["ipFamilies": ["IPv6"]], [],
+                "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster"
+            ),
+            (
+                ["ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4", "IPv6"]], [],
+                "must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified"
+            ),
+            (["type": "ExternalName", "externalName": "a.test"], [], ""),
+        ] as [(JSON, [String], String)])
+    func families(_ more: JSON, _ settled: [String], _ why: String) async throws {
+        try await withServer { _, api in
+            var asked = service("web")
+            asked.json["spec"] = ["ports": [["port": 80]]]
+            for member in more.object ?? JSONObject() { asked.json[path: ["spec", member.key]] = member.value }
+            let object = asked
+            if !why.isEmpty {
+                let refused = await failure { () throws(APIFailure) in _ = try await api.create(.services, object) }
+                #expect(refused?.code == 422 && refused?.message.contains(why) == true)
+                return
+            }
+            let made = try await api.create(.services, object)
+            let families = made.spec["ipFamilies"]?.array?.compactMap(\.string) ?? []
+            #expect(([made.spec["ipFamilyPolicy"]?.string].compactMap { $0 }) + families == settled)
+            // Written again as at first, it stays as it is.
+            let again = try await api.update(.services, object)
+            #expect(again.resourceVersion == made.resourceVersion)
+        }
     }
 }

@@ -140,7 +140,7 @@ extension Registry {
         var request = AdmissionRequest(
             .update, definition.type, subresource: subresource, key, object: given, oldObject: old, context)
         var object = try await mutated(request, definition, key)
-        if definition.type == .services, subresource == nil { ServiceFields.settle(&object, old: old) }
+        if definition.type == .services, subresource == nil { try ServiceFields.settle(&object, old: old) }
         try validate(object, old: old, definition, subresource: subresource)
         for text in definition.warnings(object, old: old) { context.warn(text) }
         request.object = object

@@ -9,6 +9,7 @@ extension Registry {
         for service: inout KubeObject, old: KubeObject?, _ type: ResourceType, isDryRun: Bool
     ) async throws(APIFailure) -> [KeptClaim] {
         guard type == .services else { return [] }
+        if old == nil { service = try AddressFamilies(service: service, old: nil).settled() }
         var assignment = AddressAssignment(
             service: service, old: old, claims: ServiceClaims(registry: self), range: serviceRange, isDryRun: isDryRun)
         do throws(APIFailure) {

@@ -7,11 +7,12 @@ import Wire
 /// what was given stays where the update says nothing of it, and goes with the type that needs it where the update leaves it alone.
 enum ServiceFields {
     /// What an update means, given what is stored.
-    static func settle(_ service: inout KubeObject, old: KubeObject) {
+    static func settle(_ service: inout KubeObject, old: KubeObject) throws(APIFailure) {
         var spec = service.spec
         keep(&spec, old.spec)
         drop(&spec, old.spec)
         service.spec = spec
+        service = try AddressFamilies(service: service, old: old).settled()
     }
 
     static func needsHealthCheck(_ spec: JSON) -> Bool {
@@ -35,6 +36,21 @@ enum ServiceFields {
         if needsHealthCheck(spec), needsHealthCheck(old), spec["healthCheckNodePort"]?.int ?? 0 == 0 {
             spec["healthCheckNodePort"] = old["healthCheckNodePort"]
         }
+        if needsNodePorts(spec), needsNodePorts(old) { keepNodePorts(&spec, old) }
+    }
+
+    /// A port is known by its name, whatever else of it changes.
+    private static func keepNodePorts(_ spec: inout JSON, _ old: JSON) {
+        guard var ports = spec["ports"]?.array, ports.contains(where: { $0["nodePort"]?.int ?? 0 == 0 }) else { return }
+        var numbers: [String: Int] = [:]
+        for port in old["ports"]?.array ?? [] { numbers[port["name"]?.string ?? ""] = port["nodePort"]?.int }
+        var used = Set(ports.compactMap { $0["nodePort"]?.int })
+        for place in ports.indices where ports[place]["nodePort"]?.int ?? 0 == 0 {
+            guard let number = numbers[ports[place]["name"]?.string ?? ""], number != 0, used.insert(number).inserted
+            else { continue }
+            ports[place]["nodePort"] = .int(Int64(number))
+        }
+        spec["ports"] = .array(ports)
     }
 
     private static func drop(_ spec: inout JSON, _ old: JSON) {
