@@ -19,8 +19,9 @@ struct APIServerCommand: AsyncParsableCommand {
             Several servers may share one etcd (--store): give each the files ca.*, front-proxy-ca.* and sa.key of the first one's \
             pki directory before its start, and an --advertise-address of its own.
 
-            Watches may go back, and lists of several pages go on, for five minutes at least. Another time:
-            --kube-apiserver-arg etcd-compaction-interval=10m, the same for all who share a store; 0 keeps history by its size only.
+            Watches may go back, and lists of several pages go on, for five to ten minutes (watches by 16384 changes at most). Another
+            time: --kube-apiserver-arg etcd-compaction-interval=10m, twenty at most, the same for all who share a store; 0 keeps
+            history by its size only.
             """)
 
     @Option(help: "The directory of its store, certificates and kubeconfig; made when it is not there.")
