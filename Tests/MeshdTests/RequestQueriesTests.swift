@@ -149,13 +149,14 @@ private final class Pods {
         pods.end()
     }
 
+    private static let packed = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+    private static let notText: [UInt8] = Array("HTTP/1.1 500 ".utf8) + [0xFF, 0xFF, 0xFF, 13, 10, 13, 10]
+
     @Test(
         "no answer of a pod ends the daemon",
         arguments: [
-            [UInt8]("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7fffffffffffffff\r\nx".utf8),
-            [UInt8]("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx".utf8),
-            [UInt8]("HTTP/1.1 500 ".utf8) + [0xFF, 0xFF, 0xFF, 13, 10, 13, 10],
-            [UInt8]("HTTP/1.1 200".utf8), [],
+            Array("\(packed)7fffffffffffffff\r\nx".utf8), Array("\(packed)1\r\nx".utf8), notText,
+            Array("HTTP/1.1 200".utf8), [],
         ])
     func hostile(answer: [UInt8]) {
         let scrape = ProxyScrape(namespace: "", address: IPv4Address(127, 0, 0, 1), port: 1, path: "/")
@@ -165,8 +166,10 @@ private final class Pods {
     @Test("an answer is read by its bytes, and a refusal in the proxy's words")
     func answers() throws {
         let scrape = ProxyScrape(namespace: "", address: IPv4Address(127, 0, 0, 1), port: 1, path: "/")
-        let head = [UInt8]("HTTP/1.1 200 OK\r\nx: ".utf8) + [0xFF, 0xFF, 13, 10, 13, 10]
-        #expect(try scrape.bodyOf(head + [UInt8]("whole".utf8)) == [UInt8]("whole".utf8))
+        let whole: [UInt8] = Array("whole".utf8)
+        var answer: [UInt8] = Array("HTTP/1.1 200 OK\r\nx: ".utf8)
+        answer += [0xFF, 0xFF, 13, 10, 13, 10] + whole
+        #expect(try scrape.bodyOf(answer) == whole)
         let refused = #expect(throws: ProxyScrape.Refused.self) {
             _ = try scrape.bodyOf([UInt8]("HTTP/1.1 400 Bad Request\r\n\r\nstatus is \"x\"".utf8))
         }

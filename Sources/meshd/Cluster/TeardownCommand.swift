@@ -84,7 +84,10 @@ struct TeardownCommand: AsyncParsableCommand {
         if keepData {
             try FileTree.remove("\(layout.stateDirectory)/nodes")
         } else {
-            try FileTree.remove(layout.stateDirectory)
+            do { try FileTree.remove(layout.stateDirectory) } catch {
+                // A disk of its own: what was on it is gone, and the mount is its owner's.
+                guard error.code == EBUSY, error.subject == layout.stateDirectory else { throw error }
+            }
         }
         // The folders above are shared by all clusters: they go with the last one.
         for parent in ["/run/weft", "/var/lib/weft"] { _ = rmdir(parent) }
