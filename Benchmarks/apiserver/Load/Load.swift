@@ -51,7 +51,10 @@ struct Load: AsyncParsableCommand {
             try await Task.sleep(for: .milliseconds(100))
         }
         try await Task.sleep(for: .seconds(2))
-        let writer = RequestSource(mode: .create, count: count, namespace: namespace, pods: pods, prefix: "event")
+        let writer = RequestSource(
+            mode: .create, count: count, namespace: namespace, pods: pods,
+            // Other names in each run: what is there already makes no event.
+            prefix: "event-\(LoadConnection.now())")
         try await target.run(writer, clients: 4, pause: .milliseconds(Int64(4000 / rate)))
         // Late ones count too.
         for _ in 0..<200 where watchers.came.load(ordering: .relaxed) < count * watches {

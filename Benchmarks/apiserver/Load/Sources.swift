@@ -75,10 +75,12 @@ final class RequestSource: LoadSource, @unchecked Sendable {
 
     func received(_ bytes: ByteBufferView) {}
 
+    /// How often each status came that is no success.
+    var refusals: JSON { .object(JSONObject(failures.map { .init(String($0.key), .int(Int64($0.value))) })) }
+
     func report(seconds: Double) -> JSON {
-        let failed = failures.map { JSONObject.Member(String($0.key), .int(Int64($0.value))) }
-        return [
-            "requests": .int(Int64(times.count)), "failures": .object(JSONObject(failed)), "seconds": .double(seconds),
+        [
+            "requests": .int(Int64(times.count)), "failures": refusals, "seconds": .double(seconds),
             "per_second": .double(Double(times.count) / seconds), "p50_ms": .double(milliseconds(0.5)),
             "p99_ms": .double(milliseconds(0.99)), "bytes": .int(Int64(bytes)),
         ]
@@ -156,7 +158,8 @@ final class WatchSource: LoadSource, @unchecked Sendable {
     func report(of writes: RequestSource) -> JSON {
         let sorted = ages.sorted()
         return [
-            "watches": .int(Int64(count)), "writes": .int(Int64(writes.count)), "events": .int(Int64(ages.count)),
+            "watches": .int(Int64(count)), "writes": .int(Int64(writes.count)), "failures": writes.refusals,
+            "events": .int(Int64(ages.count)),
             "p50_ms": .double(percentile(0.5, of: sorted)), "p99_ms": .double(percentile(0.99, of: sorted)),
             "write_p50_ms": .double(writes.milliseconds(0.5)), "write_p99_ms": .double(writes.milliseconds(0.99)),
         ]
