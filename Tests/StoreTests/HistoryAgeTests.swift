@@ -108,6 +108,8 @@ struct HistoryAgeTests {
         #expect(try cluster.etcdctl(["get", "--print-value-only", "compact_rev_key"]) == "0\n")
         #expect(one.compacted == 0 && two.compacted == 0)
         _ = try cluster.etcdctl(["get", first.key, "--rev", "\(first.revision)"])
+        // What one wrote, the other may not have heard of yet.
+        try await two.catchUp()
         for store in [one, two] { _ = try store.snapshot(at: first.revision) }
         let young = try await two.update(first.key, bytes(10), .present)
 
