@@ -69,7 +69,11 @@ class J2_KubectlStreams(Journey):
         self.assertIn("[pod/talker/side] beside\n", everything)
         self.assertRegex(kubectl("logs", "talker", "-c", "side", "--timestamps").stdout, r"^\d{4}-\d\d-\d\dT.*Z beside\n$")
         self.assertEqual(kubectl("logs", "talker", "-c", "side", "--tail=0").stdout, "")
-        self.assertEqual(kubectl("logs", "talker", "-c", "side", "--since=1ns").stdout, "")
+        self.assertEqual(kubectl("logs", "talker", "-c", "side", "--since=1h").stdout, "beside\n")
+        self.assertEqual(kubectl("logs", "talker", "-c", "side", "--since-time=2099-01-01T00:00:00Z").stdout, "")
+        # kubectl rounds to whole seconds, and none is too few for Kubernetes.
+        told = kubectl("logs", "talker", "-c", "side", "--since=1ns", check=False)
+        self.assertIn("sinceSeconds: Invalid value: 0: must be greater than 0", told.stderr)
         told = kubectl("logs", "talker", "-c", "side", "--previous", check=False)
         self.assertIn('previous terminated container "side" in pod "talker" not found', told.stderr)
         following = self.started("logs", "-f", "talker", "-c", "side")
