@@ -1,8 +1,10 @@
 """A certificate authority and a server certificate of it, for one peer's life."""
 import base64
 import datetime
+import http.server
 import os
 import ssl
+import sys
 import tempfile
 
 from cryptography import x509
@@ -60,3 +62,14 @@ def server_context(names, client_roots=None):
         context.load_verify_locations(cadata=client_roots)
         context.verify_mode = ssl.CERT_OPTIONAL
     return context, base64.b64encode(root.public_bytes(serialization.Encoding.PEM)).decode()
+
+
+def serve(handler, names, client_roots=None):
+    """Answers HTTPS on a free port of the loopback, which it prints with the authority that `server_context` gives."""
+    context, authority = server_context(names, client_roots)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    print(server.server_address[1])
+    print(authority)
+    sys.stdout.flush()
+    server.serve_forever()

@@ -6,7 +6,7 @@ import http.server
 import sys
 import time
 
-from peer_tls import server_context
+from peer_tls import serve
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -25,10 +25,4 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-context, authority = server_context(sys.argv[1:])
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-server.socket = context.wrap_socket(server.socket, server_side=True)
-print(server.server_address[1])
-print(authority)
-sys.stdout.flush()
-server.serve_forever()
+serve(Handler, sys.argv[1:])
