@@ -35,10 +35,7 @@ package struct InProcessAPI: KubeAPI {
     }
 
     package func served(_ kind: String, apiVersion: String) async throws(APIFailure) -> ResourceType {
-        guard let found = registry.catalog.served(kind, apiVersion: apiVersion) else {
-            throw .noMatch(kind, group: APIVersion.group(of: apiVersion))
-        }
-        return found.type
+        try registry.catalog.type(served: kind, apiVersion: apiVersion)
     }
 
     package func get(

@@ -110,3 +110,13 @@ extension APIFailure {
             details: [:])
     }
 }
+
+extension SchemaCatalog {
+    /// The resource a kind is asked for by: in the version that is named, or another one that is served.
+    package func type(served kind: String, apiVersion: String) throws(APIFailure) -> ResourceType {
+        guard let found = served(kind, apiVersion: apiVersion) else {
+            throw .noMatch(kind, group: APIVersion.group(of: apiVersion))
+        }
+        return found.type
+    }
+}

@@ -83,10 +83,7 @@ package final class MemoryAPI: KubeAPI {
     // MARK: KubeAPI
 
     package func served(_ kind: String, apiVersion: String) async throws(APIFailure) -> ResourceType {
-        guard let found = SchemaCatalog.builtIn.served(kind, apiVersion: apiVersion) else {
-            throw .noMatch(kind, group: APIVersion.group(of: apiVersion))
-        }
-        return found.type
+        try SchemaCatalog.builtIn.type(served: kind, apiVersion: apiVersion)
     }
 
     package func get(
