@@ -81,15 +81,8 @@ extension QuotaDesk {
     }
 
     private func writeStatus(_ quota: ResourceQuota, _ used: ResourceAmounts) async throws(APIFailure) {
-        let definition = try registry.definition(of: AdmissionKind.resourceQuotas)
-        _ = try await registry.change(definition, quota.key, subresource: "status", Self.context) {
-            old throws(APIFailure) in
-            guard old.resourceVersion == quota.resourceVersion else {
-                throw .conflict(AdmissionKind.resourceQuotas, quota.key.name, Registry.changedText)
-            }
-            var fresh = old
-            fresh.json["status"] = ["hard": old.spec["hard"] ?? [:], "used": PodResources.json(used)]
-            return fresh
+        try await changeStatus(of: quota) {
+            $0.json["status"] = ["hard": $0.spec["hard"] ?? [:], "used": PodResources.json(used)]
         }
     }
 

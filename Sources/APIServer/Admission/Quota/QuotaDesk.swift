@@ -200,6 +200,17 @@ actor QuotaDesk {
     }
 
     func write(_ quota: ResourceQuota) async throws(APIFailure) {
+        try await changeStatus(of: quota) { fresh in
+            var used = PodResources.amounts(of: fresh.status["used"])
+            used.merge(quota.used) { _, new in new }
+            fresh.json[path: ["status", "used"]] = PodResources.json(used)
+        }
+    }
+
+    /// Compare-and-swap: whoever was faster makes it a conflict.
+    func changeStatus(
+        of quota: ResourceQuota, _ change: @escaping @Sendable (inout KubeObject) -> Void
+    ) async throws(APIFailure) {
         let definition = try registry.definition(of: AdmissionKind.resourceQuotas)
         _ = try await registry.change(definition, quota.key, subresource: "status", Self.context) {
             old throws(APIFailure) in
@@ -207,9 +218,7 @@ actor QuotaDesk {
                 throw .conflict(AdmissionKind.resourceQuotas, quota.key.name, Registry.changedText)
             }
             var fresh = old
-            var used = PodResources.amounts(of: old.status["used"])
-            used.merge(quota.used) { _, new in new }
-            fresh.json[path: ["status", "used"]] = PodResources.json(used)
+            change(&fresh)
             return fresh
         }
     }
