@@ -10,17 +10,10 @@ struct CipherInput {
 
     /// Makes a BIO that reads from `input`, which must not move and outlive it.
     static func bio(_ input: UnsafeMutablePointer<CipherInput>) -> OpaquePointer? {
-        guard let bio = BIO_new(method) else { return nil }
-        BIO_set_data(bio, input)
-        BIO_set_init(bio, 1)
-        return bio
+        method.bio(input)
     }
 
-    /// Safe to share: OpenSSL only reads a method table once it is made.
-    nonisolated(unsafe) private static let method: OpaquePointer = {
-        guard let method = BIO_meth_new(weft_bio_type(), "weft received") else {
-            fatalError("no memory for a BIO method")
-        }
+    private static let method = CipherMethod("weft received") { method in
         BIO_meth_set_read(method) { bio, into, count in
             guard let bio, let into, count > 0, let data = BIO_get_data(bio) else { return -1 }
             weft_bio_clear_retry(bio)
@@ -30,8 +23,7 @@ struct CipherInput {
             return -1
         }
         BIO_meth_set_ctrl(method) { _, _, _, _ in 0 }
-        return method
-    }()
+    }
 
     /// Bytes that wait to be read.
     var waiting: Int { kept.count + (lent?.count ?? 0) - place }

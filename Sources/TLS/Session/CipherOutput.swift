@@ -10,25 +10,17 @@ struct CipherOutput {
 
     /// Makes a BIO that writes into `output`, which must not move and outlive it.
     static func bio(_ output: UnsafeMutablePointer<CipherOutput>) -> OpaquePointer? {
-        guard let bio = BIO_new(method) else { return nil }
-        BIO_set_data(bio, output)
-        BIO_set_init(bio, 1)
-        return bio
+        method.bio(output)
     }
 
-    /// Safe to share: OpenSSL only reads a method table once it is made.
-    nonisolated(unsafe) private static let method: OpaquePointer = {
-        guard let method = BIO_meth_new(weft_bio_type(), "weft ciphertext") else {
-            fatalError("no memory for a BIO method")
-        }
+    private static let method = CipherMethod("weft ciphertext") { method in
         BIO_meth_set_write(method) { bio, from, count in
             guard let bio, let from, count > 0, let data = BIO_get_data(bio) else { return -1 }
             data.assumingMemoryBound(to: CipherOutput.self).pointee.append(from, Int(count))
             return count
         }
         BIO_meth_set_ctrl(method) { _, command, _, _ in command == CInt(WEFT_BIO_CTRL_FLUSH) ? 1 : 0 }
-        return method
-    }()
+    }
 
     private mutating func append(_ bytes: UnsafePointer<CChar>, _ count: Int) {
         // Once something is kept, what follows it must not overtake it.
