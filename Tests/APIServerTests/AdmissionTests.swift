@@ -6,19 +6,18 @@ import Wire
 
 /// Adds a container without what defaulting would set.
 private struct Companion: MutatingAdmission {
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
-        guard request.type == .pods, request.operation == .create else { return nil }
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
+        guard request.type == .pods, request.operation == .create else { return false }
         if request.object.labels["companion"] == "refuse" {
             throw APIFailure(
                 code: 422, reason: "Invalid", message: "Pod \"\(request.name)\" is invalid: no companion for it")
         }
-        var pod = request.object
-        var containers = pod.spec["containers"]?.array ?? []
+        var containers = request.object.spec["containers"]?.array ?? []
         containers.append([
             "name": "companion", "image": "example.test/companion:1", "ports": [["containerPort": 15001]],
         ])
-        pod.json[path: ["spec", "containers"]] = .array(containers)
-        return pod
+        request.object.json[path: ["spec", "containers"]] = .array(containers)
+        return true
     }
 }
 

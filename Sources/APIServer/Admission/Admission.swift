@@ -5,8 +5,10 @@ import Wire
 package protocol MutatingAdmission: Sendable {
     /// Whether what it changes has only known fields, with their defaults: such a change is not looked through again.
     var keepsForm: Bool { get }
-    /// - Returns: the changed object, or `nil` to leave it as it is.
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject?
+    /// Changes the request's object in place: only the request holds it, so that nothing of it is copied.
+    ///
+    /// - Returns: whether it did.
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool
 }
 
 extension MutatingAdmission {
@@ -21,7 +23,6 @@ package protocol ValidatingAdmission: Sendable {
 
 /// What mutating admission made of an object.
 struct MutationOutcome: Sendable {
-    var object: KubeObject
     var isChanged = false
     /// A step that knows nothing of the kind's schema has changed it.
     var needsFitting = false
@@ -43,10 +44,10 @@ struct AdmissionChain: Sendable {
     /// How long its steps take, once it is complete.
     var metrics: StepMetrics?
 
-    func mutate(_ request: AdmissionRequest) async throws(APIFailure) -> MutationOutcome {
+    func mutate(_ request: inout AdmissionRequest) async throws(APIFailure) -> MutationOutcome {
         var timer = metrics?.timer(request.operation)
         do throws(APIFailure) {
-            let outcome = try await mutate(request, &timer)
+            let outcome = try await mutate(&request, &timer)
             timer?.end(.admit)
             return outcome
         } catch {
@@ -56,10 +57,9 @@ struct AdmissionChain: Sendable {
     }
 
     private func mutate(
-        _ request: AdmissionRequest, _ timer: inout StepMetrics.Timer?
+        _ request: inout AdmissionRequest, _ timer: inout StepMetrics.Timer?
     ) async throws(APIFailure) -> MutationOutcome {
-        var request = request
-        var outcome = MutationOutcome(object: request.object)
+        var outcome = MutationOutcome()
         _ = try await run(builtIn, from: 0, &request, &outcome, &timer)
         var isTouched = try await run(mutating, from: builtIn.count, &request, &outcome, &timer)
         var rounds = MutationRounds()
@@ -69,7 +69,6 @@ struct AdmissionChain: Sendable {
             _ = try await run(builtIn, from: 0, &request, &outcome, &timer)
             if rounds.asksForAnother { _ = try await change(&request, &outcome, &rounds, &timer) }
         }
-        outcome.object = request.object
         return outcome
     }
 
@@ -81,14 +80,13 @@ struct AdmissionChain: Sendable {
     ) async throws(APIFailure) -> Bool {
         var isTouched = false
         for (index, step) in steps.enumerated() {
-            let changed: KubeObject?
-            do throws(APIFailure) { changed = try await step.admit(request) } catch {
+            let isChanged: Bool
+            do throws(APIFailure) { isChanged = try await step.admit(&request) } catch {
                 timer?.lap(first + index, isRejected: true)
                 throw error
             }
             timer?.lap(first + index)
-            guard let changed else { continue }
-            request.object = changed
+            if !isChanged { continue }
             isTouched = true
             outcome.isChanged = true
             if !step.keepsForm { outcome.needsFitting = true }

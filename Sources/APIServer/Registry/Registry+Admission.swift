@@ -13,7 +13,7 @@ extension Registry {
         let kind = ObjectKind(apiVersion: part.apiVersion, kind: part.kind)
         var request = AdmissionRequest(
             .create, type, subresource: subresource, kind: kind, key, object: part, context)
-        request.object = try await chain.mutate(request).object
+        _ = try await chain.mutate(&request)
         _ = try await chain.validate(request)
         return request.object
     }
@@ -25,8 +25,7 @@ extension Registry {
         let chain = admission
         let key = ObjectKey(namespace: definition.type.isNamespaced ? namespace : "", name: object.name)
         var request = AdmissionRequest(.create, definition.type, key, object: object, context)
-        let outcome = try await chain.mutate(request)
-        request.object = outcome.object
+        let outcome = try await chain.mutate(&request)
         if outcome.needsFitting { _ = try definition.fit(&request.object, fieldValidation: .ignore) }
         _ = try await chain.validate(request)
         return request.object
@@ -53,7 +52,7 @@ extension Registry {
         let kind = ObjectKind(apiVersion: options.apiVersion, kind: options.kind)
         var request = AdmissionRequest(
             .connect, type, subresource: subresource, kind: kind, key, object: options, context)
-        request.object = try await chain.mutate(request).object
+        _ = try await chain.mutate(&request)
         _ = try await chain.validate(request)
     }
 
@@ -69,11 +68,10 @@ extension Registry {
             .update, definition.type, subresource: "scale", kind: kind, key, object: wanted,
             oldObject: try Scale.of(old, definition),
             context)
-        let outcome = try await chain.mutate(request)
+        _ = try await chain.mutate(&request)
         var object = object
-        if outcome.object != wanted { object = try Scale.apply(outcome.object, to: object, definition) }
+        if request.object != wanted { object = try Scale.apply(request.object, to: object, definition) }
         try validate(object, old: old, definition)
-        request.object = outcome.object
         return (object, try await chain.validate(request))
     }
 }

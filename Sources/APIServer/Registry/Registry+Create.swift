@@ -63,14 +63,13 @@ extension Registry {
         // As in Kubernetes before admission: what that adds is nobody's.
         let managers = try await managersOfNew(&object, definition, context)
         let key = ObjectKey(namespace: object.namespace, name: object.name)
-        var request = AdmissionRequest(.create, type, key, object: object, context)
-        if !context.isAdmitted { object = try await mutated(request, definition, key) }
-        try validate(object, old: nil, definition)
-        for text in definition.warnings(object) { context.warn(text) }
-        request.object = object
+        var request = AdmissionRequest(.create, type, key, object: consume object, context)
+        if !context.isAdmitted { try await mutate(&request, definition, key) }
+        try validate(request.object, old: nil, definition)
+        for text in definition.warnings(request.object) { context.warn(text) }
         let charge = context.isAdmitted ? nil : try await admission.validate(request)
         do throws(APIFailure) {
-            let made = try await keep(object, managers, key, definition, context)
+            let made = try await keep(request.object, managers, key, definition, context)
             await charge?.settle(stored: !context.isDryRun)
             return made
         } catch {
@@ -126,20 +125,19 @@ extension Registry {
     }
 
     /// Runs mutating admission, and fits and defaults again what it made.
-    func mutated(
-        _ request: AdmissionRequest, _ definition: ResourceDefinition, _ key: ObjectKey
-    ) async throws(APIFailure) -> KubeObject {
-        let outcome = try await admission.mutate(request)
-        var object = outcome.object
-        if !outcome.isChanged { return object }
-        guard object.key == key else {
-            throw .internalError("admission changed the name of \(request.object.label) to \(object.label)")
+    func mutate(
+        _ request: inout AdmissionRequest, _ definition: ResourceDefinition, _ key: ObjectKey
+    ) async throws(APIFailure) {
+        let outcome = try await admission.mutate(&request)
+        if !outcome.isChanged { return }
+        guard request.object.key == key else {
+            throw .internalError(
+                "admission changed the name of \(definition.type.kind) \(key) to \(request.object.label)")
         }
         if outcome.needsFitting {
-            _ = try definition.fit(&object, fieldValidation: .ignore)
-            definition.default(&object)
+            _ = try definition.fit(&request.object, fieldValidation: .ignore)
+            definition.default(&request.object)
         }
-        return object
     }
 
     private func placeInNamespace(_ object: inout KubeObject, _ type: ResourceType, _ namespace: String)

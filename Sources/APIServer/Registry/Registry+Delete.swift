@@ -28,8 +28,8 @@ extension Registry {
             if !context.isAdmitted {
                 var context = context
                 context.deletion = options
-                let request = AdmissionRequest(.delete, type, key, object: old, oldObject: old, context)
-                _ = try await admission.mutate(request)
+                var request = AdmissionRequest(.delete, type, key, object: old, oldObject: old, context)
+                _ = try await admission.mutate(&request)
                 _ = try await admission.validate(request)
             }
             let marked = marked(old, options, definition)

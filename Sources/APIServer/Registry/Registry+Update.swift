@@ -139,12 +139,11 @@ extension Registry {
         if subresource == "scale" { return try await admittedScale(given, old: old, key, definition, context) }
         var request = AdmissionRequest(
             .update, definition.type, subresource: subresource, key, object: given, oldObject: old, context)
-        var object = try await mutated(request, definition, key)
-        if definition.type == .services, subresource == nil { try ServiceFields.settle(&object, old: old) }
-        try validate(object, old: old, definition, subresource: subresource)
-        for text in definition.warnings(object, old: old) { context.warn(text) }
-        request.object = object
-        return (object, try await admission.validate(request))
+        try await mutate(&request, definition, key)
+        if definition.type == .services, subresource == nil { try ServiceFields.settle(&request.object, old: old) }
+        try validate(request.object, old: old, definition, subresource: subresource)
+        for text in definition.warnings(request.object, old: old) { context.warn(text) }
+        return (request.object, try await admission.validate(request))
     }
 
     /// - Returns: `nil` when the stored object was changed since `record`.

@@ -202,6 +202,15 @@ extension JSON {
         return elements[index]
     }
 
+    /// Changes each element of an array in place. Of anything else there are none.
+    package mutating func changeElements(_ change: (inout JSON) -> Void) {
+        guard case .array(var elements) = self else { return }
+        // Leaves `elements` the only owner.
+        self = .null
+        for index in elements.indices { change(&elements[index]) }
+        self = .array(elements)
+    }
+
     /// The value at the end of a path of object members.
     package subscript(path path: [String]) -> JSON? {
         get {

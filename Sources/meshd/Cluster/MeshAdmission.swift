@@ -31,13 +31,17 @@ final class MeshAdmission: MutatingAdmission, ValidatingAdmission {
         return (mesh, api)
     }
 
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
-        guard request.operation == .create, request.type == .pods, request.subresource == nil else { return nil }
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
+        guard request.operation == .create, request.type == .pods, request.subresource == nil else {
+            return false
+        }
         let (mesh, api) = try ready()
         let namespace = try await api.get(.namespaces, ObjectKey(name: request.namespace))
         switch mesh.inject(request.object, namespaceLabels: namespace.labels) {
-        case .injected(let pod): return pod
-        case .skipped: return nil
+        case .injected(let pod):
+            request.object = pod
+            return true
+        case .skipped: return false
         case .refused(let message):
             throw APIFailure(code: 422, reason: "Invalid", message: "Pod \"\(request.name)\" is invalid: \(message)")
         }

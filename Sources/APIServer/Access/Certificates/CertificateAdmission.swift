@@ -13,32 +13,31 @@ extension ResourceType {
 
 /// What the server decides of requests for certificates: who asks, what may change where, and when.
 struct CertificateFields: MutatingAdmission {
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
-        guard request.type == .certificateSigningRequests else { return nil }
-        var object = request.object
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
+        guard request.type == .certificateSigningRequests else { return false }
         switch (request.operation, request.subresource) {
         case (.create, nil):
-            object.json[path: ["spec", "username"]] = .string(request.user.name)
-            object.json[path: ["spec", "uid"]] = request.user.uid.isEmpty ? nil : .string(request.user.uid)
-            object.json[path: ["spec", "groups"]] = .array(request.user.groups.map(JSON.string))
-            object.json[path: ["spec", "extra"]] =
+            request.object.json[path: ["spec", "username"]] = .string(request.user.name)
+            request.object.json[path: ["spec", "uid"]] = request.user.uid.isEmpty ? nil : .string(request.user.uid)
+            request.object.json[path: ["spec", "groups"]] = .array(request.user.groups.map(JSON.string))
+            request.object.json[path: ["spec", "extra"]] =
                 request.user.extra.isEmpty ? nil : User.json(extra: request.user.extra)
-            object.json["status"] = nil
+            request.object.json["status"] = nil
         case (.update, nil):
             // All of the request but its metadata stays as it was made.
-            object.json["spec"] = request.oldObject?.json["spec"]
+            request.object.json["spec"] = request.oldObject?.json["spec"]
         case (.update, "approval"), (.update, "status"):
-            var conditions = object.status["conditions"]?.array ?? []
+            var conditions = request.object.status["conditions"]?.array ?? []
             if request.subresource == "status" {
                 // Approval is given by `approval` only.
                 let decided = (request.oldObject?.status["conditions"]?.array ?? []).filter(Self.isDecision)
                 conditions = decided + conditions.filter { !Self.isDecision($0) }
             }
             conditions = conditions.map { Self.timed($0, request.oldObject) }
-            if !conditions.isEmpty { object.json[path: ["status", "conditions"]] = .array(conditions) }
-        default: return nil
+            if !conditions.isEmpty { request.object.json[path: ["status", "conditions"]] = .array(conditions) }
+        default: return false
         }
-        return object
+        return true
     }
 
     static func isDecision(_ condition: JSON) -> Bool {

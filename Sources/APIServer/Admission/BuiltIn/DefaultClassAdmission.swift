@@ -26,25 +26,25 @@ struct DefaultClassAdmission: MutatingAdmission {
     let objects: AdmissionObjects
     var keepsForm: Bool { true }
 
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
-        guard request.operation == .create, request.subresource == nil else { return nil }
-        var object = request.object
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
+        guard request.operation == .create, request.subresource == nil else { return false }
         if request.isWrite(of: AdmissionKind.claims, .create) {
-            guard object.spec["storageClassName"] == nil,
-                object.annotations["volume.beta.kubernetes.io/storage-class"] == nil
-            else { return nil }
-            guard let found = try await objects.storageClasses.current() else { return nil }
-            object.json[path: ["spec", "storageClassName"]] = .string(found.name)
-            return object
+            guard request.object.spec["storageClassName"] == nil,
+                request.object.annotations["volume.beta.kubernetes.io/storage-class"] == nil
+            else { return false }
+            guard let found = try await objects.storageClasses.current() else { return false }
+            request.object.json[path: ["spec", "storageClassName"]] = .string(found.name)
+            return true
         }
         if request.isWrite(of: AdmissionKind.ingresses, .create) {
-            guard object.spec["ingressClassName"] == nil, object.annotations["kubernetes.io/ingress.class"] == nil
-            else { return nil }
-            guard let found = try await objects.ingressClasses.current() else { return nil }
-            object.json[path: ["spec", "ingressClassName"]] = .string(found.name)
-            return object
+            guard request.object.spec["ingressClassName"] == nil,
+                request.object.annotations["kubernetes.io/ingress.class"] == nil
+            else { return false }
+            guard let found = try await objects.ingressClasses.current() else { return false }
+            request.object.json[path: ["spec", "ingressClassName"]] = .string(found.name)
+            return true
         }
-        return nil
+        return false
     }
 }
 

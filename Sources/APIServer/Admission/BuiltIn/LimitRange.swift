@@ -165,13 +165,13 @@ struct LimitRanger: MutatingAdmission, ValidatingAdmission {
         return all.isEmpty ? [] : all[request.namespace] ?? []
     }
 
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
-        guard request.isWrite(of: .pods, .create) else { return nil }
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
+        guard request.isWrite(of: .pods, .create) else { return false }
         let ranges = try await ranges(request)
-        if ranges.isEmpty { return nil }
-        var pod = request.object
-        for range in ranges { range.applyDefaults(to: &pod) }
-        return pod == request.object ? nil : pod
+        if ranges.isEmpty { return false }
+        let before = request.object
+        for range in ranges { range.applyDefaults(to: &request.object) }
+        return request.object != before
     }
 
     func check(_ request: AdmissionRequest) async throws(APIFailure) -> [String] {

@@ -6,7 +6,7 @@ struct NamespaceLifecycle: MutatingAdmission {
     let objects: AdmissionObjects
     var keepsForm: Bool { true }
 
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
         if request.operation == .create, request.type.isNamespaced, request.subresource == nil {
             try await requireActive(request)
         } else if request.operation == .delete, request.type == .namespaces,
@@ -14,7 +14,7 @@ struct NamespaceLifecycle: MutatingAdmission {
         {
             throw .forbidden(request, "this namespace may not be deleted")
         }
-        return nil
+        return false
     }
 
     private func requireActive(_ request: AdmissionRequest) async throws(APIFailure) {

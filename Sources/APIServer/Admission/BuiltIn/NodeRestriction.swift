@@ -15,10 +15,10 @@ struct NodeRestriction: MutatingAdmission {
     private static let userPrefix = "system:node:"
     private static let mirror = "kubernetes.io/config.mirror"
 
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
         // Nearly nobody is a node: one look at the name.
         guard request.user.name.hasPrefix(Self.userPrefix), request.user.groups.contains("system:nodes") else {
-            return nil
+            return false
         }
         let node = String(request.user.name.dropFirst(Self.userPrefix.count))
         if node.isEmpty {
@@ -44,7 +44,7 @@ struct NodeRestriction: MutatingAdmission {
             throw .forbidden(request, "is forbidden to change claims: only their status")
         default: break
         }
-        return nil
+        return false
     }
 
     // MARK: Pods

@@ -15,14 +15,13 @@ struct DefaultTolerations: MutatingAdmission {
 
     var keepsForm: Bool { true }
 
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
-        guard request.isWrite(of: .pods, .create, .update) else { return nil }
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
+        guard request.isWrite(of: .pods, .create, .update) else { return false }
         let tolerations = request.object[Pod.tolerations] ?? []
         let missing = Self.all.filter { one in !tolerations.contains { Self.covers($0, one.key) } }
-        if missing.isEmpty { return nil }
-        var pod = request.object
-        pod[Pod.tolerations] = tolerations + missing.map(\.toleration)
-        return pod
+        if missing.isEmpty { return false }
+        request.object[Pod.tolerations] = tolerations + missing.map(\.toleration)
+        return true
     }
 
     private static func covers(_ toleration: JSON, _ key: String) -> Bool {
@@ -35,15 +34,14 @@ struct DefaultTolerations: MutatingAdmission {
 struct NewNodeTaint: MutatingAdmission {
     var keepsForm: Bool { true }
 
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
-        guard request.isWrite(of: .nodes, .create) else { return nil }
-        var node = request.object
-        var taints = node.spec["taints"]?.array ?? []
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
+        guard request.isWrite(of: .nodes, .create) else { return false }
+        var taints = request.object.spec["taints"]?.array ?? []
         let key = "node.kubernetes.io/not-ready"
-        if taints.contains(where: { $0["key"]?.string == key && $0["effect"]?.string == "NoSchedule" }) { return nil }
+        if taints.contains(where: { $0["key"]?.string == key && $0["effect"]?.string == "NoSchedule" }) { return false }
         taints.append(["key": .string(key), "effect": "NoSchedule"])
-        node.json[path: ["spec", "taints"]] = .array(taints)
-        return node
+        request.object.json[path: ["spec", "taints"]] = .array(taints)
+        return true
     }
 }
 
@@ -52,22 +50,24 @@ struct RuntimeClassAdmission: MutatingAdmission {
     let objects: AdmissionObjects
     var keepsForm: Bool { true }
 
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
-        guard request.isWrite(of: .pods, .create) else { return nil }
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
+        guard request.isWrite(of: .pods, .create) else { return false }
         let name = request.object.spec["runtimeClassName"]?.string ?? ""
         if name.isEmpty {
             guard request.object[Pod.overhead]?.object?.isEmpty ?? true else {
                 throw .forbidden(
                     request, "pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead")
             }
-            return nil
+            return false
         }
         guard let found = try await objects.runtimeClasses.find(ObjectKey(name: name)) else {
             throw .forbidden(request, "pod rejected: RuntimeClass \"\(name)\" not found")
         }
         var pod = request.object
         try Self.apply(found, to: &pod, request)
-        return pod == request.object ? nil : pod
+        if pod == request.object { return false }
+        request.object = pod
+        return true
     }
 
     static func apply(_ found: KubeObject, to pod: inout KubeObject, _ request: AdmissionRequest) throws(APIFailure) {

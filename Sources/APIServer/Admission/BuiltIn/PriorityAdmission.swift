@@ -50,22 +50,22 @@ struct PriorityAdmission: MutatingAdmission {
     let objects: AdmissionObjects
     var keepsForm: Bool { true }
 
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
         if request.isWrite(of: .pods, .create) {
             let classes = try await objects.priorityClasses.current()
-            return try Self.resolved(request, classes)
+            try Self.resolve(&request, classes)
+            return true
         }
-        if request.isWrite(of: .pods, .update) { return Self.kept(request) }
+        if request.isWrite(of: .pods, .update) { return Self.keep(&request) }
         if request.isWrite(of: AdmissionKind.priorityClasses, .create, .update) {
             let classes = try await objects.priorityClasses.current()
             try Self.checkDefault(request, classes)
         }
-        return nil
+        return false
     }
 
-    static func resolved(_ request: AdmissionRequest, _ classes: PriorityClasses) throws(APIFailure) -> KubeObject {
-        var pod = request.object
-        let named = pod.spec["priorityClassName"]?.string ?? ""
+    static func resolve(_ request: inout AdmissionRequest, _ classes: PriorityClasses) throws(APIFailure) {
+        let named = request.object.spec["priorityClassName"]?.string ?? ""
         var found = PriorityClasses.Class(name: "", value: 0, preemption: PriorityClasses.preempts)
         if !named.isEmpty {
             guard let one = classes[named] else {
@@ -74,35 +74,34 @@ struct PriorityAdmission: MutatingAdmission {
             found = one
         } else if let one = classes.standard {
             found = one
-            pod.json[path: ["spec", "priorityClassName"]] = .string(one.name)
+            request.object.json[path: ["spec", "priorityClassName"]] = .string(one.name)
         }
-        if let given = pod[Pod.priority], given != found.value {
+        if let given = request.object[Pod.priority], given != found.value {
             throw .forbidden(
                 request,
                 "the integer value of priority (\(given)) must not be provided in pod spec; priority admission controller"
                     + " computed \(found.value) from the given PriorityClass name")
         }
-        if let given = pod.spec["preemptionPolicy"]?.string, given != found.preemption {
+        if let given = request.object.spec["preemptionPolicy"]?.string, given != found.preemption {
             throw .forbidden(
                 request,
                 "the string value of PreemptionPolicy (\(given)) must not be provided in pod spec; priority admission"
                     + " controller computed \(found.preemption) from the given PriorityClass name")
         }
-        pod[Pod.priority] = found.value
-        pod.json[path: ["spec", "preemptionPolicy"]] = .string(found.preemption)
-        return pod
+        request.object[Pod.priority] = found.value
+        request.object.json[path: ["spec", "preemptionPolicy"]] = .string(found.preemption)
     }
 
     /// A client that knows nothing of priorities leaves them as they are.
-    private static func kept(_ request: AdmissionRequest) -> KubeObject? {
-        guard let old = request.oldObject else { return nil }
-        var pod = request.object
+    private static func keep(_ request: inout AdmissionRequest) -> Bool {
+        guard let old = request.oldObject else { return false }
         var isChanged = false
-        for member in ["priority", "preemptionPolicy"] where pod.spec[member] == nil && old.spec[member] != nil {
-            pod.json[path: ["spec", member]] = old.spec[member]
+        for member in ["priority", "preemptionPolicy"]
+        where request.object.spec[member] == nil && old.spec[member] != nil {
+            request.object.json[path: ["spec", member]] = old.spec[member]
             isChanged = true
         }
-        return isChanged ? pod : nil
+        return isChanged
     }
 
     private static func checkDefault(_ request: AdmissionRequest, _ classes: PriorityClasses) throws(APIFailure) {

@@ -11,15 +11,14 @@ struct ServiceAccountAdmission: MutatingAdmission {
     let objects: AdmissionObjects
     var keepsForm: Bool { true }
 
-    func admit(_ request: AdmissionRequest) async throws(APIFailure) -> KubeObject? {
-        guard request.isWrite(of: .pods, .create) else { return nil }
-        var pod = request.object
+    func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
+        guard request.isWrite(of: .pods, .create) else { return false }
         // A mirror of a pod its node started by itself has no account.
-        if pod.metadata["annotations"]?["kubernetes.io/config.mirror"] != nil {
-            try checkMirror(pod, request)
-            return nil
+        if request.object.metadata["annotations"]?["kubernetes.io/config.mirror"] != nil {
+            try checkMirror(request.object, request)
+            return false
         }
-        let named = pod[Pod.serviceAccountName] ?? ""
+        let named = request.object[Pod.serviceAccountName] ?? ""
         let name = named.isEmpty ? "default" : named
         let found = try await objects.accounts.find(ObjectKey(namespace: request.namespace, name: name))
         guard let account = found else {
@@ -27,10 +26,10 @@ struct ServiceAccountAdmission: MutatingAdmission {
                 request,
                 "error looking up service account \(request.namespace)/\(name): serviceaccount \"\(name)\" not found")
         }
-        pod[Pod.serviceAccountName] = name
-        pod.json[path: ["spec", "serviceAccount"]] = .string(name)
-        Self.complete(&pod, account)
-        return pod
+        request.object[Pod.serviceAccountName] = name
+        request.object.json[path: ["spec", "serviceAccount"]] = .string(name)
+        Self.complete(&request.object, account)
+        return true
     }
 
     private func checkMirror(_ pod: KubeObject, _ request: AdmissionRequest) throws(APIFailure) {
@@ -66,15 +65,13 @@ struct ServiceAccountAdmission: MutatingAdmission {
         let name = known?["name"]?.string ?? volumeName()
         let mount: JSON = ["name": .string(name), "readOnly": true, "mountPath": .string(mountPath)]
         var isNeeded = false
-        for list in [Pod.initContainers, Pod.containers] {
-            guard var containers = pod[list] else { continue }
-            for index in containers.indices {
-                let mounts = containers[index]["volumeMounts"]?.array ?? []
-                if mounts.contains(where: { $0["mountPath"]?.string == mountPath }) { continue }
-                containers[index]["volumeMounts"] = .array(mounts + [mount])
+        for list in ["initContainers", "containers"] {
+            pod.json["spec"]?[list]?.changeElements { container in
+                let mounts = container["volumeMounts"]?.array ?? []
+                if mounts.contains(where: { $0["mountPath"]?.string == mountPath }) { return }
+                container["volumeMounts"] = .array(mounts + [mount])
                 isNeeded = true
             }
-            if isNeeded { pod[list] = containers }
         }
         guard isNeeded, known == nil else { return }
         volumes.append(tokenVolume(name))
