@@ -6,6 +6,8 @@ import Wire
 extension HTTP2Connection: AnswerWire {
     /// No more is gathered before it is sent: the same buffers serve the next connection while they are in the caches.
     private static let largeWrite = 128 << 10
+    /// What nearly all heads need.
+    private static let mostOfHead = 512
 
     func isWritable(_ exchange: Exchange) -> Bool {
         guard let stream = streams[exchange.number] else { return true }
@@ -24,12 +26,22 @@ extension HTTP2Connection: AnswerWire {
     func send(_ exchange: Exchange, _ head: AnswerHead, _ body: [UInt8], isWhole: Bool) {
         guard let stream = streams[exchange.number] else { return }
         let endsNow = isWhole && body.isEmpty
+        makeRoom(min(body.count, Self.frameSize) + Self.mostOfHead)
         writeBlock(exchange.number, head, endsStream: endsNow)
         planFlush()
         if endsNow {
             stream.isOurEndSaid = true
             stream.isOurDone = true
             return
+        }
+        if isWhole, stream.waiting == 0, body.count <= min(peerFrameSize, stream.sendWindow, sendWindow), takesMore {
+            // What can go at once need not wait in line first.
+            writeHeader(body.count, .data, FrameFlag.endStream, exchange.number)
+            out.writeBytes(body)
+            stream.sendWindow -= body.count
+            sendWindow -= body.count
+            stream.isOurEndSaid = true
+            return done(exchange.number, stream)
         }
         stream.enqueue(body)
         stream.isOurEndSaid = isWhole
@@ -134,30 +146,47 @@ extension HTTP2Connection: AnswerWire {
         for (name, value) in head.headers {
             room += HeaderBlockEncoder.mostBytes(name.utf8.count, value.utf8.count)
         }
-        let block = [UInt8](unsafeUninitializedCapacity: room) { space, count in
-            guard let start = space.baseAddress else { return }
-            var at = 0
-            encoder.begin(start, &at)
-            append(":status", String(head.status.code), start, &at)
-            for (name, value) in head.headers where name != "connection" {
-                append(name, value, start, &at)
+        if room <= LoopExecutor.Scratch.capacity {
+            let scratch = executor.scratch.bytes
+            writeBlock(
+                number, UnsafeBufferPointer(start: scratch, count: encode(head, scratch)), endsStream: endsStream)
+        } else {
+            let block = [UInt8](unsafeUninitializedCapacity: room) { space, count in
+                if let start = space.baseAddress { count = encode(head, start) }
             }
-            count = at
+            block.withUnsafeBufferPointer { writeBlock(number, $0, endsStream: endsStream) }
         }
+    }
+
+    /// In as many frames as it takes.
+    private func writeBlock(_ number: UInt32, _ block: UnsafeBufferPointer<UInt8>, endsStream: Bool) {
         var place = 0
         repeat {
             let count = min(peerFrameSize, block.count - place)
             let isLast = place + count == block.count
             let flags = (isLast ? FrameFlag.endHeaders : 0) | (endsStream && place == 0 ? FrameFlag.endStream : 0)
             writeHeader(count, place == 0 ? .headers : .continuation, flags, number)
-            out.writeBytes(block[place..<place + count])
+            out.writeBytes(UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(block)[place..<place + count]))
             place += count
         } while place < block.count
     }
 
+    /// - Returns: how many bytes the head took; there must be room for the most it may take.
+    private func encode(_ head: AnswerHead, _ out: UnsafeMutablePointer<UInt8>) -> Int {
+        var at = 0
+        encoder.begin(out, &at)
+        append(":status", String(head.status.code), out, &at)
+        for (name, value) in head.headers where name != "connection" { append(name, value, out, &at) }
+        return at
+    }
+
     private func append(_ name: String, _ value: String, _ out: UnsafeMutablePointer<UInt8>, _ at: inout Int) {
-        var name = name.utf8.contains { (0x41...0x5A).contains($0) } ? name.lowercased() : name
-        var value = value
+        var (name, value) = (name, value)
+        let isLower = name.withUTF8 { name in
+            for byte in name where byte &- 0x41 < 26 { return false }
+            return true
+        }
+        if !isLower { name = name.lowercased() }
         name.withUTF8 { name in
             value.withUTF8 { value in
                 let nothing = UnsafePointer(out)

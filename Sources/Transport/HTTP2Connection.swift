@@ -34,7 +34,8 @@ final class HTTP2Connection: ChannelDuplexHandler {
 
     private var input = HTTP2Input(largestFrame: frameSize)
     var decoder = HeaderBlockDecoder(longestList: 48 << 10)
-    var encoder = HeaderBlockEncoder()
+    /// Answers go a short way, where Huffman's code costs more than it saves.
+    var encoder = HeaderBlockEncoder(usesHuffman: false)
     /// A header block that came in more than one frame.
     private var block: [UInt8] = []
     private var blockStream: UInt32 = 0

@@ -101,7 +101,7 @@ struct HTTP2Request {
 
     /// Takes one field; names and values as they were decoded.
     mutating func add(name: UnsafeBufferPointer<UInt8>, value: UnsafeBufferPointer<UInt8>) {
-        guard let first = name.first, !value.contains(where: { $0 == 0 || $0 == 0x0D || $0 == 0x0A }) else {
+        guard let first = name.first, Self.isValue(value) else {
             isMalformed = true
             return
         }
@@ -116,6 +116,12 @@ struct HTTP2Request {
             return
         }
         let key = String(decoding: name, as: UTF8.self)
+        headers.add(name: key, value: text)
+        // What no HTTP/2 request may have, and what counts here, begins with one of these letters.
+        switch first {
+        case UInt8(ascii: "c"), UInt8(ascii: "k"), UInt8(ascii: "p"), UInt8(ascii: "t"), UInt8(ascii: "u"): break
+        default: return
+        }
         switch key {
         case "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade": isMalformed = true
         case "te": if text != "trailers" { isMalformed = true }
@@ -127,7 +133,6 @@ struct HTTP2Request {
             length = count
         default: break
         }
-        headers.add(name: key, value: text)
     }
 
     private mutating func pseudo(_ name: String, _ value: String) {
@@ -150,6 +155,12 @@ struct HTTP2Request {
 
     /// Whether all that a request needs is there.
     var isWhole: Bool { !isMalformed && !method.isEmpty && !target.isEmpty && hasScheme }
+
+    /// Whether there is no NUL and no end of a line in it (RFC 9113 §8.2.1).
+    private static func isValue(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+        for byte in bytes where byte <= 0x0D && (byte == 0x0D || byte == 0x0A || byte == 0) { return false }
+        return true
+    }
 
     /// Lower case letters, digits and the signs of RFC 9110 §5.6.2.
     private static func isTokenByte(_ byte: UInt8) -> Bool {
