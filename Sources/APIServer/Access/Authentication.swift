@@ -26,7 +26,7 @@ struct Authentication: Sendable {
 
     /// The name is the subject's CN, the groups its O. Worked out once a connection.
     private static func user(_ certificate: Certificate) -> User? {
-        if let known = certificate.note as? User { return known }
+        if let known = certificate.note as? KnownUser { return known.user }
         guard let name = certificate.commonName, !name.isEmpty else { return nil }
         var user = User(name: name, groups: certificate.organizations + [User.authenticated])
         // 1.3.6.1.4.1.57683.2 is the attribute Kubernetes reads a user's uid from.
@@ -38,8 +38,13 @@ struct Authentication: Sendable {
                 "X509SHA256=" + String(decoding: text, as: UTF8.self)
             ]
         }
-        certificate.note = user
+        certificate.note = KnownUser(user: user)
         return user
+    }
+
+    private final class KnownUser: Sendable {
+        let user: User
+        init(user: User) { self.user = user }
     }
 
     private static let webSocketToken = "base64url.bearer.authorization.k8s.io."

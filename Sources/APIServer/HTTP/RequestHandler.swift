@@ -30,11 +30,12 @@ struct RequestHandler: Sendable {
         var failure: APIFailure?
         do throws(APIFailure) {
             try await access.authenticate(&request, responder)
-            ticket = inFlight.begin(responder, isLong: request.isLong, isMutating: http.method != .GET, request.id)
             if request.isLong {
                 let begun = series(request)
                 metrics.begin(begun)
                 lasting = begun
+            } else {
+                ticket = inFlight.begin(responder, isMutating: http.method != .GET, request.id)
             }
             access.beginAudit(&request, responder)
             try access.impersonate(&request)
@@ -60,9 +61,9 @@ struct RequestHandler: Sendable {
         if let lasting { metrics.end(lasting) }
         let isLong = request.isLong || responder.status == 101
         access.endAudit(request, status: responder.status, failure: failure)
-        var series = self.series(request)
-        series.code = responder.status
-        metrics.count(series, took: ContinuousClock.now - began, bytes: responder.sentBytes, isLong: isLong)
+        metrics.count(
+            lasting ?? series(request), code: responder.status, took: ContinuousClock.now - began,
+            bytes: responder.sentBytes, isLong: isLong)
         logger.debug(
             "request",
             metadata: ["method": "\(http.method)", "target": "\(http.target)", "status": "\(responder.status)"])

@@ -12,25 +12,32 @@ final class RequestMetrics: Sendable {
         var subresource = ""
         var scope = ""
         var isDryRun = false
-        var code = 0
     }
     private struct Observed {
-        var times = Histogram(RequestMetrics.bounds)
+        /// By status code; there are few.
+        var counts: [(code: Int, count: Int)] = []
+        /// `nil` while there were only watches and streams.
+        var times: Histogram?
         /// Of reads.
         var sizes: Histogram?
 
-        mutating func note(_ seconds: Double, _ bytes: Double?) {
-            times.observe(seconds)
+        mutating func note(_ code: Int, _ seconds: Double?, _ bytes: Double?) {
+            if let place = counts.firstIndex(where: { $0.code == code }) {
+                counts[place].count += 1
+            } else {
+                counts.append((code, 1))
+            }
+            guard let seconds else { return }
+            if times == nil { times = Histogram(RequestMetrics.bounds) }
+            times?.observe(seconds)
             guard let bytes else { return }
             if sizes == nil { sizes = Histogram(RequestMetrics.sizes) }
             sizes?.observe(bytes)
         }
     }
     private struct State {
-        var requests: [Series: Int] = [:]
-        /// Without code.
         var observed: [Series: Observed] = [:]
-        /// Watches and streams that are open; without code and dry run.
+        /// Watches and streams that are open; without dry run.
         var long: [Series: Int] = [:]
     }
 
@@ -53,17 +60,15 @@ final class RequestMetrics: Sendable {
     }
 
     /// - Parameters:
+    ///   - code: the answer's status.
     ///   - bytes: of the answer's body.
     ///   - isLong: for watches and streams, whose length says nothing of the server.
-    func count(_ series: Series, took: Duration, bytes: Int, isLong: Bool) {
+    func count(_ series: Series, code: Int, took: Duration, bytes: Int, isLong: Bool) {
         let time = took.inSeconds
         let isRead = (series.verb == "get" || series.verb == "list") && !series.isDryRun
         state.withLock { state in
-            state.requests[series, default: 0] += 1
-            if isLong { return }
-            var timed = series
-            timed.code = 0
-            state.observed[timed, default: Observed()].note(time, isRead ? Double(bytes) : nil)
+            state.observed[series, default: Observed()].note(
+                code, isLong ? nil : time, isRead ? Double(bytes) : nil)
         }
     }
 
@@ -74,13 +79,15 @@ final class RequestMetrics: Sendable {
     ) {
         let state = state.withLock { $0 }
         text.family("apiserver_request_total", .counter, "Requests answered, by verb, resource and status code.")
-        for (series, count) in state.requests.sorted(by: { $0.key.order < $1.key.order }) {
-            text.sample(count, series.labels + [("dry_run", series.dryRun), ("code", "\(series.code)")])
-        }
-        text.family("apiserver_request_duration_seconds", .histogram, "Time to answer, without watches and streams.")
         let observed = state.observed.sorted { $0.key.order < $1.key.order }
         for (series, observed) in observed {
-            text.sample(observed.times, series.labels + [("dry_run", series.dryRun)])
+            for (code, count) in observed.counts.sorted(by: { $0.code < $1.code }) {
+                text.sample(count, series.labels + [("dry_run", series.dryRun), ("code", "\(code)")])
+            }
+        }
+        text.family("apiserver_request_duration_seconds", .histogram, "Time to answer, without watches and streams.")
+        for (series, observed) in observed {
+            if let times = observed.times { text.sample(times, series.labels + [("dry_run", series.dryRun)]) }
         }
         text.family("apiserver_response_sizes", .histogram, "Bytes of the answers to gets and lists.")
         for (series, observed) in observed {
@@ -129,7 +136,6 @@ final class RequestMetrics: Sendable {
 extension RequestMetrics.Series {
     fileprivate var withoutRun: Self {
         var series = self
-        series.code = 0
         series.isDryRun = false
         return series
     }
@@ -153,6 +159,6 @@ extension RequestMetrics.Series {
     }
 
     fileprivate var order: String {
-        "\(group) \(version) \(resource) \(subresource) \(verb) \(scope) \(code) \(dryRun)"
+        "\(group) \(version) \(resource) \(subresource) \(verb) \(scope) \(dryRun)"
     }
 }

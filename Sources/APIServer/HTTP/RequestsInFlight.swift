@@ -4,11 +4,11 @@ import Synchronization
 import Transport
 import Wire
 
-/// The requests being worked on: counted, and given up when they take too long.
+/// The requests being worked on, without watches and streams: counted, and given up when they take too long.
 final class RequestsInFlight: Sendable {
     struct Ticket: Sendable {
+        fileprivate let place: Int
         fileprivate let number: UInt64
-        fileprivate let isLong: Bool
         fileprivate let isMutating: Bool
     }
     struct Counts: Sendable {
@@ -16,15 +16,35 @@ final class RequestsInFlight: Sendable {
         var mutating = 0
     }
     private struct Entry {
+        let number: UInt64
         let responder: HTTPResponder
         let id: String
         let until: ContinuousClock.Instant
     }
     private struct State {
-        var entries: [UInt64: Entry] = [:]
-        var next: UInt64 = 0
+        var entries: [Entry?] = []
+        /// Places among the entries that nobody has.
+        var free: [Int] = []
+        var last: UInt64 = 0
         var counts = Counts()
         var isWatched = false
+
+        mutating func put(_ entry: Entry) -> Int {
+            guard let place = free.popLast() else {
+                entries.append(entry)
+                return entries.count - 1
+            }
+            entries[place] = entry
+            return place
+        }
+
+        mutating func take(_ place: Int) -> Entry? {
+            defer {
+                entries[place] = nil
+                free.append(place)
+            }
+            return entries[place]
+        }
     }
 
     private let limit: Duration
@@ -34,16 +54,14 @@ final class RequestsInFlight: Sendable {
 
     var counts: Counts { state.withLock(\.counts) }
 
-    func begin(_ responder: HTTPResponder, isLong: Bool, isMutating: Bool, _ id: String) -> Ticket {
+    func begin(_ responder: HTTPResponder, isMutating: Bool, _ id: String) -> Ticket {
         let (ticket, startsWatch) = state.withLock { state -> (Ticket, Bool) in
-            state.next += 1
-            if !isLong {
-                if isMutating { state.counts.mutating += 1 } else { state.counts.reading += 1 }
-                state.entries[state.next] = Entry(responder: responder, id: id, until: .now + limit)
-            }
-            let starts = !state.isWatched && !isLong
-            if starts { state.isWatched = true }
-            return (Ticket(number: state.next, isLong: isLong, isMutating: isMutating), starts)
+            state.last += 1
+            if isMutating { state.counts.mutating += 1 } else { state.counts.reading += 1 }
+            let place = state.put(Entry(number: state.last, responder: responder, id: id, until: .now + limit))
+            let starts = !state.isWatched
+            state.isWatched = true
+            return (Ticket(place: place, number: state.last, isMutating: isMutating), starts)
         }
         if startsWatch { Task.detached { await self.watch() } }
         return ticket
@@ -51,8 +69,8 @@ final class RequestsInFlight: Sendable {
 
     func end(_ ticket: Ticket) {
         state.withLock { state in
-            state.entries[ticket.number] = nil
-            if ticket.isLong { return }
+            // One that took too long has lost its place already, perhaps to another.
+            if state.entries[ticket.place]?.number == ticket.number { _ = state.take(ticket.place) }
             if ticket.isMutating {
                 state.counts.mutating -= 1
             } else {
@@ -67,12 +85,14 @@ final class RequestsInFlight: Sendable {
             try? await Task.sleep(for: .seconds(1))
             let now = ContinuousClock.now
             let late = state.withLock { state -> [Entry]? in
-                if state.entries.isEmpty {
+                if state.free.count == state.entries.count {
                     state.isWatched = false
                     return nil
                 }
-                let numbers = state.entries.filter { $0.value.until < now }.keys
-                return numbers.compactMap { state.entries.removeValue(forKey: $0) }
+                return state.entries.indices.compactMap { place in
+                    guard let entry = state.entries[place], entry.until < now else { return nil }
+                    return state.take(place)
+                }
             }
             guard let late else { return }
             for entry in late {

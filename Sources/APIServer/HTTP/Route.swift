@@ -24,12 +24,42 @@ struct ResourceRoute: Hashable {
 extension Route {
     /// `path`: without the query, percent signs still in it.
     init(path: String) {
-        let parts = path.utf8.split(separator: UInt8(ascii: "/"))
-        func part(_ place: Int) -> String { Query.decoded(String(Substring(parts[place])), plusIsSpace: false) }
+        var path = path
+        self = path.withUTF8 { Self.read($0) }.map(Route.resource) ?? .path(path)
+    }
+
+    /// More segments than a path of a resource has.
+    private static let mostSegments = 9
+
+    /// `nil` where the path is no resource's.
+    private static func read(_ path: UnsafeBufferPointer<UInt8>) -> ResourceRoute? {
+        withUnsafeTemporaryAllocation(of: Range<Int>.self, capacity: mostSegments) { places in
+            var count = 0
+            var begin = 0
+            for place in 0...path.count where place == path.count || path[place] == UInt8(ascii: "/") {
+                if place > begin {
+                    places[count] = begin..<place
+                    count += 1
+                    if count == mostSegments { break }
+                }
+                begin = place + 1
+            }
+            return read(path, UnsafeBufferPointer(rebasing: places[..<count]))
+        }
+    }
+
+    private static func read(
+        _ path: UnsafeBufferPointer<UInt8>, _ parts: UnsafeBufferPointer<Range<Int>>
+    ) -> ResourceRoute? {
+        func part(_ place: Int) -> String {
+            Query.decoded(
+                String(decoding: UnsafeBufferPointer(rebasing: path[parts[place]]), as: UTF8.self), plusIsSpace: false)
+        }
+        guard let first = parts.first else { return nil }
         var route = ResourceRoute()
         /// The place of the resource.
         var start: Int
-        switch parts.first.map({ String(Substring($0)) }) {
+        switch String(decoding: UnsafeBufferPointer(rebasing: path[first]), as: UTF8.self) {
         case "api" where parts.count >= 3:
             route.version = part(1)
             start = 2
@@ -37,9 +67,7 @@ extension Route {
             route.group = part(1)
             route.version = part(2)
             start = 3
-        default:
-            self = .path(path)
-            return
+        default: return nil
         }
         route.resource = part(start)
         if route.resource == "namespaces", parts.count >= start + 3 {
@@ -56,27 +84,13 @@ extension Route {
         if parts.count > start + 1 { route.name = part(start + 1) }
         if parts.count > start + 2 { route.subresource = part(start + 2) }
         if route.subresource == "proxy" {
-            route.suffix = Self.suffix(of: path, behind: start + 3)
+            // All behind the segment, as it was sent.
+            let end = parts[start + 2].upperBound
+            route.suffix = String(decoding: UnsafeBufferPointer(rebasing: path[end...]), as: UTF8.self)
         } else if parts.count > start + 3 {
-            self = .path(path)
-            return
+            return nil
         }
-        self = .resource(route)
-    }
-
-    /// A path behind its first segments, as it was sent.
-    private static func suffix(of path: String, behind segments: Int) -> String {
-        var left = segments
-        var isInSegment = false
-        for place in path.utf8.indices {
-            let isSlash = path.utf8[place] == UInt8(ascii: "/")
-            if isSlash, isInSegment {
-                left -= 1
-                if left == 0 { return String(path[place...]) }
-            }
-            isInSegment = !isSlash
-        }
-        return ""
+        return route
     }
 }
 

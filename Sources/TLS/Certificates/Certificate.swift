@@ -23,10 +23,10 @@ package enum SubjectAlternativeName: Sendable, Hashable, CustomStringConvertible
 /// `@unchecked Sendable`: never changed after it is made, and OpenSSL counts its references atomically.
 package final class Certificate: @unchecked Sendable {
     package let pointer: OpaquePointer
-    private let noted = Mutex<(any Sendable)?>(nil)
+    private let noted = Mutex<(any AnyObject & Sendable)?>(nil)
 
     /// What a reader worked out from the certificate and wants to find again: a connection's requests share one.
-    package var note: (any Sendable)? {
+    package var note: (any AnyObject & Sendable)? {
         get { noted.withLock { $0 } }
         set { noted.withLock { $0 = newValue } }
     }
