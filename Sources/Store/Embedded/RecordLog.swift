@@ -30,10 +30,11 @@ final class RecordLog {
         database = try Database(path: path)
         self.logger = logger
         // The page size holds for new files only. Larger pages hold more records of an object's size for one entry in the log.
+        // Rows come at the end and go at the beginning, and nothing is read in between: little needs to stay in memory.
         try database.execute(
             """
             PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0;
-            PRAGMA cache_size=-16384;
+            PRAGMA cache_size=-8192;
             """)
         try RecordSchema.prepare(database)
         begin = try database.prepare("BEGIN IMMEDIATE")
