@@ -7,7 +7,7 @@
 
 SWIFT ?= swift
 TOOLS := .build/tools
-BUILD_PACKAGES := libssl-dev libnftables-dev libsqlite3-dev zlib1g-dev libyaml-dev busybox-static
+BUILD_PACKAGES := libssl-dev libnftables-dev libsqlite3-dev zlib1g-dev libyaml-dev libjemalloc-dev busybox-static
 TEST_PACKAGES := iproute2 nftables tcpdump bind9-dnsutils curl openssl python3 python3-venv util-linux nghttp2-client \
   etcd-server etcd-client
 BENCH_PACKAGES := haproxy nginx-light wrk nghttp2-client iperf3

@@ -9,15 +9,16 @@ let house: [SwiftSetting] = [
 /// Without `_GNU_SOURCE`, glibc hides the Linux calls CKernel exists for.
 let gnu: [CSetting] = [.define("_GNU_SOURCE"), .unsafeFlags(["-Wall", "-Wextra", "-Werror", "-std=gnu23"])]
 
-/// The runtime's libraries in the program itself: a call of them is one jump less, and nothing need be relocated at the start.
-/// What follows is Foundation's (of Yams), which the linker is not told of when only it links so.
-let wholeProgram: [LinkerSetting] = [
+/// How `meshd` is linked when it is to be fast (docs/decisions/0012). The runtime's libraries lie in the program itself; those after
+/// the first are Foundation's (of Yams), which the linker is not told of when only it links so. jemalloc serves all allocations.
+let fastServer: [LinkerSetting] = [
     .unsafeFlags(
         [
             "-static-stdlib", "-lCoreFoundation", "-l_FoundationCollections", "-l_FoundationCShims", "-l_FoundationICU",
             "-lstdc++",
         ],
-        .when(configuration: .release))
+        .when(configuration: .release)),
+    .linkedLibrary("jemalloc", .when(configuration: .release)),
 ]
 
 func module(_ name: String, _ needs: [Target.Dependency] = []) -> Target {
@@ -83,6 +84,7 @@ let package = Package(
 
         // The machine.
         .target(name: "CKernel", cSettings: gnu),
+        .target(name: "CAllocator", cSettings: gnu),
         .target(name: "CLinux", cSettings: gnu),
         module("Kernel", ["CKernel"]),
         module("TLS", ["COpenSSL"]),
@@ -141,11 +143,10 @@ let package = Package(
             dependencies: [
                 "ClusterLayout", "APIServer", "Controllers", "Scheduler", "MeshControl", "NodeAgent",
                 "ContainerRuntime", "ServiceNetwork",
-                "KubeClient", "KubeTypes", "Kernel", "CKernel", "Store", "Transport", "TLS", "Wire", "MeshModel",
-                arguments,
-                logging, yams, nioCore, nioPosix,
+                "KubeClient", "KubeTypes", "Kernel", "CKernel", "CAllocator", "Store", "Transport", "TLS", "Wire",
+                "MeshModel", arguments, logging, yams, nioCore, nioPosix,
             ],
-            swiftSettings: house, linkerSettings: wholeProgram),
+            swiftSettings: house, linkerSettings: fastServer),
         program(
             "meshctl",
             [

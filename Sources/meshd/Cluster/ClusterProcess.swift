@@ -1,5 +1,4 @@
 import APIServer
-import CKernel
 import ClusterLayout
 import ContainerRuntime
 import Controllers
@@ -22,11 +21,6 @@ struct ClusterProcess {
     let settings: ClusterSettings
     let progress: ProgressReport
     let logger = Logger(label: "cluster")
-
-    /// What a burst of work took for a moment goes back to the machine: the C library would keep it.
-    private static func returnMemory() async {
-        while (try? await Task.sleep(for: .seconds(60))) != nil { weft_trim_heap() }
-    }
 
     /// Runs until SIGTERM or SIGINT. Containers and proxies go on afterwards.
     func run() async throws {
@@ -127,7 +121,6 @@ struct ClusterProcess {
         tasks.addTask { await controllers.run() }
         tasks.addTask { await scheduler.run() }
         tasks.addTask { await informers.run() }
-        tasks.addTask { await Self.returnMemory() }
     }
 
     private func nodeAgents(_ fabric: ClusterFabric, _ server: APIServer, _ mesh: MeshControl) throws -> [NodeAgent] {
