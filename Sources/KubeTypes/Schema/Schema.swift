@@ -48,12 +48,32 @@ package final class Schema: Sendable {
     package let isQuantity: Bool
     package let preservesUnknown: Bool
     package let isEmbeddedResource: Bool
+
+    package let allowed: [JSON]
+    package let pattern: String?
+    package let minimum: Double?
+    package let maximum: Double?
     /// The bounds themselves are not allowed.
     package let excludesMinimum: Bool
     package let excludesMaximum: Bool
+    package let multipleOf: Double?
+    package let minLength: Int?
+    package let maxLength: Int?
+    package let minItems: Int?
+    package let maxItems: Int?
+    package let minProperties: Int?
+    package let maxProperties: Int?
+    package let allOf: [Schema]
+    package let anyOf: [Schema]
+    package let oneOf: [Schema]
+    package let not: Schema?
 
     package let listType: ListType?
+    package let listMapKeys: [String]
+    /// The same, in the order in which `managedFields` names them.
+    let stepKeys: [String]
     package let isAtomicMap: Bool
+    package let rules: [Rule]
     /// Whether this schema or one within it, written in place, has rules or defaults.
     package let hasRules: Bool
     package let hasDefaults: Bool
@@ -66,28 +86,6 @@ package final class Schema: Sendable {
         case thorough
     }
     let scrutiny: Scrutiny
-
-    package let allowed: [JSON]
-    package let pattern: String?
-    private let bounds: SchemaBounds
-    package var minimum: Double? { bounds.minimum.value }
-    package var maximum: Double? { bounds.maximum.value }
-    package var multipleOf: Double? { bounds.multipleOf.value }
-    package var minLength: Int? { bounds.minLength.value }
-    package var maxLength: Int? { bounds.maxLength.value }
-    package var minItems: Int? { bounds.minItems.value }
-    package var maxItems: Int? { bounds.maxItems.value }
-    package var minProperties: Int? { bounds.minProperties.value }
-    package var maxProperties: Int? { bounds.maxProperties.value }
-    package let allOf: [Schema]
-    package let anyOf: [Schema]
-    package let oneOf: [Schema]
-    package let not: Schema?
-
-    package let listMapKeys: [String]
-    /// The same, in the order in which `managedFields` names them.
-    let stepKeys: [String]
-    package let rules: [Rule]
     /// The schema for the walks over every object, made out when first needed.
     let program = LazyReference<SchemaProgram>()
 
@@ -125,9 +123,17 @@ package final class Schema: Sendable {
         isQuantity = name == "io.k8s.apimachinery.pkg.api.resource.Quantity"
         allowed = json["enum"]?.array ?? []
         pattern = json["pattern"]?.string
-        bounds = SchemaBounds(json)
+        minimum = json["minimum"]?.double
+        maximum = json["maximum"]?.double
         excludesMinimum = json["exclusiveMinimum"]?.bool ?? false
         excludesMaximum = json["exclusiveMaximum"]?.bool ?? false
+        multipleOf = json["multipleOf"]?.double
+        minLength = json["minLength"]?.int
+        maxLength = json["maxLength"]?.int
+        minItems = json["minItems"]?.int
+        maxItems = json["maxItems"]?.int
+        minProperties = json["minProperties"]?.int
+        maxProperties = json["maxProperties"]?.int
         func several(_ key: String) -> [Schema] {
             json[key]?.array?.map { Schema($0, isCustom: isCustom) } ?? []
         }
@@ -146,11 +152,14 @@ package final class Schema: Sendable {
         hasRules = !rules.isEmpty || inner.contains(where: \.hasRules)
         hasDefaults =
             properties.values.contains { $0.defaultValue != nil } || inner.contains(where: \.hasDefaults)
+        let isBounded =
+            minimum != nil || maximum != nil || multipleOf != nil || minLength != nil || maxLength != nil
+            || minItems != nil || maxItems != nil || minProperties != nil || maxProperties != nil
         let hasChoices = !allOf.isEmpty || !anyOf.isEmpty || !oneOf.isEmpty || not != nil
         let isCounted = isCustom && (listType == .map || listType == .set)
         let isFormatted = format != nil && format != "int-or-string" && kind != .integer && kind != .number
         let isText = pattern != nil || !allowed.isEmpty || isFormatted
-        if !bounds.areNone || hasChoices || isCounted || isText || isEmbeddedResource {
+        if isBounded || hasChoices || isCounted || isText || isEmbeddedResource {
             scrutiny = .thorough
         } else {
             var isPlain = required.isEmpty && properties.isEmpty
