@@ -42,6 +42,7 @@ struct Authentication: Sendable {
         return user
     }
 
+    /// By reference, as a certificate's note is kept: each request of a connection looks for it.
     private final class KnownUser: Sendable {
         let user: User
         init(user: User) { self.user = user }

@@ -38,12 +38,9 @@ final class RequestsInFlight: Sendable {
             return place
         }
 
-        mutating func take(_ place: Int) -> Entry? {
-            defer {
-                entries[place] = nil
-                free.append(place)
-            }
-            return entries[place]
+        mutating func remove(_ place: Int) {
+            entries[place] = nil
+            free.append(place)
         }
     }
 
@@ -70,7 +67,7 @@ final class RequestsInFlight: Sendable {
     func end(_ ticket: Ticket) {
         state.withLock { state in
             // One that took too long has lost its place already, perhaps to another.
-            if state.entries[ticket.place]?.number == ticket.number { _ = state.take(ticket.place) }
+            if state.entries[ticket.place]?.number == ticket.number { state.remove(ticket.place) }
             if ticket.isMutating {
                 state.counts.mutating -= 1
             } else {
@@ -91,7 +88,8 @@ final class RequestsInFlight: Sendable {
                 }
                 return state.entries.indices.compactMap { place in
                     guard let entry = state.entries[place], entry.until < now else { return nil }
-                    return state.take(place)
+                    state.remove(place)
+                    return entry
                 }
             }
             guard let late else { return }

@@ -27,24 +27,27 @@ struct DefaultClassAdmission: MutatingAdmission {
     var keepsForm: Bool { true }
 
     func admit(_ request: inout AdmissionRequest) async throws(APIFailure) -> Bool {
-        guard request.operation == .create, request.subresource == nil else { return false }
         if request.isWrite(of: AdmissionKind.claims, .create) {
-            guard request.object.spec["storageClassName"] == nil,
-                request.object.annotations["volume.beta.kubernetes.io/storage-class"] == nil
-            else { return false }
-            guard let found = try await objects.storageClasses.current() else { return false }
-            request.object.json[path: ["spec", "storageClassName"]] = .string(found.name)
-            return true
+            return try await fill(
+                "storageClassName", orAnnotation: "volume.beta.kubernetes.io/storage-class", objects.storageClasses,
+                &request)
         }
         if request.isWrite(of: AdmissionKind.ingresses, .create) {
-            guard request.object.spec["ingressClassName"] == nil,
-                request.object.annotations["kubernetes.io/ingress.class"] == nil
-            else { return false }
-            guard let found = try await objects.ingressClasses.current() else { return false }
-            request.object.json[path: ["spec", "ingressClassName"]] = .string(found.name)
-            return true
+            return try await fill(
+                "ingressClassName", orAnnotation: "kubernetes.io/ingress.class", objects.ingressClasses, &request)
         }
         return false
+    }
+
+    private func fill(
+        _ member: String, orAnnotation annotation: String, _ classes: KindIndex<DefaultClass?>,
+        _ request: inout AdmissionRequest
+    ) async throws(APIFailure) -> Bool {
+        guard request.object.spec[member] == nil, request.object.annotations[annotation] == nil,
+            let found = try await classes.current()
+        else { return false }
+        request.object.json[path: ["spec", member]] = .string(found.name)
+        return true
     }
 }
 
