@@ -11,7 +11,9 @@ final class Door: Sendable {
     private let descriptor: CInt
     private let isStopped = Mutex(false)
 
-    init(backlog: CInt = 256) {
+    /// - Parameter backlog: connections that may wait to be accepted. Beyond it the kernel drops SYNs, and a proxy's connects time out: more
+    ///   than any test opens at once.
+    init(backlog: CInt = 4096) {
         descriptor = weft_listen_ipv4(0x7F00_0001, 0, 0, backlog)
         precondition(descriptor >= 0)
         var address: UInt32 = 0

@@ -36,7 +36,7 @@ final class ScriptedOrigin: Sendable {
     }
 
     var port: UInt16 { door.port }
-    private let door = Door(backlog: 1024)
+    private let door = Door()
     private let state = Mutex(State())
     private let script: @Sendable (Request) -> Reply
 
