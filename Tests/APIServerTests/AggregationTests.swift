@@ -1,4 +1,5 @@
 import APIServer
+import Glibc
 import KubeClient
 import KubeTypes
 import TestSupport
@@ -113,6 +114,50 @@ struct AggregationTests {
                 return outcome.errors.contains("NotFound") ? true : nil
             }
             #expect(isForgotten == true)
+        }
+    }
+
+    @Test("a server that takes connections and says nothing holds up no other")
+    func silent() async throws {
+        try await withKubectl { kubectl, api in
+            let (silent, port) = try loopbackListener()
+            defer { close(silent) }
+            let type = ResourceType(
+                group: "apiregistration.k8s.io", version: "v1", resource: "apiservices", kind: "APIService",
+                isNamespaced: false)
+            let start = try await api.list(type, namespace: "", .all).resourceVersion
+            func manifest(_ group: String, _ service: String) -> String {
+                """
+                apiVersion: apiregistration.k8s.io/v1
+                kind: APIService
+                metadata: {name: v1.\(group)}
+                spec:
+                  {group: \(group), version: v1, groupPriorityMinimum: 1000, versionPriority: 15,
+                    insecureSkipTLSVerify: true, service: {name: \(service), namespace: default, port: \(port)}}
+                ---
+
+                """
+            }
+            _ = try await kubectl.ok(
+                "apply", "-f", "-",
+                input: """
+                    apiVersion: v1
+                    kind: Service
+                    metadata: {name: silent, namespace: default}
+                    spec: {type: ExternalName, externalName: localhost}
+                    ---
+                    \(manifest("silent.example.com", "silent"))
+                    \(manifest("absent.example.com", "nobody"))
+                    """)
+            // Both are told in the end; the one that can be told at once comes first, though it was written last.
+            var told: [String] = []
+            for try await event in try await api.watch(type, namespace: "", .all, from: start) {
+                let name = event.object.name
+                guard name.hasSuffix(".example.com"), event.object.status["conditions"] != nil else { continue }
+                told.append(name)
+                if told.count == 2 { break }
+            }
+            #expect(told == ["v1.absent.example.com", "v1.silent.example.com"])
         }
     }
 

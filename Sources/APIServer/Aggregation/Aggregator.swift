@@ -79,41 +79,48 @@ final class Aggregator: Sendable {
 
     private let scope = StorageKey.scope(Aggregator.type)
 
+    /// Each new server is probed beside this: one that hangs holds up no other.
     private func followServices() async {
-        while !Task.isCancelled {
-            let snapshot = registry.store.snapshot()
-            var revision = snapshot.revision
-            var found: [String: KubeObject] = [:]
-            snapshot.index.visit(under: scope) { record in
-                let object = self.object(record)
-                found[object.name] = object
-                return true
-            }
-            for name in state.withLock({ Array($0.remotes.keys) }) where found[name] == nil { forget(name) }
-            for object in found.values { await take(object) }
-            publish()
-            do {
-                let watch = registry.store.watch(scope)
-                while true {
-                    guard case .events(let events) = try await watch.next(after: &revision) else { continue }
-                    for event in events {
-                        let object = self.object(event.record)
-                        if event.kind == .deleted {
-                            forget(object.name)
-                            wake.yield()
-                        } else {
-                            await take(object)
-                        }
-                    }
-                    publish()
+        await withDiscardingTaskGroup { probes in
+            while !Task.isCancelled {
+                let snapshot = registry.store.snapshot()
+                var revision = snapshot.revision
+                var found: [String: KubeObject] = [:]
+                snapshot.index.visit(under: scope) { record in
+                    let object = self.object(record)
+                    found[object.name] = object
+                    return true
                 }
-            } catch StoreFailure.closed {
-                return
-            } catch is CancellationError {
-                return
-            } catch {
-                logger.debug("APIServices are read again: \(error)")
+                for name in state.withLock({ Array($0.remotes.keys) }) where found[name] == nil { forget(name) }
+                for object in found.values { await take(object, &probes) }
+                publish()
+                do {
+                    try await followChanges(from: &revision, &probes)
+                } catch StoreFailure.closed {
+                    return
+                } catch is CancellationError {
+                    return
+                } catch {
+                    logger.debug("APIServices are read again: \(error)")
+                }
             }
+        }
+    }
+
+    private func followChanges(from revision: inout Int64, _ probes: inout DiscardingTaskGroup) async throws {
+        let watch = registry.store.watch(scope)
+        while true {
+            guard case .events(let events) = try await watch.next(after: &revision) else { continue }
+            for event in events {
+                let object = self.object(event.record)
+                if event.kind == .deleted {
+                    forget(object.name)
+                    wake.yield()
+                } else {
+                    await take(object, &probes)
+                }
+            }
+            publish()
         }
     }
 
@@ -130,7 +137,7 @@ final class Aggregator: Sendable {
         }
     }
 
-    private func take(_ object: KubeObject) async {
+    private func take(_ object: KubeObject, _ probes: inout DiscardingTaskGroup) async {
         guard let remote = RemoteService(object) else {
             forget(object.name)
             let found = RemoteService.Availability(
@@ -146,7 +153,11 @@ final class Aggregator: Sendable {
             state.contexts[remote.name] = nil
             return true
         }
-        if isNew { await probe(remote) }
+        guard isNew else { return }
+        probes.addTask {
+            await self.probe(remote)
+            self.publish()
+        }
     }
 
     private func publish() {
