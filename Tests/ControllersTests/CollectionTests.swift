@@ -57,6 +57,37 @@ func background() async throws {
     }
 }
 
+@Test("a kind that goes takes its informer with it; when it comes back, each change is told once")
+func kindsComeAndGo() async throws {
+    let api = MemoryAPI()
+    let informers = InformerSet(api)
+    let served = Shared<[ResourceType]>([.configMaps, .secrets])
+    let kinds = WatchedKinds(ControlPlane(api: api, informers: informers)) { served.withLock { $0 } }
+    let running = Task { await informers.run() }
+    #expect(Set(kinds.refresh().fresh.map(\.type)) == [.configMaps, .secrets])
+    let first = try #require(kinds.informer(.configMaps))
+    _ = try await api.create(.configMaps, configMap("early"))
+    #expect(await eventually { first.cache.all.map(\.name) == ["early"] })
+
+    served.withLock { $0 = [.secrets] }
+    let gone = kinds.refresh()
+    #expect(gone.fresh.isEmpty && gone.gone.map(\.type) == [.configMaps])
+    #expect(kinds.informer(.configMaps) == nil && kinds.informers.map(\.type) == [.secrets])
+    #expect(kinds.refresh().gone.isEmpty)
+
+    served.withLock { $0 = [.configMaps, .secrets] }
+    let (type, second) = try #require(kinds.refresh().fresh.first)
+    #expect(type == .configMaps && second !== first)
+    let told = Shared<[String]>([])
+    second.onChange { change in told.withLock { $0.append(change.object.name) } }
+    _ = try await api.create(.configMaps, configMap("late"))
+    #expect(await eventually { second.cache.all.count == 2 })
+    #expect(told.withLock { $0.sorted() } == ["early", "late"])
+    #expect(first.cache.all.map(\.name) == ["early"], "nobody keeps it any more")
+    running.cancel()
+    await running.value
+}
+
 @Test("an owner of the same name but another uid is not the owner")
 func uidCounts() async throws {
     let api = MemoryAPI()

@@ -52,8 +52,13 @@ struct GarbageCollector: Sendable {
     }
 
     private func lookForKinds() {
-        for (type, informer) in kinds.refresh() {
+        let (fresh, gone) = kinds.refresh()
+        for (type, informer) in fresh {
             informer.onChange { change in look(at: change, type) }
+        }
+        // Their ends may have come after the last look at the kind; what they owned is looked at either way.
+        for (type, informer) in gone {
+            for object in informer.cache.all { look(at: .removed(object), type) }
         }
     }
 

@@ -22,28 +22,33 @@ final class WatchedKinds: Sendable {
         self.served = served
     }
 
+    typealias Watched = (type: ResourceType, informer: Informer)
+
     /// Looks at what is served now.
-    /// - Returns: the kinds that are new.
+    ///
+    /// - Returns: the kinds that are new, and those that are gone, whose informers have ended.
     @discardableResult
-    func refresh() -> [(type: ResourceType, informer: Informer)] {
-        let known = state.withLock { Set($0.types.values) }
-        var fresh: [(type: ResourceType, informer: Informer)] = []
-        var all: [Kind: ResourceType] = [:]
-        for type in served() where type != .events {
-            all[Kind(apiVersion: type.apiVersion, kind: type.kind)] = type
-            if known.contains(type) { continue }
-            fresh.append((type, plane.informers.informer(type, indexes: [.uid])))
+    func refresh() -> (fresh: [Watched], gone: [Watched]) {
+        var types: [Kind: ResourceType] = [:]
+        for type in served() where type != .events { types[Kind(apiVersion: type.apiVersion, kind: type.kind)] = type }
+        let all = Set(types.values)
+        let (unknown, gone) = state.withLock { state in
+            state.types = types
+            let gone = state.informers.filter { !all.contains($0.key) }
+            for type in gone.keys { state.informers[type] = nil }
+            return (all.filter { state.informers[$0] == nil }, gone)
         }
+        for type in gone.keys { plane.informers.drop(type) }
+        let fresh = unknown.map { ($0, plane.informers.informer($0, indexes: [.uid])) }
         state.withLock { state in
-            state.types = all
             for (type, informer) in fresh { state.informers[type] = informer }
         }
-        return fresh
+        return (fresh, gone.map { ($0.key, $0.value) })
     }
 
     func informer(_ type: ResourceType) -> Informer? { state.withLock { $0.informers[type] } }
 
-    var informers: [(type: ResourceType, informer: Informer)] {
+    var informers: [Watched] {
         state.withLock { state in state.informers.map { ($0.key, $0.value) } }
     }
 

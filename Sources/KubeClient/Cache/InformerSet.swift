@@ -11,6 +11,8 @@ package final class InformerSet: Sendable {
     }
     private struct State {
         var informers: [Name: Informer] = [:]
+        /// What runs them.
+        var tasks: [Name: Task<Void, Never>] = [:]
     }
 
     private let state = Mutex(State())
@@ -49,13 +51,42 @@ package final class InformerSet: Sendable {
         return informer
     }
 
+    /// Ends the informers of a type that is not served any more, for all who share them. If the type comes back, ask again.
+    package func drop(_ type: ResourceType) {
+        let tasks = state.withLock { state in
+            let names = state.informers.keys.filter { $0.type == type }
+            return names.compactMap { name in
+                state.informers[name] = nil
+                return state.tasks.removeValue(forKey: name)
+            }
+        }
+        for task in tasks { task.cancel() }
+    }
+
     /// Runs until the task is cancelled. Call once.
     package func run() async {
         await withDiscardingTaskGroup { group in
             for await informer in arrivals {
-                group.addTask { await informer.run() }
+                group.addTask { await self.run(informer) }
             }
             group.cancelAll()
+        }
+    }
+
+    private func run(_ informer: Informer) async {
+        let name = Name(type: informer.type, namespace: informer.namespace, selection: informer.selection)
+        let task: Task<Void, Never>? = state.withLock { state in
+            // It may have been dropped before it ran.
+            guard state.informers[name] === informer else { return nil }
+            let task = Task { await informer.run() }
+            state.tasks[name] = task
+            return task
+        }
+        guard let task else { return }
+        await withTaskCancellationHandler {
+            await task.value
+        } onCancel: {
+            task.cancel()
         }
     }
 
