@@ -350,7 +350,7 @@ class J3_Upgrade(Journey):
         with Traffic(self.cluster) as traffic:
             result = self.cluster.meshctl("upgrade-proxy", "deploy/frontend", "-n", "demo", "--program", bad, check=False)
             self.assertNotEqual(result.returncode, 0)
-            self.assertIn("the proxy before goes on", result.stderr)
+            self.assertEqual((result.stdout + result.stderr).count("the proxy before goes on"), 1)
         self.assertEqual(traffic.failures, [])
         self.assertEqual((self.pods(), self.proxies()), (before, old))
         result = self.cluster.meshctl("upgrade-proxy", "deploy/nobody", "-n", "demo", check=False)
@@ -510,6 +510,12 @@ class J5_BadInput(Journey):
     def test_one_bad_object_holds_back_the_good_ones(self):
         good = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: good, namespace: default}\ndata: {a: b}\n---\n"
         self.refused(good + DEPLOYMENT.replace("replicas: 2", "replicaz: 2"), "spec.replicaz")
+
+    def test_all_refusals_are_told_at_once(self):
+        wrong = DEPLOYMENT.replace("replicas: 2", "replicaz: 2")
+        unknown = "---\napiVersion: v1\nkind: Confmap\nmetadata: {name: x}\n"
+        broken = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: X}\n"
+        self.refused(wrong + unknown + broken, "spec.replicaz", "no kind Confmap", "ConfigMap default/X", "3 refusals for 3 objects")
 
     def test_syntax_error_names_the_line(self):
         self.refused("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x\n", "bad.yaml:")

@@ -44,12 +44,14 @@ func apply(
     _ manifests: [Manifest], to api: APIConnection, defaultNamespace: String, dryRun: Bool = false
 ) async throws -> [ApplyResult] {
     let index = try await api.resources()
+    var refusals: [String] = []
     var resolved: [(manifest: Manifest, type: ResourceType)] = []
     for var manifest in manifests {
         guard let type = index.type(apiVersion: manifest.object.apiVersion, kind: manifest.object.kind) else {
-            throw CommandFailure(
+            refusals.append(
                 "\(manifest.place): the cluster has no kind \(manifest.object.kind) in \(manifest.object.apiVersion)"
                     + index.hint(forKind: manifest.object.kind))
+            continue
         }
         if type.isNamespaced, manifest.object.namespace.isEmpty { manifest.object.namespace = defaultNamespace }
         resolved.append((manifest, type))
@@ -57,25 +59,18 @@ func apply(
     resolved = resolved.enumerated().sorted {
         (applyRank($0.element.type), $0.offset) < (applyRank($1.element.type), $1.offset)
     }.map(\.element)
+    refusals += try await refused(resolved, by: api)
+    try throwRefusals(refusals, of: manifests.count)
 
-    // Objects of a namespace that this very set creates are checked as if they were in `default`.
-    let created = Set(resolved.filter { $0.type == .namespaces }.map(\.manifest.object.name))
-    var missing: Set<String> = []
-    for name in created where try await !api.exists(.namespaces, ObjectKey(name: name)) { missing.insert(name) }
-    for (manifest, type) in resolved {
-        var object = manifest.object
-        if missing.contains(object.namespace) { object.namespace = "default" }
-        do throws(APIFailure) { _ = try await api.apply(type, object, dryRun: true) } catch {
-            throw CommandFailure("\(manifest.place): \(error.message); nothing was applied")
-        }
-    }
     for (manifest, finding) in try await PolicyCheck(api, index).findings(resolved) {
         let text = "\(manifest.place): \(finding.field): \(finding.message)"
         if finding.severity == .error || finding.code == .notFound {
-            throw CommandFailure("\(text); nothing was applied")
+            refusals.append(text)
+        } else {
+            Terminal.error("warning: \(text)")
         }
-        Terminal.error("warning: \(text)")
     }
+    try throwRefusals(refusals, of: manifests.count)
     if dryRun {
         return resolved.map { ApplyResult(name: displayName($0.type, $0.manifest.object.name), outcome: "checked") }
     }
@@ -94,6 +89,34 @@ func apply(
         }
     }
     return results
+}
+
+/// What the server says against objects, none of which it stores.
+private func refused(
+    _ objects: [(manifest: Manifest, type: ResourceType)], by api: APIConnection
+) async throws -> [String] {
+    // Objects of a namespace that this very set creates are checked as if they were in `default`.
+    let created = Set(objects.filter { $0.type == .namespaces }.map(\.manifest.object.name))
+    var missing: Set<String> = []
+    for name in created where try await !api.exists(.namespaces, ObjectKey(name: name)) { missing.insert(name) }
+    var refusals: [String] = []
+    for (manifest, type) in objects {
+        var object = manifest.object
+        if missing.contains(object.namespace) { object.namespace = "default" }
+        do throws(APIFailure) { _ = try await api.apply(type, object, dryRun: true) } catch {
+            refusals.append("\(manifest.place): \(error.message)")
+            // These would be said of all of them.
+            if [401, 429, 503].contains(error.code) { break }
+        }
+    }
+    return refusals
+}
+
+private func throwRefusals(_ refusals: [String], of count: Int) throws(CommandFailure) {
+    if refusals.isEmpty { return }
+    if refusals.count == 1 { throw CommandFailure("\(refusals[0]); nothing was applied") }
+    let lines = refusals + ["\(refusals.count) refusals for \(count) objects; nothing was applied"]
+    throw CommandFailure(lines.joined(separator: "\n"))
 }
 
 func displayName(_ type: ResourceType, _ name: String) -> String {

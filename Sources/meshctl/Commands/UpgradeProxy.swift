@@ -133,7 +133,6 @@ struct UpgradeProxy: AsyncParsableCommand {
         case .failure(let fault):
             json["upgraded"] = false
             json["message"] = .string(fault.description)
-            if !isStructured { StepReport().failed("\(proxy.pod)", fault.description) }
         }
         return json
     }
