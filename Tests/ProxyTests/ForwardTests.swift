@@ -66,25 +66,41 @@ import Testing
         server.stop()
     }
 
-    @Test(
-        "a tunnel in which nothing moves ends after the backend's own time, and its peers are asked whether they are there"
-    )
-    func silence() throws {
-        let server = Echo()
-        let gateway = try TLSGateway { configuration, _ in
+    /// A gateway that forwards bytes to `server` within limits.
+    private func tunnels(to server: Echo, _ limits: CircuitLimits) throws -> TLSGateway {
+        try TLSGateway { configuration, _ in
             var made = backend("echo", [endpoint(Int(server.port))])
-            made.resilience.limits = CircuitLimits()
-            made.resilience.limits?.tunnelIdleTimeoutMilliseconds = 200
-            made.resilience.limits?.keepAlive = TCPKeepAlive(probes: 3, timeSeconds: 60, intervalSeconds: 10)
+            made.resilience.limits = limits
             configuration.backends["echo"] = made
             configuration.listener.routes = []
             configuration.listener.backends = [WeightedBackend(backend: "echo")]
         }
+    }
+
+    @Test("a tunnel in which nothing moves ends after the backend's own time")
+    func silence() throws {
+        let server = Echo()
+        var limits = CircuitLimits()
+        limits.tunnelIdleTimeoutMilliseconds = 200
+        let gateway = try tunnels(to: server, limits)
+        let visitor = Visitor(port: gateway.gateway.port)
+        #expect(echo(visitor, "hello") == "hello")
+        #expect(visitor.some() == nil)
+        visitor.end()
+        gateway.end()
+        server.stop()
+    }
+
+    @Test("the server of a tunnel is asked whether it is there, as the backend says")
+    func keepAlive() throws {
+        let server = Echo()
+        var limits = CircuitLimits()
+        limits.keepAlive = TCPKeepAlive(probes: 3, timeSeconds: 60, intervalSeconds: 10)
+        let gateway = try tunnels(to: server, limits)
         let visitor = Visitor(port: gateway.gateway.port)
         #expect(echo(visitor, "hello") == "hello")
         let timers = run(["ss", "-tnoH", "dport = :\(server.port)"]).text
         #expect(timers.contains("keepalive"), "\(timers)")
-        #expect(visitor.some() == nil)
         visitor.end()
         gateway.end()
         server.stop()

@@ -116,12 +116,15 @@ struct AllKindsOfLoad {
     let large: Load
     let programs: [LoadProgram]
 
-    /// - Parameter largest: bytes of the largest bodies.
-    init(_ port: Int, largest: Int = 150_000) {
+    /// - Parameters:
+    ///   - largest: bytes of the largest bodies.
+    ///   - leaves: whether some clients go while they wait for an answer, as wrk does when its time is up. A handshake made for
+    ///     their request ends with them.
+    init(_ port: Int, largest: Int = 150_000, leaves: Bool = true) {
         kept = Load(port: port, connections: 5)
         small = Load(port: port, connections: 2, body: noise(2_000))
         large = Load(port: port, connections: 1, body: noise(largest))
-        programs = [.wrk(port), .h2load(port)]
+        programs = leaves ? [.wrk(port), .h2load(port)] : [.h2load(port)]
     }
 
     /// Each kind has been served since.
