@@ -21,27 +21,35 @@ struct AggregationTests {
         }
     }
 
+    /// An APIService of `group`, answered by `service` of the namespace `default`.
+    private func manifest(_ group: String, by service: String, port: String, trust: String) -> String {
+        """
+        ---
+        apiVersion: apiregistration.k8s.io/v1
+        kind: APIService
+        metadata: {name: v1.\(group)}
+        spec: {group: \(group), version: v1, groupPriorityMinimum: 1000, versionPriority: 15, \(trust),
+          service: {name: \(service), namespace: default, port: \(port)}}
+
+        """
+    }
+
+    /// A service at this machine itself.
+    private func local(_ service: String) -> String {
+        """
+        apiVersion: v1
+        kind: Service
+        metadata: {name: \(service), namespace: default}
+        spec: {type: ExternalName, externalName: localhost}
+
+        """
+    }
+
     private func register(_ kubectl: Kubectl, port: String, authority: String) async throws {
+        let trust = "caBundle: \(authority)"
         _ = try await kubectl.ok(
             "apply", "-f", "-",
-            input: """
-                apiVersion: v1
-                kind: Service
-                metadata: {name: space, namespace: default}
-                spec: {type: ExternalName, externalName: localhost}
-                ---
-                apiVersion: apiregistration.k8s.io/v1
-                kind: APIService
-                metadata: {name: v1.space.example.com}
-                spec:
-                  group: space.example.com
-                  version: v1
-                  groupPriorityMinimum: 1000
-                  versionPriority: 15
-                  caBundle: \(authority)
-                  service: {name: space, namespace: default, port: \(port)}
-
-                """)
+            input: local("space") + manifest("space.example.com", by: "space", port: port, trust: trust))
     }
 
     /// A busy machine may miss a probe's time now and then: what is asked is asked again until it is answered.
@@ -126,29 +134,11 @@ struct AggregationTests {
                 group: "apiregistration.k8s.io", version: "v1", resource: "apiservices", kind: "APIService",
                 isNamespaced: false)
             let start = try await api.list(type, namespace: "", .all).resourceVersion
-            func manifest(_ group: String, _ service: String) -> String {
-                """
-                apiVersion: apiregistration.k8s.io/v1
-                kind: APIService
-                metadata: {name: v1.\(group)}
-                spec:
-                  {group: \(group), version: v1, groupPriorityMinimum: 1000, versionPriority: 15,
-                    insecureSkipTLSVerify: true, service: {name: \(service), namespace: default, port: \(port)}}
-                ---
-
-                """
-            }
+            let trust = "insecureSkipTLSVerify: true"
             _ = try await kubectl.ok(
                 "apply", "-f", "-",
-                input: """
-                    apiVersion: v1
-                    kind: Service
-                    metadata: {name: silent, namespace: default}
-                    spec: {type: ExternalName, externalName: localhost}
-                    ---
-                    \(manifest("silent.example.com", "silent"))
-                    \(manifest("absent.example.com", "nobody"))
-                    """)
+                input: local("silent") + manifest("silent.example.com", by: "silent", port: "\(port)", trust: trust)
+                    + manifest("absent.example.com", by: "nobody", port: "\(port)", trust: trust))
             // Both are told in the end; the one that can be told at once comes first, though it was written last.
             var told: [String] = []
             for try await event in try await api.watch(type, namespace: "", .all, from: start) {

@@ -11,10 +11,11 @@ final class Door: Sendable {
     private let descriptor: CInt
     private let isStopped = Mutex(false)
 
-    /// - Parameter backlog: connections that may wait to be accepted. Beyond it the kernel drops SYNs, and a proxy's connects time out: more
-    ///   than any test opens at once.
-    init(backlog: CInt = 4096) {
-        descriptor = weft_listen_ipv4(0x7F00_0001, 0, 0, backlog)
+    /// More than any test opens at once: where more wait to be accepted the kernel drops SYNs, and a proxy's connects time out.
+    private static let backlog: CInt = 4096
+
+    init() {
+        descriptor = weft_listen_ipv4(0x7F00_0001, 0, 0, Self.backlog)
         precondition(descriptor >= 0)
         var address: UInt32 = 0
         var port: UInt16 = 0
